@@ -1,0 +1,163 @@
+"""The resolved spec: from a checked document, to YAML that shows every default, and to its hash."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from resnetgen.spec import depth
+from resnetgen.spec.blocks import document_blocks
+from resnetgen.spec.dialects import fill_in
+from resnetgen.spec.model import (
+    BlockSpec,
+    ConvolutionSpec,
+    InputSpec,
+    ModelSpec,
+    StageSpec,
+    StemSpec,
+)
+from resnetgen.spec.nodes import plain_scalar
+
+if TYPE_CHECKING:
+    from resnetgen.spec.schema import Document
+
+_Scalar = bool | int | float | str
+_Row = Mapping[str, str]
+"""A flow mapping: keys and their values as YAML."""
+
+
+def resolve(document: "Document") -> ModelSpec:
+    """The spec that a document means; the rules must have found nothing wrong with it."""
+    conventions = fill_in(document)
+    blocks = tuple(block for block in document_blocks(document) if block is not None)
+    repeats = _repeats(document, blocks)
+    size = document.input.size
+    height, width = (size, size) if isinstance(size, int) else size
+    stem = document.stem
+    return ModelSpec(
+        name=document.name,
+        dialect=document.dialect,
+        license=document.license,
+        input=InputSpec(document.input.channels, height, width),
+        classes=document.classes,
+        stem=StemSpec(stem.width, stem.kernel, stem.stride, stem.pool),
+        stride_on=conventions.stride_on,
+        convolution_bias=conventions.conv_bias,
+        norm=conventions.norm,
+        init=conventions.init,
+        stages=tuple(
+            StageSpec(
+                name=stage.name,
+                repeats=count,
+                width=stage.width,
+                stride=stage.stride,
+                block=block,
+                shortcut=stage.shortcut or document.shortcut,
+            )
+            for stage, block, count in zip(document.stages, blocks, repeats, strict=True)
+        ),
+    )
+
+
+def to_yaml(spec: ModelSpec) -> str:
+    """The spec as a document with nothing left open; loading it gives an equal spec."""
+    size = spec.input
+    pixels = str(size.height) if size.height == size.width else f"[{size.height}, {size.width}]"
+    stem = {
+        "width": str(spec.stem.width),
+        "kernel": str(spec.stem.kernel),
+        "stride": str(spec.stem.stride),
+        "pool": spec.stem.pool,
+    }
+    blocks = {stage.block for stage in spec.stages}
+    shortcuts = {stage.shortcut for stage in spec.stages}
+    lines = [
+        f"name: {_scalar(spec.name)}",
+        *([] if spec.license is None else [f"license: {_scalar(spec.license)}"]),
+        f"dialect: {spec.dialect}",
+        f"input: {_flow({'channels': str(size.channels), 'size': pixels})}",
+        f"classes: {spec.classes}",
+        f"stem: {_flow(stem)}",
+        *(_network_block(spec.stages[0].block) if len(blocks) == 1 else []),
+        *([f"shortcut: {spec.stages[0].shortcut}"] if len(shortcuts) == 1 else []),
+        f"stride_on: {spec.stride_on}",
+        f"epsilon: {_scalar(spec.norm.epsilon)}",
+        f"momentum: {_scalar(spec.norm.momentum)}",
+        f"conv_bias: {_scalar(spec.convolution_bias)}",
+        f"conv_init: {spec.init.convolution}",
+        f"linear_init: {spec.init.linear}",
+        f"zero_init_last: {_scalar(spec.init.zero_last_gamma)}",
+        "stages:",
+    ]
+    rows = [
+        _stage_row(stage, with_block=len(blocks) > 1, with_shortcut=len(shortcuts) > 1)
+        for stage in spec.stages
+    ]
+    return "\n".join([*lines, *(f"  - {row}" for row in _aligned(rows))]) + "\n"
+
+
+def sha256(spec: ModelSpec) -> str:
+    """The hash of all that a spec decides, however its document was written."""
+    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _repeats(document: "Document", blocks: Sequence[BlockSpec]) -> tuple[int, ...]:
+    stated = tuple(stage.repeats for stage in document.stages if stage.repeats is not None)
+    if len(stated) == len(document.stages):
+        return stated
+    step = depth.family_step(blocks)
+    solved = depth.solve(document.depth or 0, step=step) if step else None
+    assert solved is not None, "rules let a depth pass that has no solution"
+    return (solved,) * len(document.stages)
+
+
+def _network_block(block: BlockSpec) -> list[str]:
+    if block.name is not None:
+        return [f"block: {block.name}"]
+    return ["block:", *(f"  - {_flow(_convolution(item))}" for item in block.convolutions)]
+
+
+def _stage_row(stage: StageSpec, *, with_block: bool, with_shortcut: bool) -> _Row:
+    row = {
+        "name": _scalar(stage.name),
+        "repeats": str(stage.repeats),
+        "width": str(stage.width),
+        "stride": str(stage.stride),
+    }
+    if with_block:
+        convolutions = ", ".join(_flow(_convolution(item)) for item in stage.block.convolutions)
+        row["block"] = stage.block.name or f"[{convolutions}]"
+    if with_shortcut:
+        row["shortcut"] = stage.shortcut
+    return row
+
+
+def _convolution(convolution: ConvolutionSpec) -> _Row:
+    row = {"kernel": str(convolution.kernel), "expansion": str(convolution.expansion)}
+    # At most one may be marked, so the others are not marked false.
+    return {**row, "strided": "true"} if convolution.strided else row
+
+
+def _flow(row: _Row) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in row.items()) + "}"
+
+
+def _aligned(rows: Sequence[_Row]) -> list[str]:
+    """Flow mappings with the same keys, as columns."""
+    keys = tuple(rows[0])
+    widths = {key: max(len(row[key]) for row in rows) for key in keys}
+    lines: list[str] = []
+    for row in rows:
+        cells = [f"{key}: {row[key]},".ljust(len(key) + widths[key] + 3) for key in keys[:-1]]
+        lines.append("{" + " ".join([*cells, f"{keys[-1]}: {row[keys[-1]]}"]) + "}")
+    return lines
+
+
+def _scalar(value: _Scalar) -> str:
+    """A value in YAML that reads back as itself."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    plain = value[0].isalnum() and isinstance(plain_scalar(value), str)
+    return value if plain else json.dumps(value)

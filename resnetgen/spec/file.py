@@ -1,0 +1,50 @@
+"""Reads a spec's text; whatever keeps a file from being text becomes a diagnostic."""
+
+import os
+import stat
+from pathlib import Path
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
+
+LARGEST_FILE = 1_000_000
+"""Bytes; a spec of the 1202-layer network has 500."""
+
+
+def read(path: Path, *, shown: str, asked_at: Span | None = None) -> str:
+    """The text of `path`, called `shown` in messages; `asked_at` is the `extends` that names it."""
+    where = asked_at or Span.of_file(shown)
+    subject = quote(shown) if asked_at else "the file"
+    try:
+        mode = path.stat().st_mode
+        # Asked before opening: to open a pipe or a device may wait for ever.
+        if not stat.S_ISREG(mode):
+            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            raise _error("not-a-file", f"{subject} is {kind}", where, expected="a YAML file")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise _error("missing-file", f"{subject} does not exist", where) from None
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise _error("unreadable", f"{subject} cannot be read: {reason}", where) from None
+    if len(data) > LARGEST_FILE:
+        message = f"{subject} is larger than {LARGEST_FILE:,} bytes"
+        raise _error("too-large", message, where, expected="a spec of a few lines")
+    return _decode(data, shown)
+
+
+def _decode(data: bytes, shown: str) -> str:
+    where = Span.of_file(shown)
+    if b"\0" in data:
+        offset = data.index(b"\0")
+        message = f"the file is not text: byte {offset:,} is zero"
+        raise _error("not-text", message, where, expected="YAML in UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"the file is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}"
+        raise _error("not-text", message, where, expected="YAML in UTF-8") from None
+
+
+def _error(code: str, message: str, span: Span, *, expected: str | None = None) -> DiagnosticError:
+    return DiagnosticError([Diagnostic(code, message, span, expected=expected)])

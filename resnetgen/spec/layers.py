@@ -1,0 +1,87 @@
+"""Lays one document over another: what `extends` and `--set` do.
+
+Mappings merge, everything else is replaced. Depth and repeats say the same thing twice, so a layer
+that states one of them discards the other where it is inherited; a layer that states both is
+checked later, by the rules.
+"""
+
+from resnetgen.spec.nodes import Entry, MappingNode, Node, SequenceNode
+
+
+def overlay(base: MappingNode, layer: MappingNode) -> MappingNode:
+    """`layer` over `base`, with repeats spread over the stages."""
+    depth, repeats = "depth" in layer.entries, states_repeats(layer)
+    return spread_repeats(merge(discard(base, depth=depth, repeats=repeats), layer))
+
+
+def merge(base: MappingNode, layer: MappingNode) -> MappingNode:
+    """The keys of both; where both have one, mappings merge and else the layer's value counts."""
+    entries = dict(base.entries)
+    for name, entry in layer.entries.items():
+        inherited = entries[name].value if name in entries else None
+        value = entry.value
+        if isinstance(inherited, MappingNode) and isinstance(value, MappingNode):
+            value = merge(inherited, value)
+        entries[name] = Entry(entry.key, value)
+    return MappingNode(layer.span, entries)
+
+
+def discard(base: MappingNode, *, depth: bool, repeats: bool) -> MappingNode:
+    """`base` as a layer sees it that states depth, or repeats, or both, or neither."""
+    if depth == repeats:
+        return base
+    if repeats:
+        return _without(base, "depth")
+    entries = dict(_without(base, "repeats").entries)
+    stages = entries.get("stages")
+    if stages is not None and isinstance(stages.value, SequenceNode):
+        unstated = tuple(
+            _without(stage, "repeats") if isinstance(stage, MappingNode) else stage
+            for stage in stages.value.items
+        )
+        entries["stages"] = Entry(stages.key, SequenceNode(stages.value.span, unstated))
+    return MappingNode(base.span, entries)
+
+
+def states_repeats(node: Node) -> bool:
+    """Whether a document, its stages or a stage says how often blocks repeat."""
+    match node:
+        case MappingNode():
+            stages = node.entries.get("stages")
+            return "repeats" in node.entries or (
+                stages is not None and states_repeats(stages.value)
+            )
+        case SequenceNode():
+            return any(states_repeats(item) for item in node.items)
+        case _:
+            return False
+
+
+def spread_repeats(document: MappingNode) -> MappingNode:
+    """Moves a list of repeats into the stages, so that a later layer can change one of them.
+
+    A list that does not fit the stages is left where it is, for the rules to refuse.
+    """
+    entry, stages = document.entries.get("repeats"), document.entries.get("stages")
+    if entry is None or stages is None:
+        return document
+    repeats, items = entry.value, stages.value
+    if not isinstance(repeats, SequenceNode) or not isinstance(items, SequenceNode):
+        return document
+    if len(repeats.items) != len(items.items):
+        return document
+    stated: list[Node] = []
+    for stage, count in zip(items.items, repeats.items, strict=True):
+        if not isinstance(stage, MappingNode):
+            return document
+        key = Entry(count.span, count)
+        stated.append(MappingNode(stage.span, {**stage.entries, "repeats": key}))
+    entries = dict(_without(document, "repeats").entries)
+    entries["stages"] = Entry(stages.key, SequenceNode(items.span, tuple(stated)))
+    return MappingNode(document.span, entries)
+
+
+def _without(node: MappingNode, name: str) -> MappingNode:
+    return MappingNode(
+        node.span, {key: entry for key, entry in node.entries.items() if key != name}
+    )

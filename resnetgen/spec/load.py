@@ -1,0 +1,139 @@
+"""Loads a spec: a file or a bundled name, what it extends, overrides; a ModelSpec out.
+
+The passes in order: each takes what the one before gave, and reports all that it finds at once.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
+from resnetgen.resources import specs_directory
+from resnetgen.spec.file import read
+from resnetgen.spec.layers import overlay, spread_repeats
+from resnetgen.spec.model import ModelSpec
+from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
+from resnetgen.spec.overrides import override
+from resnetgen.spec.source import parse
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A spec and where it came from; `source` is `bundled:NAME`, or the path as it was given."""
+
+    spec: ModelSpec
+    source: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file of the chain: `shown` is its name in messages."""
+
+    path: Path
+    shown: str
+
+
+def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
+    """The spec at a path or of a bundled name; raises DiagnosticError."""
+    # Imported here because Pydantic takes longer than all else that start-up needs.
+    from resnetgen.spec import canonical, limits, rules
+    from resnetgen.spec.problems import refuse
+    from resnetgen.spec.validate import validate
+
+    place, source = _find(reference)
+    first, *layers = reversed(_chain(place))
+    merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
+    document = validate(merged)
+    refuse(merged, rules.problems(document))
+    spec = canonical.resolve(document)
+    refuse(merged, limits.problems(spec))
+    return Loaded(spec, source, place.path)
+
+
+def bundled() -> dict[str, Path]:
+    """The specs that ship with resnetgen, by name."""
+    files = sorted(specs_directory().rglob("*.yaml"))
+    return {file.stem: file for file in files}
+
+
+def _find(reference: str) -> tuple[_Place, str]:
+    if _is_path(reference) or os.path.isfile(reference):
+        return _Place(Path(reference), reference), reference
+    return _bundled_place(reference, asked_at=None), f"bundled:{reference}"
+
+
+def _is_path(reference: str) -> bool:
+    return reference.endswith(_SUFFIXES) or "/" in reference or os.sep in reference
+
+
+def _bundled_place(name: str, *, asked_at: Span | None) -> _Place:
+    files = bundled()
+    if name in files:
+        return _Place(files[name], _relative(files[name]))
+    raise DiagnosticError(
+        [
+            Diagnostic(
+                "unknown-spec",
+                f"there is no bundled spec {quote(name)}",
+                asked_at,
+                did_you_mean(name, files),
+                "a bundled name, as `resnetgen specs` lists them, or the path of a YAML file",
+            )
+        ]
+    )
+
+
+def _relative(path: Path) -> str:
+    """A bundled file as seen from here, if it is below here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _chain(place: _Place) -> list[MappingNode]:
+    """The document at `place`, the one that it extends, and so on, without their `extends`."""
+    documents: list[MappingNode] = []
+    visited: dict[str, str] = {}
+    asked_at: Span | None = None
+    while True:
+        text = read(place.path, shown=place.shown, asked_at=asked_at)
+        visited[os.path.realpath(place.path)] = place.shown
+        document = parse(text, file=place.shown)
+        entries = dict(document.entries)
+        extends = entries.pop("extends", None)
+        documents.append(MappingNode(document.span, entries))
+        if extends is None:
+            return documents
+        asked_at = extends.value.span
+        place = _extended(place, extends.value)
+        if os.path.realpath(place.path) in visited:
+            chain = " -> ".join([*visited.values(), place.shown])
+            raise _error("circular-extends", f"`extends` goes round in a circle: {chain}", asked_at)
+
+
+def _extended(place: _Place, node: Node) -> _Place:
+    """The place that `extends` names in the document at `place`."""
+    expected = "a bundled name, or the path of a file in the same folder"
+    reference = node.value if isinstance(node, ScalarNode) else None
+    if not isinstance(reference, str):
+        raise _error("bad-value", f"`extends` is {describe(node)}", node.span, expected)
+    if not _is_path(reference):
+        return _bundled_place(reference, asked_at=node.span)
+    folder = place.path.parent
+    path = folder / reference
+    if "\0" in reference:
+        raise _error("unreadable", f"{quote(reference)} is no path", node.span, expected)
+    # Unlike Path.resolve, it gives a loop of links an answer; reading then says what it is.
+    inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    if not inside or ".." in Path(reference).parts or Path(reference).is_absolute():
+        message = f"{quote(reference)} leads out of the folder of {quote(place.shown)}"
+        raise _error("outside-folder", message, node.span, expected)
+    return _Place(path, os.path.normpath(os.path.join(os.path.dirname(place.shown), reference)))
+
+
+def _error(code: str, message: str, span: Span, expected: str | None = None) -> DiagnosticError:
+    return DiagnosticError([Diagnostic(code, message, span, expected=expected)])

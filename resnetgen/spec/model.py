@@ -1,0 +1,95 @@
+"""The resolved spec: every decision made and every default filled in; what lowering reads."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dialect = Literal["torchvision", "paper"]
+Pool = Literal["max", "none"]
+BlockName = Literal["basic", "bottleneck"]
+Shortcut = Literal["zero_pad", "projection", "projection_all", "none"]
+StrideOn = Literal["1x1", "3x3"]
+ConvInit = Literal["he_fan_in", "he_fan_out"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The image that the counts are stated for: channels and size in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class StemSpec:
+    """The first convolution and, with `pool: max`, the 3x3 stride-2 max pool behind it."""
+
+    width: int
+    kernel: int
+    stride: int
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionSpec:
+    """One convolution on a block's main path, with `expansion` times the stage's width."""
+
+    kernel: int
+    expansion: int
+    strided: bool
+    """Whether the block's stride sits here; true of exactly one convolution in a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """A block's main path; `name` is None for a list of one's own."""
+
+    name: BlockName | None
+    convolutions: tuple[ConvolutionSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """A run of equal blocks, of which the first carries the stride."""
+
+    name: str
+    repeats: int
+    width: int
+    stride: int
+    block: BlockSpec
+    shortcut: Shortcut
+
+
+@dataclass(frozen=True, slots=True)
+class NormSpec:
+    """Batch normalization's constants; `momentum` is the weight of the new statistic."""
+
+    epsilon: float
+    momentum: float
+
+
+@dataclass(frozen=True, slots=True)
+class InitSpec:
+    """How weights start: by layer, and whether each block's last gamma starts at zero."""
+
+    convolution: ConvInit
+    linear: LinearInit
+    zero_last_gamma: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A whole network as its author means it; the input of lowering."""
+
+    name: str
+    dialect: Dialect
+    license: str | None
+    input: InputSpec
+    classes: int
+    stem: StemSpec
+    stride_on: StrideOn
+    convolution_bias: bool
+    norm: NormSpec
+    init: InitSpec
+    stages: tuple[StageSpec, ...]

@@ -1,0 +1,82 @@
+"""Which names a network may have: it becomes a function, a file and a folder."""
+
+import builtins
+import keyword
+import re
+import unicodedata
+
+from resnetgen.diagnostics import quote
+
+LONGEST_NAME = 64
+PATTERN = r"[a-z][a-z0-9_]{0,63}"
+EXPECTED = "a lowercase letter, then lowercase letters, digits or `_`, at most 64 in all"
+
+_MODULES = """
+annotations callable collections flax functional h5py jax jnp json keras layers lax math nn nnx np
+numpy ops optax os partial path re safe_open safetensors struct sys tensor tensorflow tf torch
+typing warnings load_file load_safetensors save_file
+"""
+_DEFINITIONS = """
+basic_block batch_norm block bottleneck bottleneck_block conv conv1x1 conv3x3 conv_block conv_bn
+custom_block forward kernel_init linear make_layer norm pad_channels plain_basic_block plain_block
+plain_bottleneck plain_bottleneck_block plain_conv_block projection reset_parameters residual_block
+shortcut subsample zero_pad
+"""
+_VARIABLES = """
+bn bound channels cls downsample extra_channels filters height image images in_channels index
+input_shape inputs kernel_size kind kinds layer limit logits main model module name num_classes
+out_channels outputs rngs self shape stride tensors weights width x y
+"""
+# Set by `site`, so not everywhere among the builtins.
+_SITE = "copyright credits exit help license quit"
+RESERVED = frozenset(" ".join([_MODULES, _DEFINITIONS, _VARIABLES, _SITE]).split())
+"""What generated files import, define, or use as arguments and variables."""
+# A network with several kinds of one block has functions with a number behind this.
+_NUMBERED = re.compile(r"(plain_)?(basic_block|bottleneck|conv_block)[0-9]+")
+
+_KEYWORDS = frozenset([*keyword.kwlist, *keyword.softkwlist])
+_BUILTINS = frozenset(dir(builtins))
+
+
+def objection(name: str) -> str | None:
+    """Why a network cannot have this name, or None where it can."""
+    if name in _KEYWORDS:
+        return "it is a Python keyword"
+    if name in RESERVED or _NUMBERED.fullmatch(name):
+        return "generated files use that name"
+    if name in _BUILTINS:
+        return "it is a Python builtin"
+    return form_objection(name)
+
+
+def form_objection(name: str) -> str | None:
+    """Why a name is not of the form that names have, or None where it is."""
+    if re.fullmatch(PATTERN, name):
+        return None
+    if not name:
+        return "it is empty"
+    foreign = re.search(r"[^a-z0-9_]", name)
+    if foreign:
+        return f"it contains {_describe(foreign[0])}"
+    if len(name) > LONGEST_NAME:
+        return f"it has {len(name):,} characters"
+    return f"it starts with {quote(name[0])}"
+
+
+def nearest_legal(name: str) -> str | None:
+    """A legal name that reads like this one, if there is one."""
+    decomposed = unicodedata.normalize("NFKD", name).lower()
+    # A letter without an ASCII base would leave a gap that reads like another name.
+    if any(not character.isascii() and character.isalpha() for character in decomposed):
+        return None
+    marks_removed = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
+    legal = "_".join(re.findall(r"[a-z0-9]+", marks_removed))
+    return legal if legal != name and objection(legal) is None else None
+
+
+def _describe(character: str) -> str:
+    """A character that people can see as itself, any other by its number and name too."""
+    if character.isascii() and character.isprintable():
+        return quote(character)
+    described = unicodedata.name(character, "a control character")
+    return f"{quote(character)} (U+{ord(character):04X}, {described})"

@@ -1,0 +1,269 @@
+"""The document's form: frozen Pydantic models that mirror the YAML and know nothing of its meaning.
+
+Bounds keep numbers within what frameworks can hold; what fields mean together is for the rules.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from resnetgen.spec import names
+from resnetgen.spec.model import (
+    BlockName,
+    ConvInit,
+    Dialect,
+    LinearInit,
+    Pool,
+    Shortcut,
+    StrideOn,
+)
+
+LARGEST_SIZE = 65_536
+LARGEST_KERNEL = 31
+_LICENSE = r"^[A-Za-z0-9(]([A-Za-z0-9.+ ()-]*[A-Za-z0-9.+)])?$"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a field takes, where its type and bounds do not say it as a person would."""
+
+    text: str
+
+
+def _legal_name(name: str) -> str:
+    return _checked(name, names.objection(name))
+
+
+def _legal_stage_name(name: str) -> str:
+    return _checked(name, names.form_objection(name))
+
+
+def _checked(name: str, objection: str | None) -> str:
+    if objection is not None:
+        raise PydanticCustomError("name", "{objection}", {"objection": objection})
+    return name
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise PydanticCustomError("odd", "even")
+    return number
+
+
+def _size_form(value: object) -> str:
+    return "pair" if isinstance(value, list | tuple) else "number"
+
+
+def _block_form(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "word"
+
+
+_NAME_SCHEMA: dict[str, Any] = {"pattern": f"^{names.PATTERN}$"}
+_ODD_SCHEMA: dict[str, Any] = {"not": {"multipleOf": 2}}
+
+_NAME_EXPECTED = Expected(names.EXPECTED)
+
+Name = Annotated[
+    str, AfterValidator(_legal_name), Field(json_schema_extra=_NAME_SCHEMA), _NAME_EXPECTED
+]
+StageName = Annotated[
+    str, AfterValidator(_legal_stage_name), Field(json_schema_extra=_NAME_SCHEMA), _NAME_EXPECTED
+]
+License = Annotated[
+    str,
+    Field(pattern=_LICENSE, max_length=100),
+    Expected("an SPDX expression, such as `Apache-2.0` or `MIT OR BSD-3-Clause`"),
+]
+Channels = Annotated[int, Field(ge=1, le=65_536)]
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_SIZE)]
+Size = Annotated[
+    Annotated[Pixels, Tag("number")] | Annotated[tuple[Pixels, Pixels], Tag("pair")],
+    Discriminator(_size_form),
+    Expected(f"an integer from 1 to {LARGEST_SIZE:,}, or two of them: [height, width]"),
+]
+Classes = Annotated[int, Field(ge=1, le=10_000_000)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Expansion = Annotated[int, Field(ge=1, le=64)]
+Kernel = Annotated[
+    int,
+    Field(ge=1, le=LARGEST_KERNEL, json_schema_extra=_ODD_SCHEMA),
+    AfterValidator(_odd),
+    Expected(f"an odd integer from 1 to {LARGEST_KERNEL}"),
+]
+Stride = Annotated[int, Field(ge=1, le=64)]
+Repeats = Annotated[int, Field(ge=1, le=100_000)]
+RepeatsList = Annotated[
+    tuple[Repeats, ...],
+    Field(min_length=1),
+    Expected("a list of integers from 1 to 100,000, one for each stage"),
+]
+Depth = Annotated[int, Field(ge=3, le=10_000_000)]
+Epsilon = Annotated[float, Field(ge=1e-12, le=1.0, allow_inf_nan=False)]
+Momentum = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    """Strict: no text for a number, no float for an integer, no key that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Input(_Record):
+    """The image that goes in."""
+
+    channels: Channels = Field(description="Channels of the image: 3 for RGB.")
+    size: Size = Field(description="Pixels: one number, or [height, width].")
+
+
+class Stem(_Record):
+    """The layers in front of the stages."""
+
+    width: Width = Field(description="Output channels of the first convolution.")
+    kernel: Kernel = Field(description="Kernel of the first convolution.")
+    stride: Stride = Field(description="Stride of the first convolution.")
+    pool: Pool = Field(description="`max`: a 3x3 max pool with stride 2 behind it; or `none`.")
+
+
+class Convolution(_Record):
+    """One convolution on the main path of a block of one's own."""
+
+    kernel: Kernel = Field(description="Kernel size; padding keeps the image's size.")
+    expansion: Expansion = Field(1, description="Output channels in multiples of the width.")
+    strided: bool = Field(
+        False, description="Whether the block's stride sits here; otherwise `stride_on` says where."
+    )
+
+
+BlockChoice = Annotated[
+    Annotated[BlockName, Tag("word")]
+    | Annotated[tuple[Convolution, ...], Field(min_length=1, max_length=64), Tag("list")],
+    Discriminator(_block_form),
+    Expected("`basic`, `bottleneck` or a list of {kernel, expansion, strided}"),
+]
+BLOCK_DESCRIPTION = (
+    "`basic` (3x3, 3x3), `bottleneck` (1x1, 3x3, 1x1 with expansion 4), or a list of convolutions."
+)
+SHORTCUT_DESCRIPTION = (
+    "`zero_pad` (option A), `projection` (B: only where the shape changes), `projection_all` (C), "
+    "or `none` (a plain network)."
+)
+
+
+class Stage(_Record):
+    """A run of equal blocks; the first carries the stride."""
+
+    name: StageName = Field(description="The stage's name in tables, such as conv2_x.")
+    repeats: Repeats | None = Field(
+        None, description="How many blocks; may also be given by `repeats` or `depth` at the top."
+    )
+    width: Width = Field(description="The blocks' inner width: the paper's first number.")
+    stride: Stride = Field(description="Stride of the first block.")
+    block: BlockChoice | None = Field(
+        None, description=f"This stage's block, instead of the network's: {BLOCK_DESCRIPTION}"
+    )
+    shortcut: Shortcut | None = Field(
+        None,
+        description=f"This stage's shortcut, instead of the network's: {SHORTCUT_DESCRIPTION}",
+    )
+
+
+TAGGED = frozenset({"size", "block"})
+"""The fields below which Pydantic puts the name of a form into the place of an error."""
+
+Stages = Annotated[
+    tuple[Stage, ...],
+    Field(min_length=1),
+    Expected("a list of at least one {name, repeats, width, stride}"),
+]
+
+
+class Document(_Record):
+    """A residual network, as its author writes it."""
+
+    name: Name = Field(description="The network's name: of its factory function and its folder.")
+    extends: str | None = Field(
+        None,
+        description="A bundled spec, or a file in the same folder, that this one changes. Resolved "
+        "before a document gets its form, so always absent by then.",
+    )
+    license: License | None = Field(
+        None, description="An SPDX expression to put into the generated files."
+    )
+    dialect: Dialect = Field(
+        "torchvision", description="Whose numbers fill in what the spec leaves open."
+    )
+    input: Input = Field(description="The image that goes in: its channels and size.")
+    classes: Classes = Field(description="How many classes the head tells apart.")
+    depth: Depth | None = Field(
+        None,
+        description="Weighted layers, shortcuts not counted. Without repeats they are found from "
+        "it (three stages of equal blocks); with repeats it is checked.",
+    )
+    repeats: RepeatsList | None = Field(
+        None, description="How many blocks each stage has, in place of the stages' own `repeats`."
+    )
+    stem: Stem = Field(description="What stands in front of the stages: a convolution, a pool.")
+    block: BlockChoice | None = Field(None, description=BLOCK_DESCRIPTION)
+    shortcut: Shortcut = Field("projection", description=SHORTCUT_DESCRIPTION)
+    stride_on: StrideOn | None = Field(
+        None,
+        description="Where a block's stride sits: on its first convolution (`1x1`), or on the "
+        "first with a kernel above 1 (`3x3`).",
+    )
+    epsilon: Epsilon | None = Field(None, description="Batch normalization's epsilon.")
+    momentum: Momentum | None = Field(
+        None, description="Weight of the new value in running statistics, as PyTorch counts."
+    )
+    conv_bias: bool | None = Field(None, description="Whether convolutions have a bias.")
+    conv_init: ConvInit | None = Field(
+        None, description="How convolutions start: He et al.'s normal by fan in, or by fan out."
+    )
+    linear_init: LinearInit | None = Field(
+        None,
+        description="How the last layer starts: He et al.'s normal by fan in, or uniform within "
+        "1 / sqrt(fan in).",
+    )
+    zero_init_last: bool | None = Field(
+        None, description="Whether the last gamma of each block starts at zero."
+    )
+    stages: Stages = Field(description="The stages, from the stem to the head.")
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """Absent keys are None only in Python: in a file, `null` is an error."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec file: what must be stated need not be where `extends` states it."""
+    schema = Document.model_json_schema(schema_generator=_EditorSchema)
+    for inherited in ("Input", "Stem"):
+        del schema["$defs"][inherited]["required"]
+    del schema["required"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "resnetgen spec",
+        "if": {"required": ["extends"]},
+        "else": {
+            "required": _required(Document),
+            "properties": {
+                "input": {"required": _required(Input)},
+                "stem": {"required": _required(Stem)},
+            },
+        },
+    }
+
+
+def _required(model: type[BaseModel]) -> list[str]:
+    return [name for name, field in model.model_fields.items() if field.is_required()]

@@ -1,0 +1,153 @@
+"""Gives a merged document its form: nodes in, a Document out, or a diagnostic per bad value."""
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, nearest, quote
+from resnetgen.spec import names
+from resnetgen.spec.expected import Expectation, expectation, keys_at, owners
+from resnetgen.spec.nodes import (
+    MappingNode,
+    Node,
+    Path,
+    ScalarNode,
+    SequenceNode,
+    describe,
+    dotted,
+    find,
+    locate,
+    plain_scalar,
+)
+from resnetgen.spec.schema import TAGGED, Document
+
+_NOTHING = object()
+"""Stands for an empty value, which is not the same as a key that is absent."""
+
+
+def validate(document: MappingNode) -> Document:
+    """The document's form; raises DiagnosticError with all that is wrong with it."""
+    try:
+        return Document.model_validate(_plain(document))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+    errors = [(_path(item["loc"]), item) for item in found]
+    misspelled = {
+        (*path[:-1], meant)
+        for path, item in errors
+        if (meant := _meant_key(path, item)) is not None
+    }
+    problems: dict[Path, Diagnostic] = {}
+    for path, item in errors:
+        if path not in misspelled and not _is_echo(document, path, item):
+            problems.setdefault(path, _diagnostic(document, path, item))
+    raise DiagnosticError(problems.values())
+
+
+def _plain(node: Node) -> Any:
+    match node:
+        case MappingNode():
+            return {name: _plain(entry.value) for name, entry in node.entries.items()}
+        case SequenceNode():
+            return tuple(_plain(item) for item in node.items)
+        case ScalarNode():
+            return _NOTHING if node.value is None else node.value
+
+
+def _path(location: tuple[int | str, ...]) -> Path:
+    """Pydantic's location without the tags of unions; of a missing key, its place if it were."""
+    holders = (None, *location)
+    return tuple(
+        step
+        for holder, step in zip(holders, location, strict=False)
+        if not (holder in TAGGED and isinstance(step, str))
+    )
+
+
+def _meant_key(path: Path, error: Any) -> str | None:
+    """The known key that an unknown one is a misspelling of: that it is missing is no news."""
+    return (
+        nearest(str(path[-1]), keys_at(path[:-1])) if error["type"] == "extra_forbidden" else None
+    )
+
+
+def _is_echo(document: MappingNode, path: Path, error: Any) -> bool:
+    """Whether a list is too short only because Pydantic does not count its invalid items."""
+    node = find(document, path)
+    return error["type"] == "too_short" and isinstance(node, SequenceNode) and bool(node.items)
+
+
+def _diagnostic(document: MappingNode, path: Path, error: Any) -> Diagnostic:
+    match error["type"]:
+        case "missing":
+            return _missing(document, path)
+        case "extra_forbidden":
+            return _unknown(document, path)
+        case _:
+            return _bad_value(document, path, error)
+
+
+def _missing(document: MappingNode, path: Path) -> Diagnostic:
+    *holder, key = path
+    inside = f" in `{dotted(tuple(holder))}`" if holder else ""
+    span = locate(document, tuple(holder))
+    expected = f"`{key}: ...`, {expectation(path).text}"
+    return Diagnostic("missing-key", f"`{key}` is missing{inside}", span, expected=expected)
+
+
+def _unknown(document: MappingNode, path: Path) -> Diagnostic:
+    holder, key = path[:-1], str(path[-1])
+    known = keys_at(holder)
+    inside = f" in `{dotted(holder)}`" if holder else ""
+    hint = did_you_mean(key, known)
+    if hint is None and owners(key):
+        hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in owners(key))
+    return Diagnostic(
+        "unknown-key",
+        f"unknown key {quote(key)}{inside}",
+        locate(document, path, key=True),
+        hint,
+        f"one of {', '.join(known)}",
+    )
+
+
+def _bad_value(document: MappingNode, path: Path, error: Any) -> Diagnostic:
+    node = find(document, path)
+    assert node is not None, f"nothing at {path}"
+    expected = expectation(path)
+    span = locate(document, path)
+    if error["type"] == "name":
+        text = node.text if isinstance(node, ScalarNode) else ""
+        legal = names.nearest_legal(text)
+        hint = None if legal is None else f"did you mean `{legal}`?"
+        message = f"`{dotted(path)}` cannot be {quote(text)}: {error['ctx']['objection']}"
+        return Diagnostic("bad-name", message, span, hint, expected.text)
+    message = f"`{dotted(path)}` is {describe(node)}"
+    return Diagnostic("bad-value", message, span, _hint(node, expected), expected.text)
+
+
+def _hint(node: Node, expected: Expectation) -> str | None:
+    """How to write what was probably meant."""
+    if not isinstance(node, ScalarNode):
+        return None
+    wants_number = int in expected.types or float in expected.types
+    match node.value:
+        case None if "none" in expected.words:
+            return "write the word `none`"
+        case str() as text if expected.words:
+            return did_you_mean(text, expected.words)
+        case str() as text if bool in expected.types and text.lower() in ("yes", "no", "on", "off"):
+            return "only `true` and `false` are booleans"
+        case str() as text if wants_number and node.quoted and _is_number(plain_scalar(text)):
+            return f"write {text} without quotes"
+        case str() as text if wants_number and re.fullmatch(r"0[xob]?[0-9a-fA-F]+|[0-9_]+", text):
+            return "write plain decimal digits"
+        case float() as number if int in expected.types and number.is_integer():
+            return f"write {number:.0f}"
+        case _:
+            return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
