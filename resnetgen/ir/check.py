@@ -1,0 +1,43 @@
+"""Asserts what every network must satisfy; a failure is our mistake, never the user's."""
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Linear,
+)
+from resnetgen.ir.rules import Shape, network_parameters, output_shape
+
+
+def check(network: Network) -> None:
+    """Names are unique, values are defined before use, and channels and shapes fit.
+
+    Raises AssertionError that names the op.
+    """
+    known: dict[str, Shape] = {}
+    for op in network.ops:
+        assert op.name not in known, f"{op.name}: defined twice"
+        assert "_" not in op.name, f"{op.name}: an underscore would not survive in Keras names"
+        for name in op.inputs:
+            assert name in known, f"{op.name}: reads {name}, which nothing before it defines"
+        inputs = tuple(known[name] for name in op.inputs)
+        match op:
+            case Conv2d():
+                assert inputs[0][0] == op.in_channels, f"{op.name}: takes {inputs[0]}"
+            case BatchNorm2d():
+                assert inputs[0][0] == op.channels, f"{op.name}: takes {inputs[0]}"
+                assert op.epsilon > 0, f"{op.name}: epsilon {op.epsilon}"
+            case Add():
+                assert inputs[0] == inputs[1], f"{op.name}: adds {inputs[0]} and {inputs[1]}"
+            case Linear():
+                assert inputs[0] == (op.in_features,), f"{op.name}: takes {inputs[0]}"
+            case _:
+                pass
+        shape = output_shape(op, inputs, input_size=network.input_size)
+        assert min(shape) > 0, f"{op.name}: empty output {shape}"
+        known[op.name] = shape
+    assert network.input_channels > 0, "the stem starts with the image"
+    assert known[network.head[-1].name] == (network.classes,), "the head ends with the logits"
+    names = [parameter.name for parameter in network_parameters(network)]
+    assert len(set(names)) == len(names), "parameter names are unique"

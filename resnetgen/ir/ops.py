@@ -1,0 +1,154 @@
+"""The operations of a network: frozen records that say all that is computed, and nothing twice.
+
+An edge is the name of the op that produces the value; names are unique, and `ir.check` asserts
+that each is defined before it is used. Layouts are NCHW and OIHW throughout.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ConvInit = Literal["he_fan_in", "he_fan_out"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Explicit padding in pixels; the value is the op's own (zero, or -inf for a max pool)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def symmetric(cls, pixels: int) -> "Padding":
+        """The same number of pixels on all four sides."""
+        return cls(pixels, pixels, pixels, pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The image: (N, channels, H, W)."""
+
+    name: str
+    channels: int
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d:
+    """A square convolution with zero padding."""
+
+    name: str
+    inputs: tuple[str]
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    padding: Padding
+    bias: bool
+    init: ConvInit
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm2d:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, per channel."""
+
+    name: str
+    inputs: tuple[str]
+    channels: int
+    epsilon: float
+    momentum: float
+    """The weight of the new statistic, as PyTorch counts; Keras and ONNX count 1 - momentum."""
+    zero_gamma: bool
+    """Whether gamma starts at zero instead of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relu:
+    """max(x, 0)."""
+
+    name: str
+    inputs: tuple[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool2d:
+    """A square max pool; padding counts as minus infinity."""
+
+    name: str
+    inputs: tuple[str]
+    kernel: int
+    stride: int
+    padding: Padding
+
+
+@dataclass(frozen=True, slots=True)
+class Subsample:
+    """Every stride-th row and column, from the first."""
+
+    name: str
+    inputs: tuple[str]
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class PadChannels:
+    """Appends channels of zeros behind the existing ones."""
+
+    name: str
+    inputs: tuple[str]
+    extra: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """The elementwise sum of the main path and the shortcut, in this order."""
+
+    name: str
+    inputs: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAvgPool:
+    """The mean over height and width, kept as (N, C, 1, 1)."""
+
+    name: str
+    inputs: tuple[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """(N, C, 1, 1) to (N, C)."""
+
+    name: str
+    inputs: tuple[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """x @ weight.T + bias, with weight stored as (out, in)."""
+
+    name: str
+    inputs: tuple[str]
+    in_features: int
+    out_features: int
+    init: LinearInit
+
+
+Op = (
+    Input
+    | Conv2d
+    | BatchNorm2d
+    | Relu
+    | MaxPool2d
+    | Subsample
+    | PadChannels
+    | Add
+    | GlobalAvgPool
+    | Flatten
+    | Linear
+)

@@ -1,0 +1,174 @@
+"""What each op means in numbers: output shape, parameters and multiply-accumulates.
+
+Shapes leave out the batch: (channels, height, width), or (features,) behind the flatten.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Op,
+    PadChannels,
+    Padding,
+    Relu,
+    Subsample,
+)
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A tensor of an op; `trainable` is false of running statistics."""
+
+    name: str
+    shape: Shape
+    trainable: bool
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Sums over ops: trainable parameters, buffers (running statistics) and MACs."""
+
+    trainable: int
+    buffers: int
+    macs: int
+
+
+def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, int]) -> Shape:
+    """The shape that `op` makes of its inputs' shapes; `input_size` is the image's (H, W)."""
+    match op:
+        case Input():
+            return (op.channels, *input_size)
+        case Conv2d():
+            _, height, width = inputs[0]
+            return (op.out_channels, *_window(height, width, op.kernel, op.stride, op.padding))
+        case MaxPool2d():
+            channels, height, width = inputs[0]
+            return (channels, *_window(height, width, op.kernel, op.stride, op.padding))
+        case Subsample():
+            channels, height, width = inputs[0]
+            return (channels, -(-height // op.stride), -(-width // op.stride))
+        case PadChannels():
+            channels, height, width = inputs[0]
+            return (channels + op.extra, height, width)
+        case GlobalAvgPool():
+            return (inputs[0][0], 1, 1)
+        case Flatten():
+            return (math.prod(inputs[0]),)
+        case Linear():
+            return (op.out_features,)
+        case BatchNorm2d() | Relu() | Add():
+            return inputs[0]
+        case _:
+            assert_never(op)
+
+
+def parameters(op: Op) -> tuple[Parameter, ...]:
+    """The tensors that `op` owns, named and ordered as PyTorch's state_dict has them."""
+    match op:
+        case Conv2d():
+            shape = (op.out_channels, op.in_channels, op.kernel, op.kernel)
+            weight = Parameter(f"{op.name}.weight", shape, trainable=True)
+            if not op.bias:
+                return (weight,)
+            return (weight, Parameter(f"{op.name}.bias", (op.out_channels,), trainable=True))
+        case Linear():
+            return (
+                Parameter(f"{op.name}.weight", (op.out_features, op.in_features), trainable=True),
+                Parameter(f"{op.name}.bias", (op.out_features,), trainable=True),
+            )
+        case BatchNorm2d():
+            return (
+                Parameter(f"{op.name}.weight", (op.channels,), trainable=True),
+                Parameter(f"{op.name}.bias", (op.channels,), trainable=True),
+                Parameter(f"{op.name}.running_mean", (op.channels,), trainable=False),
+                Parameter(f"{op.name}.running_var", (op.channels,), trainable=False),
+            )
+        case (
+            Input()
+            | Relu()
+            | MaxPool2d()
+            | Subsample()
+            | PadChannels()
+            | Add()
+            | GlobalAvgPool()
+            | Flatten()
+        ):
+            return ()
+        case _:
+            assert_never(op)
+
+
+def macs(op: Op, output: Shape) -> int:
+    """Multiply-accumulates for one image: convolutions and the linear layer, biases not counted."""
+    match op:
+        case Conv2d():
+            return math.prod(output) * op.in_channels * op.kernel**2
+        case Linear():
+            return op.in_features * op.out_features
+        case (
+            Input()
+            | BatchNorm2d()
+            | Relu()
+            | MaxPool2d()
+            | Subsample()
+            | PadChannels()
+            | Add()
+            | GlobalAvgPool()
+            | Flatten()
+        ):
+            return 0
+        case _:
+            assert_never(op)
+
+
+def shapes(network: Network, input_size: tuple[int, int] | None = None) -> dict[str, Shape]:
+    """Every op's output shape by name, at `input_size` or else the size the spec states."""
+    size = network.input_size if input_size is None else input_size
+    known: dict[str, Shape] = {}
+    for op in network.ops:
+        inputs = tuple(known[name] for name in op.inputs)
+        known[op.name] = output_shape(op, inputs, input_size=size)
+    return known
+
+
+def network_parameters(network: Network) -> Iterator[Parameter]:
+    """All tensors in the order of the ops."""
+    for op in network.ops:
+        yield from parameters(op)
+
+
+def count(ops: Iterator[Op] | tuple[Op, ...], known: Mapping[str, Shape]) -> Counts:
+    """Sums parameters and MACs over `ops`, given every op's output shape."""
+    trainable = buffers = multiplies = 0
+    for op in ops:
+        multiplies += macs(op, known[op.name])
+        for parameter in parameters(op):
+            if parameter.trainable:
+                trainable += parameter.size
+            else:
+                buffers += parameter.size
+    return Counts(trainable, buffers, multiplies)
+
+
+def _window(height: int, width: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:
+    return (
+        (height + padding.top + padding.bottom - kernel) // stride + 1,
+        (width + padding.left + padding.right - kernel) // stride + 1,
+    )

@@ -1,0 +1,89 @@
+"""A network's table as the paper prints it: one row each for the stem, the stages and the head."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from resnetgen.ir.network import Block, Network, Stage
+from resnetgen.ir.ops import Conv2d, MaxPool2d, Op
+from resnetgen.ir.rules import Counts, Shape, count, shapes
+
+_SHORTCUTS = {"projection": "projected", "zero_pad": "padded", "identity": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `output` has no batch, `counts` are for one image."""
+
+    name: str
+    title: str
+    output: Shape
+    content: str
+    shortcuts: str
+    counts: Counts
+
+
+def rows(network: Network) -> tuple[Row, ...]:
+    """The table from the stem to the head."""
+    known = shapes(network)
+
+    def row(name: str, title: str, ops: tuple[Op, ...], content: str, shortcuts: str = "") -> Row:
+        return Row(name, title, known[ops[-1].name], content, shortcuts, count(ops, known))
+
+    return (
+        row("stem", "conv1", network.stem, _stem_content(network)),
+        *(
+            row(
+                stage.name,
+                stage.title,
+                tuple(stage.ops),
+                _stage_content(stage),
+                _stage_shortcuts(stage),
+            )
+            for stage in network.stages
+        ),
+        row("head", "", network.head, "global average pool, linear"),
+    )
+
+
+def total(network: Network) -> Counts:
+    """The whole network's parameters, buffers and MACs."""
+    return count(network.ops, shapes(network))
+
+
+def main_path(block: Block) -> str:
+    """The block's convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`."""
+    return ", ".join(
+        f"{layer.kernel}x{layer.kernel} {block.width * layer.expansion}"
+        for layer in block.kind.convolutions
+    )
+
+
+def _stem_content(network: Network) -> str:
+    parts: list[str] = []
+    for op in network.stem:
+        match op:
+            case Conv2d():
+                parts.append(f"{_window(op.kernel, op.stride)} conv {op.out_channels}")
+            case MaxPool2d():
+                parts.append(f"{_window(op.kernel, op.stride)} max pool")
+            case _:
+                pass
+    return ", ".join(parts)
+
+
+def _window(kernel: int, stride: int) -> str:
+    size = f"{kernel}x{kernel}"
+    return size if stride == 1 else f"{size}/{stride}"
+
+
+def _stage_content(stage: Stage) -> str:
+    first = stage.blocks[0]
+    stride = "" if first.stride == 1 else f", stride {first.stride}"
+    return f"[{main_path(first)}] x {len(stage.blocks)}{stride}"
+
+
+def _stage_shortcuts(stage: Stage) -> str:
+    uses = Counter(block.shortcut for block in stage.blocks)
+    if uses["none"]:
+        return "none"
+    return ", ".join(f"{number} {_SHORTCUTS[kind]}" for kind, number in uses.items())
