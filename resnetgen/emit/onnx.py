@@ -1,0 +1,182 @@
+"""Emits the ONNX graph: as text that a person can read, and as a model that points to its weights.
+
+`model.onnxtxt` is ONNX's own text syntax, rendered like any other source and parsed by ONNX itself.
+It declares the weights by type and name; in `model.onnx` they become initializers whose data lie
+in `model.safetensors`, at offsets that follow from the network.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import assert_never
+
+from resnetgen.emit.onnx_model import model_bytes
+from resnetgen.emit.render import render
+from resnetgen.emit.source import docstring, header
+from resnetgen.emit.target import Target
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Op,
+    PadChannels,
+    Padding,
+    Relu,
+    Subsample,
+)
+from resnetgen.ir.rules import network_parameters, parameters
+from resnetgen.weights.layout import layout
+
+FILE = "model.onnx"
+TEXT_FILE = "model.onnxtxt"
+WEIGHTS_FILE = "model.safetensors"
+OPSET = 20
+IR_VERSION = 9
+_LAST_INDEX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The nodes of the stem, one block or the head."""
+
+    title: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """All that the template writes."""
+
+    header: tuple[str, ...]
+    docstring: tuple[str, ...]
+    ir_version: int
+    opset: int
+    name: str
+    channels: int
+    classes: int
+    declarations: tuple[str, ...]
+    groups: tuple[_Group, ...]
+
+
+def emit(network: Network) -> Mapping[str, bytes]:
+    """The graph of `network` as text and as a model."""
+    text = render("onnx/model.onnxtxt.jinja", _view(network))
+    return {TEXT_FILE: text.encode(), FILE: model_bytes(text, layout(network), WEIGHTS_FILE)}
+
+
+def usage(network: Network) -> tuple[str, ...]:
+    """How to load the model; the graph finds its weights by itself."""
+    return (
+        "import onnxruntime",
+        "",
+        'session = onnxruntime.InferenceSession("model.onnx")',
+        '(logits,) = session.run(None, {"input": images})',
+    )
+
+
+TARGET = Target("onnx", source=TEXT_FILE, emit=emit, usage=usage, title="ONNX")
+
+
+def _view(network: Network) -> _View:
+    node = partial(_node, output=network.head[-1].name)
+    weights = [
+        f"float[{', '.join(map(str, parameter.shape))}] {_quote(parameter.name)}"
+        for parameter in network_parameters(network)
+    ]
+    return _View(
+        header=header(network, "onnx"),
+        docstring=docstring(network, "ONNX"),
+        ir_version=IR_VERSION,
+        opset=OPSET,
+        name=network.name,
+        channels=network.input_channels,
+        classes=network.classes,
+        declarations=_with_commas((*weights, *_constants(network))),
+        groups=(
+            _Group("stem", tuple(node(op) for op in network.stem[1:])),
+            *(
+                _Group(f"{stage.title}: {block.name}", tuple(node(op) for op in block.ops))
+                for stage in network.stages
+                for block in stage.blocks
+            ),
+            _Group("head", tuple(node(op) for op in network.head)),
+        ),
+    )
+
+
+def _with_commas(declarations: tuple[str, ...]) -> tuple[str, ...]:
+    return (*(f"{declaration}," for declaration in declarations[:-1]), declarations[-1])
+
+
+def _constants(network: Network) -> Iterator[str]:
+    """The small integer tensors that subsampling and channel padding read, each declared once."""
+    strides = sorted({op.stride for op in network.ops if isinstance(op, Subsample)})
+    if strides:
+        yield f"int64[2] {_quote('subsample.starts')} = {{0, 0}}"
+        yield f"int64[2] {_quote('subsample.ends')} = {{{_LAST_INDEX}, {_LAST_INDEX}}}"
+        yield f"int64[2] {_quote('subsample.axes')} = {{2, 3}}"
+    for stride in strides:
+        yield f"int64[2] {_quote(f'subsample.steps.{stride}')} = {{{stride}, {stride}}}"
+    for extra in sorted({op.extra for op in network.ops if isinstance(op, PadChannels)}):
+        yield f"int64[8] {_quote(f'shortcut.pads.{extra}')} = {{0, 0, 0, 0, 0, {extra}, 0, 0}}"
+
+
+def _node(op: Op, *, output: str) -> str:
+    result = "logits" if op.name == output else op.name
+    operator, attributes, constants = _operator(op)
+    inputs = ", ".join(
+        _quote(name)
+        for name in (*op.inputs, *(parameter.name for parameter in parameters(op)), *constants)
+    )
+    called = f"{operator} <{', '.join(attributes)}>" if attributes else operator
+    return f"[{_quote(op.name)}] {_quote(result)} = {called} ({inputs})"
+
+
+def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """ONNX's operator, its attributes, and its inputs besides values and weights."""
+    match op:
+        case Conv2d():
+            return "Conv", _window(op.kernel, op.stride, op.padding), ()
+        case MaxPool2d():
+            return "MaxPool", _window(op.kernel, op.stride, op.padding), ()
+        case BatchNorm2d():
+            return "BatchNormalization", (f"epsilon: float = {op.epsilon!r}",), ()
+        case Relu():
+            return "Relu", (), ()
+        case Add():
+            return "Add", (), ()
+        case Subsample():
+            constants = ("starts", "ends", "axes", f"steps.{op.stride}")
+            return "Slice", (), tuple(f"subsample.{constant}" for constant in constants)
+        case PadChannels():
+            return "Pad", (), (f"shortcut.pads.{op.extra}",)
+        case GlobalAvgPool():
+            return "GlobalAveragePool", (), ()
+        case Flatten():
+            return "Flatten", (), ()
+        case Linear():
+            return "Gemm", ("transB = 1",), ()
+        case Input():
+            raise AssertionError(f"{op.name}: the image is the graph's input, no node makes it")
+        case _:
+            assert_never(op)
+
+
+def _window(kernel: int, stride: int, padding: Padding) -> tuple[str, ...]:
+    pads = f"{padding.top}, {padding.left}, {padding.bottom}, {padding.right}"
+    return (
+        f"kernel_shape = [{kernel}, {kernel}]",
+        f"strides = [{stride}, {stride}]",
+        f"pads = [{pads}]",
+    )
+
+
+def _quote(name: str) -> str:
+    """A name with dots is no identifier in ONNX's text syntax unless it is quoted."""
+    return f'"{name}"'

@@ -1,0 +1,54 @@
+"""Renders templates, and breaks long calls where `ruff format` would break them."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from resnetgen.resources import templates_directory
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+LINE_LENGTH = 100
+_INDENT = 4
+
+
+def render(template: str, view: object) -> str:
+    """The text of `template`, a path under `templates/`, which knows its view as `view`."""
+    return _environment().get_template(template).render(view=view)
+
+
+def call(head: str, arguments: Sequence[str], tail: str = ")", *, indent: int) -> tuple[str, ...]:
+    """`head`, the arguments and `tail` on one line, or broken over several.
+
+    `head` ends with the opening bracket. The breaks are those of `ruff format` at 100 columns:
+    all arguments on one line of their own if they fit there, else one a line.
+    """
+    margin = " " * indent
+    joined = ", ".join(arguments)
+    line = f"{margin}{head}{joined}{tail}"
+    if len(line) <= LINE_LENGTH:
+        return (line,)
+    inner = " " * (indent + _INDENT)
+    # A function's only parameter gets a trailing comma all the same.
+    alone = head.startswith("def ") and len(arguments) == 1
+    if len(inner) + len(joined) <= LINE_LENGTH and not alone:
+        body: tuple[str, ...] = (f"{inner}{joined}",)
+    else:
+        body = tuple(f"{inner}{argument}," for argument in arguments)
+    return (f"{margin}{head}", *body, f"{margin}{tail}")
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Autoescaping is for HTML; what may stand in a spec's names and licence is checked on loading.
+    return Environment(
+        loader=FileSystemLoader(templates_directory()),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )

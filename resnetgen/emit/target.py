@@ -1,0 +1,31 @@
+"""What a target is, and which ones are installed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+
+from resnetgen.ir.network import Network
+
+GROUP = "resnetgen.targets"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind of output; packages register theirs as entry points of `resnetgen.targets`."""
+
+    name: str
+    source: str
+    """The file that a person reads, one of those that `emit` returns."""
+    emit: Callable[[Network], Mapping[str, bytes]]
+    """All files of this target, by name."""
+    usage: Callable[[Network], tuple[str, ...]]
+    """Lines of Python that load the network with its weights, for the model card."""
+    title: str
+    """The framework's name as people write it."""
+
+
+@cache
+def targets() -> dict[str, Target]:
+    """All installed targets by name."""
+    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
