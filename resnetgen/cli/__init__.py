@@ -1,0 +1,78 @@
+"""The command line: arguments, progress, printing and exit codes."""
+
+import atexit
+import gc
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from resnetgen.cli import build, catalog, show, verify
+from resnetgen.cli.output import BAD_INPUT, INTERRUPTED, usage_error
+
+__all__ = ["app", "main"]
+
+# Typer has no public name for what every mistake in the arguments derives from.
+_UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+
+app = typer.Typer(
+    name="resnetgen",
+    help="""One spec of a residual network, every framework, proven to be one network.
+
+    Examples:
+
+    \b
+      resnetgen build resnet50             source, graph, weights and a proof in generated/resnet50
+      resnetgen show resnet50 resnet101    the tables of the paper
+      resnetgen specs                      the networks that ship with resnetgen
+    """,
+    epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed;
+    2 bad input; 3 a target named on the command line is not installed.""",
+    # Plain help starts in half the time that Rich's panels take.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("build", short_help="Compile specs, and prove the result.")(build.build)
+app.command("check", short_help="Validate specs without building them.")(catalog.check)
+app.command("show", short_help="Print tables, counts or one source.")(show.show)
+app.command("verify", short_help="Prove what lies in a directory as it is.")(verify.verify)
+app.command("specs", short_help="List the bundled specs.")(catalog.specs)
+app.command("schema", short_help="Print the JSON Schema of specs.")(catalog.schema)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"resnetgen {version('resnetgen')}")
+        raise typer.Exit
+
+
+def _before_commands(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Holds the options that stand before a command; there is nothing else to do."""
+
+
+app.callback(help=app.info.help)(_before_commands)
+
+
+def main() -> int:
+    """Runs the command line; the exit code."""
+    # What is alive at the end goes with the process: looking it through for cycles takes longer.
+    atexit.register(gc.freeze)
+    arguments = sys.argv[1:]
+    try:
+        return app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0
+    except _UsageError as error:
+        usage_error(cast(typer.BadParameter, error), as_json="--json" in arguments)
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED

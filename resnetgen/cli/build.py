@@ -1,0 +1,167 @@
+"""The command `build`: from specs to directories with a proof, or a check that they are current."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnetgen.cli.current import check_current
+from resnetgen.cli.options import (
+    BuildJobs,
+    BuildTargets,
+    Device,
+    DeviceOption,
+    Json,
+    Level,
+    LevelOption,
+    OptionalSpecs,
+    OutputParent,
+    Overrides,
+    SeedOption,
+    TimeoutOption,
+    choose,
+)
+from resnetgen.cli.output import print_grids, print_json, reporting, say
+from resnetgen.cli.verdict import exit_code, print_verdict, runners_of
+from resnetgen.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from resnetgen.pipeline import Built
+    from resnetgen.verify.result import Verification
+
+
+def build(
+    spec: OptionalSpecs = None,
+    output: OutputParent = Path("generated"),
+    target: BuildTargets = None,
+    seed: SeedOption = 0,
+    overrides: Overrides = None,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Write the files and run no framework.")
+    ] = False,
+    no_weights: Annotated[
+        bool, typer.Option("--no-weights", help="Leave out model.safetensors.")
+    ] = False,
+    level: LevelOption = Level.forward,
+    device: DeviceOption = Device.cpu,
+    timeout: TimeoutOption = 600.0,
+    jobs: BuildJobs = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite files that were edited or are not resnetgen's."),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Write nothing; exit code 1 if a directory is not what its source compiles to.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compile specs to source, graph and weights, and prove that they are one network.
+
+    Each network gets a directory named like itself, which is replaced whole or not at all. Files
+    of your own in it stay; files that you edited are not overwritten without --force. Several
+    specs are compiled in parallel and verified one after the other, unless --jobs says how many
+    at a time.
+
+    Examples:
+
+    \b
+      resnetgen build resnet50
+      resnetgen build my_network.yaml -o models --target torch,onnx
+      resnetgen build resnet50 --set stages.2.repeats=15 --set name=resnet77
+      resnetgen build specs/*.yaml --no-verify --no-weights
+      resnetgen build --check
+    """
+    if check:
+        check_current(spec or (), output, overrides=overrides or (), as_json=as_json)
+        return
+    if no_verify:
+        # Nothing will multiply matrices, and NumPy's threads take long to start and to stop.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from resnetgen import pipeline
+    from resnetgen.emit import targets
+
+    with reporting(as_json=as_json):
+        if not spec:
+            hint = "`resnetgen specs` lists the bundled ones"
+            raise DiagnosticError([Diagnostic("no-spec", "build needs a SPEC", hint=hint)])
+        named = choose(target, targets())
+        built = pipeline.build(
+            pipeline.compile_specs(spec, overrides=overrides or ()),
+            output,
+            options=pipeline.BuildOptions(
+                targets=named or tuple(targets()),
+                seed=None if no_weights else seed,
+                force=force,
+                jobs=jobs or _cores(),
+            ),
+            waiting=lambda parent: say(f"waiting for another build in {parent}"),
+        )
+        if not as_json:
+            _announce(built)
+        verifications: dict[str, Verification] = {}
+        if not no_verify:
+            from resnetgen.cli.proofs import proofs
+            from resnetgen.verify.check import Options
+
+            options = Options(
+                targets=runners_of(named) if named else None,
+                level=level.value,
+                device=device.value,
+                dtype=None,
+                seed=seed,
+                timeout=timeout,
+                jobs=max(1, _cores() // (jobs or 1)),
+            )
+            for item, verification in proofs(built, options, at_once=jobs or 1):
+                verifications[item.network.name] = verification
+                if not as_json:
+                    print_verdict(item.network.name, verification)
+    if as_json:
+        facts = [_facts(item, verifications.get(item.network.name)) for item in built]
+        print_json(facts[0] if len(facts) == 1 else {"networks": facts})
+    elif len(verifications) > 1:
+        _sum_up(verifications)
+    if verifications:
+        raise typer.Exit(exit_code(verifications.values(), named=runners_of(named or ())))
+
+
+def _announce(built: Sequence["Built"]) -> None:
+    from resnetgen.ir.summary import total
+
+    for item in built:
+        counts = total(item.network)
+        typer.echo(
+            f"{item.network.name}: {item.network.depth} layers, {counts.trainable:,} parameters,"
+            f" {counts.macs:,} MACs -> {item.directory}"
+        )
+
+
+def _sum_up(verifications: dict[str, "Verification"]) -> None:
+    from resnetgen.report.verification import summary_grid
+
+    print_grids([summary_grid(verifications)])
+
+
+def _facts(built: "Built", verification: "Verification | None") -> dict[str, object]:
+    from resnetgen.emit.manifest import files
+    from resnetgen.report.facts import network_facts
+
+    return {
+        **network_facts(built.network),
+        "output_dir": built.directory.as_posix(),
+        "files": files(built.directory),
+        "verification": verification.to_json() if verification else {"status": "not_run"},
+    }
+
+
+def _cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,86 @@
+"""The commands that look at specs alone: `check`, `specs` and `schema`."""
+
+import typer
+
+from resnetgen.cli.options import Json, Overrides, Specs
+from resnetgen.cli.output import (
+    BAD_INPUT,
+    diagnose,
+    diagnostic_facts,
+    print_grids,
+    print_json,
+    reporting,
+)
+from resnetgen.diagnostics import Diagnostic, DiagnosticError
+
+
+def check(spec: Specs, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Validate specs without building them; exit code 2 if one is not right.
+
+    Examples:
+
+    \b
+      resnetgen check my_network.yaml
+      resnetgen check specs/*.yaml --json
+      resnetgen check resnet50 --set stages.2.repeats=15
+    """
+    from resnetgen.pipeline import compile_spec
+
+    valid: list[dict[str, object]] = []
+    wrong: list[Diagnostic] = []
+    for reference in spec:
+        try:
+            network = compile_spec(reference, overrides=overrides or ()).network
+        except DiagnosticError as error:
+            wrong += error.diagnostics
+        else:
+            valid.append({"spec": reference, "name": network.name, "depth": network.depth})
+    if as_json:
+        found = [diagnostic_facts(item) for item in dict.fromkeys(wrong)]
+        print_json({"valid": valid, "diagnostics": found})
+    else:
+        for item in valid:
+            typer.echo(f"{item['spec']}: {item['name']}, {item['depth']} layers")
+        if wrong:
+            error = DiagnosticError(wrong)
+            diagnose(error.diagnostics, error.render(), as_json=False)
+    if wrong:
+        raise typer.Exit(BAD_INPUT)
+
+
+def specs(as_json: Json = False) -> None:
+    """List the networks that ship with resnetgen.
+
+    Any of these names works wherever a spec's path does.
+
+    Examples:
+
+    \b
+      resnetgen specs
+      resnetgen specs --json
+    """
+    from resnetgen.pipeline import compile_spec
+    from resnetgen.report.catalog import catalog_facts, catalog_grid
+    from resnetgen.spec.load import bundled
+
+    with reporting(as_json=as_json):
+        networks = {path: compile_spec(name).network for name, path in bundled().items()}
+    if as_json:
+        print_json({"specs": catalog_facts(networks)})
+    else:
+        print_grids([catalog_grid(networks)])
+
+
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors.
+
+    Examples:
+
+    \b
+      resnetgen schema > spec.schema.json
+      # first line of a spec, for editors with the YAML language server:
+      # yaml-language-server: $schema=spec.schema.json
+    """
+    from resnetgen.spec.schema import json_schema
+
+    print_json(json_schema())

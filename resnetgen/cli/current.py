@@ -1,0 +1,77 @@
+"""`build --check`: says which directories are not what their recorded sources compile to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from resnetgen.cli.output import FAILED, PASSED, print_json, reporting
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+
+if TYPE_CHECKING:
+    from resnetgen.emit.current import Finding
+
+
+def check_current(
+    specs: Sequence[str], output: Path, *, overrides: Sequence[str], as_json: bool
+) -> None:
+    """Compares the directories of these specs, or all of them in `output`; writes nothing."""
+    from resnetgen.pipeline import findings
+
+    with reporting(as_json=as_json):
+        directories = _of_specs(specs, output, overrides) if specs else _all(output)
+        found = {directory: findings(directory) for directory in directories}
+    if as_json:
+        print_json({"current": not any(found.values()), "directories": _facts(found)})
+    else:
+        _print(found)
+    raise typer.Exit(FAILED if any(found.values()) else PASSED)
+
+
+def _of_specs(specs: Sequence[str], output: Path, overrides: Sequence[str]) -> list[Path]:
+    from resnetgen.pipeline import compile_specs
+
+    compiled = compile_specs(specs, overrides=overrides)
+    return [output / item.network.name for item in compiled]
+
+
+def _all(output: Path) -> list[Path]:
+    from resnetgen.emit.manifest import MANIFEST
+
+    manifests = output.glob(f"*/{MANIFEST}")
+    found = sorted(path.parent for path in manifests if not path.parent.name.startswith("."))
+    if not found:
+        message = "holds no directory that resnetgen wrote"
+        hint = "-o names the directory that holds them"
+        raise DiagnosticError(
+            [Diagnostic("no-output", message, Span.of_file(str(output)), hint=hint)]
+        )
+    return found
+
+
+def _facts(found: dict[Path, tuple["Finding", ...]]) -> list[dict[str, object]]:
+    return [
+        {
+            "output_dir": directory.as_posix(),
+            "current": not findings,
+            "files": [
+                {"name": item.name, "state": item.state, "diff": "\n".join(item.diff)}
+                for item in findings
+            ],
+        }
+        for directory, findings in found.items()
+    ]
+
+
+def _print(found: dict[Path, tuple["Finding", ...]]) -> None:
+    for directory, findings in found.items():
+        for item in findings:
+            typer.echo(f"{directory / item.name}: {item.state}")
+            for line in item.diff:
+                typer.echo(f"    {line}")
+    stale = [directory.name for directory, findings in found.items() if findings]
+    if stale:
+        typer.echo(f"not current, {len(stale)} of {len(found)}: {', '.join(stale)}")
+    else:
+        typer.echo(f"current: {', '.join(directory.name for directory in found)}")

@@ -1,0 +1,202 @@
+"""What several commands take alike: annotated types, comma lists, and completion."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quote
+
+
+class Level(StrEnum):
+    """How much is compared."""
+
+    shapes = "shapes"
+    forward = "forward"
+
+
+class Device(StrEnum):
+    """Where the frameworks run."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Dtype(StrEnum):
+    """What the frameworks compute in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+def _complete_spec(incomplete: str) -> list[str]:
+    from resnetgen.resources import specs_directory
+
+    names = [path.stem for path in specs_directory().rglob("*.yaml")]
+    return sorted(name for name in names if name.startswith(incomplete)) + _paths(incomplete)
+
+
+def _complete_directory(incomplete: str) -> list[str]:
+    return [path for path in _paths(incomplete) if path.endswith("/")]
+
+
+def _paths(incomplete: str) -> list[str]:
+    head, _, start = incomplete.rpartition("/")
+    folder = Path(head or ("/" if incomplete.startswith("/") else "."))
+    try:
+        found = sorted(path for path in folder.iterdir() if path.name.startswith(start))
+    except OSError:
+        return []
+    prefix = incomplete[: len(incomplete) - len(start)]
+    return [
+        f"{prefix}{path.name}{'/' if path.is_dir() else ''}"
+        for path in found
+        if path.is_dir() or path.suffix in (".yaml", ".yml")
+    ]
+
+
+def _complete_target(incomplete: str) -> list[str]:
+    from importlib.metadata import entry_points
+
+    return _complete_list(incomplete, entry_points(group="resnetgen.targets").names)
+
+
+def _complete_runner(incomplete: str) -> list[str]:
+    from importlib.metadata import entry_points
+
+    return _complete_list(incomplete, entry_points(group="resnetgen.runners").names)
+
+
+def _complete_list(incomplete: str, known: Iterable[str]) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in sorted(known) if name.startswith(last)]
+
+
+Specs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SPEC",
+        help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
+        autocompletion=_complete_spec,
+        show_default=False,
+    ),
+]
+OptionalSpecs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SPEC",
+        help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
+        autocompletion=_complete_spec,
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="K=V",
+        help="Change a key of the spec, as in stages.2.repeats=15; repeatable.",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
+]
+OutputParent = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="DIR", help="The parent of the directories, one per network."
+    ),
+]
+BuildTargets = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="LIST",
+        help="Comma-separated: torch, keras, onnx. All by default.",
+        autocompletion=_complete_target,
+    ),
+]
+RunTargets = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="LIST",
+        help="Comma-separated: torch, keras-tensorflow, onnx (these by default), keras-jax, "
+        "keras-torch.",
+        autocompletion=_complete_runner,
+    ),
+]
+OutputDirectory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        help="A directory that `resnetgen build` wrote.",
+        autocompletion=_complete_directory,
+        show_default=False,
+    ),
+]
+LevelOption = Annotated[
+    Level,
+    typer.Option("--level", help="Compare shapes and parameters alone, or also what is computed."),
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option("--device", help="A target that cannot run there is reported as not run."),
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", help="The widest that each target computes, by default."),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=1, help="The longest that one target may run."
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option("--seed", metavar="N", min=0, help="The seed that all drawn numbers come from."),
+]
+BuildJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Networks at a time; by default as many as there are cores are compiled, and one is "
+        "verified.",
+    ),
+]
+RunJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Frameworks at a time; by default as many as there are cores.",
+    ),
+]
+
+
+def choose(listed: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
+    """The names of targets in a comma list, without repetition; None if no list was given."""
+    if listed is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in listed.split(",")))
+    available = sorted(known)
+    wrong = [unknown("target", name, available) for name in names if name not in available]
+    if wrong:
+        raise DiagnosticError(wrong)
+    return names
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:
+    """What to say about a word that is none of the known ones."""
+    return Diagnostic(
+        f"unknown-{what}",
+        f"there is no {what} {quote(word)}",
+        hint=did_you_mean(word, known),
+        expected=", ".join(known),
+    )

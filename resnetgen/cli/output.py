@@ -1,0 +1,100 @@
+"""Prints: tables and lines for people, JSON for programs, diagnostics for both."""
+
+import json
+import os
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from resnetgen.report.grid import Grid
+
+PASSED = 0
+FAILED = 1
+BAD_INPUT = 2
+NOT_INSTALLED = 3
+INTERRUPTED = 130
+
+_WIDTH_OF_PIPES = 240
+
+
+@contextmanager
+def reporting(*, as_json: bool) -> Generator[None]:
+    """Turns what is wrong with the user's input into a message and exit code 2."""
+    try:
+        yield
+    except DiagnosticError as error:
+        diagnose(error.diagnostics, error.render(), as_json=as_json)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def diagnose(diagnostics: Iterable[Diagnostic], rendered: str, *, as_json: bool) -> None:
+    """Prints what is wrong: in JSON on stdout, for people on stderr."""
+    if as_json:
+        print_json({"diagnostics": [diagnostic_facts(diagnostic) for diagnostic in diagnostics]})
+        return
+    from rich.text import Text
+
+    text = Text(rendered)
+    text.highlight_regex(r"(?m)\berror: ", "bold red")
+    text.highlight_regex(r"(?m)^(expected|hint): ", "cyan")
+    console(stderr=True).print(text, soft_wrap=True)
+
+
+def diagnostic_facts(diagnostic: Diagnostic) -> dict[str, object]:
+    """A diagnostic as JSON; without a place, or without a line in it, these are null."""
+    span = diagnostic.span
+    in_line = span is not None and span.line > 0
+    return {
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "file": None if span is None else span.file,
+        "line": span.line if span is not None and in_line else None,
+        "column": span.column if span is not None and in_line else None,
+        "expected": diagnostic.expected,
+        "hint": diagnostic.hint,
+    }
+
+
+def usage_error(error: typer.BadParameter, *, as_json: bool) -> None:
+    """Prints a mistake in the arguments themselves, which Typer found."""
+    if as_json:
+        message = error.format_message()
+        diagnose([Diagnostic("usage", message)], message, as_json=True)
+    else:
+        error.show()
+
+
+def print_json(document: object) -> None:
+    """Prints one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def print_grids(grids: "Iterable[Grid]") -> None:
+    """Prints tables on stdout."""
+    from resnetgen.report.render import terminal
+
+    screen = console()
+    for grid in grids:
+        screen.print(terminal(grid, width=screen.width))
+
+
+def say(message: str) -> None:
+    """Prints a remark on stderr."""
+    console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Where people read; a pipe has no width, so tables keep theirs there."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    width = None if file.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_PIPES
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,107 @@
+"""Verifies built networks: one after the other here, or several at a time in processes.
+
+A process for each, because only a main thread hears of an interrupt and can end its frameworks.
+"""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from resnetgen.cli.progress import Progress, progress
+from resnetgen.diagnostics import DiagnosticError
+from resnetgen.pipeline import Built, prove
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+    from resnetgen.verify.check import Options
+    from resnetgen.verify.result import Verification
+
+
+def proofs(
+    built: Sequence[Built], options: "Options", *, at_once: int
+) -> Iterator[tuple[Built, "Verification"]]:
+    """Each network with its verification, in order and as soon as it is there."""
+    if min(at_once, len(built)) == 1:
+        for item in built:
+            with progress() as reporter:
+                verification = _prove(item, options, reporter(item.network.name))
+            yield item, verification
+        return
+    with progress() as reporter:
+        found = _in_processes(built, options, at_once, reporter)
+    yield from zip(built, found, strict=True)
+
+
+def _prove(item: Built, options: "Options", report: Progress) -> "Verification":
+    return prove(item.network, item.directory, options=options, certificate=None, progress=report)
+
+
+def _in_processes(
+    built: Sequence[Built], options: "Options", at_once: int, reporter: Callable[[str], Progress]
+) -> "list[Verification]":
+    context = multiprocessing.get_context("spawn")
+    processes: list[SpawnProcess] = []
+    starting = Lock()
+    stopped = False
+
+    def run(item: Built) -> "Verification":
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_child, args=(sender, item, options))
+        with starting:
+            if stopped:
+                raise KeyboardInterrupt
+            _start_deaf(process)
+            processes.append(process)
+        # The child alone holds the sending end now, so its death is the end of the messages.
+        sender.close()
+        try:
+            return _result(receiver, reporter(item.network.name))
+        finally:
+            process.join()
+
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            return list(pool.map(run, built))
+        except BaseException:
+            with starting:
+                stopped = True
+                for process in processes:
+                    process.terminate()
+            raise
+
+
+def _start_deaf(process: "SpawnProcess") -> None:
+    """Starts a process that a terminal's interrupt does not reach: this one tells it to end."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    process.start()
+
+
+def _result(receiver: Connection, report: Progress) -> "Verification":
+    while True:
+        match receiver.recv():
+            case (str(target), str(state)):
+                report(target, state)
+            case DiagnosticError() as error:
+                raise error
+            case verification:
+                return verification
+
+
+def _child(sender: Connection, item: Built, options: "Options") -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        sender.send(_prove(item, options, lambda target, state: sender.send((target, state))))
+    except DiagnosticError as error:
+        sender.send(error)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,124 @@
+"""The command `show`: the paper's table, one stage's blocks, or one target's source."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnetgen.cli.options import Json, Overrides, Specs, unknown
+from resnetgen.cli.output import print_grids, print_json, reporting
+from resnetgen.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from resnetgen.ir.network import Network, Stage
+    from resnetgen.report.grid import Grid
+
+_TABLES = ("table", "markdown", "latex", "json")
+
+
+def _complete_format(incomplete: str) -> list[str]:
+    from importlib.metadata import entry_points
+
+    known = [*_TABLES, *sorted(entry_points(group="resnetgen.targets").names)]
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def show(
+    spec: Specs,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="table, markdown, latex or json; or one target's source: torch, keras, onnx.",
+            autocompletion=_complete_format,
+        ),
+    ] = "table",
+    block: Annotated[
+        str | None,
+        typer.Option(
+            "--block",
+            metavar="STAGE",
+            help="The distinct blocks of one stage, op by op: conv2_x or layer1.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Print a network's table and counts, one stage's blocks, or one target's source.
+
+    MACs are the multiply-accumulates of convolutions and the linear layer for one image.
+
+    Examples:
+
+    \b
+      resnetgen show resnet50
+      resnetgen show resnet50 resnet50_paper --format markdown
+      resnetgen show resnet50 --block conv2_x
+      resnetgen show resnet50 --format torch
+      resnetgen show resnet18 --set classes=10 --format json
+    """
+    from resnetgen.emit import targets
+    from resnetgen.pipeline import compile_specs
+
+    form = "json" if as_json else form
+    with reporting(as_json=form == "json"):
+        known = (*_TABLES, *targets())
+        if form not in known:
+            raise DiagnosticError([unknown("format", form, known)])
+        if form in targets() and (len(spec) > 1 or block is not None):
+            message = f"--format {form} prints the whole source of one network"
+            hint = "give one SPEC, and no --block"
+            raise DiagnosticError([Diagnostic("one-source", message, hint=hint)])
+        networks = [item.network for item in compile_specs(spec, overrides=overrides or ())]
+        if form in targets():
+            _print_source(networks[0], form)
+        elif form == "json":
+            facts = [_facts(network, block) for network in networks]
+            print_json(facts[0] if len(facts) == 1 else {"networks": facts})
+        else:
+            _print_grids([grid for network in networks for grid in _grids(network, block)], form)
+
+
+def _print_source(network: "Network", target: str) -> None:
+    from resnetgen.emit import source
+
+    sys.stdout.write(source(network, target))
+
+
+def _print_grids(grids: "Sequence[Grid]", form: str) -> None:
+    if form == "table":
+        print_grids(grids)
+        return
+    from resnetgen.report.render import latex, markdown
+
+    text = markdown if form == "markdown" else latex
+    sys.stdout.write("\n".join(text(grid) for grid in grids))
+
+
+def _grids(network: "Network", block: str | None) -> "tuple[Grid, ...]":
+    from resnetgen.report.network import block_grids, network_grid
+
+    if block is None:
+        return (network_grid(network),)
+    return block_grids(network, _stage(network, block))
+
+
+def _facts(network: "Network", block: str | None) -> dict[str, object]:
+    from resnetgen.report.facts import stage_facts, table_facts
+
+    if block is None:
+        return table_facts(network)
+    return stage_facts(network, _stage(network, block))
+
+
+def _stage(network: "Network", asked: str) -> "Stage":
+    """The stage with this title or name."""
+    for stage in network.stages:
+        if asked in (stage.title, stage.name):
+            return stage
+    titles = [stage.title for stage in network.stages]
+    names = [stage.name for stage in network.stages]
+    raise DiagnosticError([unknown("stage", asked, [*titles, *names])])

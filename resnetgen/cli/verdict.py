@@ -1,0 +1,49 @@
+"""What build and verify share: which targets are due, how a verdict prints, and its exit code."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from resnetgen.cli.output import FAILED, NOT_INSTALLED, PASSED, console, print_grids
+
+if TYPE_CHECKING:
+    from resnetgen.verify.result import Verification
+
+_STYLES = {"passed": "green", "failed": "bold red", "partial": "yellow", "not_run": "yellow"}
+
+
+def runners_of(targets: Iterable[str]) -> tuple[str, ...]:
+    """The runners that are due for emitted targets: Keras has one for each of its backends."""
+    from resnetgen.verify.runners import registry
+
+    return tuple(
+        name
+        for name in registry.targets()
+        if registry.runner(name).default
+        and any(name == target or name.startswith(f"{target}-") for target in targets)
+    )
+
+
+def print_verdict(name: str, verification: "Verification") -> None:
+    """The table of targets, what there is to say about them, and the verdict."""
+    from rich.text import Text
+
+    from resnetgen.report.verification import remarks, verdict, verification_grid
+
+    print_grids([verification_grid(name, verification)])
+    screen = console()
+    for remark in remarks(verification):
+        screen.print(remark, soft_wrap=True)
+    style = _STYLES[verification.status]
+    screen.print(Text(verdict(verification), style=style), soft_wrap=True)
+
+
+def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) -> int:
+    """1 where a target failed, 3 where one that was named is not installed, else by status."""
+    from resnetgen.verify.runners import registry
+
+    found = list(verifications)
+    if any(result.status == "failed" for each in found for result in each.targets.values()):
+        return FAILED
+    if any(registry.unavailable(name) is not None for name in named):
+        return NOT_INSTALLED
+    return FAILED if any(each.status == "failed" for each in found) else PASSED

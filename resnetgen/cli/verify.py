@@ -1,0 +1,117 @@
+"""The command `verify`: proves what lies in a directory as it is now."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnetgen.cli.options import (
+    Device,
+    DeviceOption,
+    DtypeOption,
+    Json,
+    Level,
+    LevelOption,
+    OutputDirectory,
+    RunJobs,
+    RunTargets,
+    SeedOption,
+    TimeoutOption,
+    choose,
+)
+from resnetgen.cli.output import print_json, reporting
+from resnetgen.cli.progress import progress
+from resnetgen.cli.verdict import exit_code, print_verdict
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+
+SPEC_FILE = "spec.yaml"
+
+
+def verify(
+    directory: OutputDirectory,
+    target: RunTargets = None,
+    level: LevelOption = Level.forward,
+    device: DeviceOption = Device.cpu,
+    dtype: DtypeOption = None,
+    seed: SeedOption = 0,
+    timeout: TimeoutOption = 600.0,
+    jobs: RunJobs = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the certificate here instead of DIR/certificate.json.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that the files in DIR, as they are now, compute the network of its spec.yaml.
+
+    This runs the Python in DIR, so give it only what you would run yourself. Each framework runs
+    in a process of its own on the same weights and images, and is compared with a NumPy
+    interpreter of the network. Writes the certificate and nothing else.
+
+    Examples:
+
+    \b
+      resnetgen verify generated/resnet50
+      resnetgen verify generated/resnet50 --target torch,onnx --level shapes
+      resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
+    """
+    from resnetgen.emit.manifest import files
+    from resnetgen.pipeline import compile_spec, prove
+    from resnetgen.report.facts import network_facts
+    from resnetgen.verify.check import Options
+    from resnetgen.verify.runners import registry
+
+    with reporting(as_json=as_json):
+        named = choose(target, registry.targets())
+        network = compile_spec(str(_spec_file(directory))).network
+        options = Options(
+            targets=named,
+            level=level.value,
+            device=device.value,
+            dtype=None if dtype is None else dtype.value,
+            seed=seed,
+            timeout=timeout,
+            jobs=jobs,
+        )
+        with progress() as reporter:
+            verification = prove(
+                network,
+                directory,
+                options=options,
+                certificate=certificate,
+                progress=reporter(network.name),
+            )
+    if as_json:
+        print_json(
+            {
+                **network_facts(network),
+                "output_dir": directory.as_posix(),
+                "files": files(directory),
+                "verification": verification.to_json(),
+            }
+        )
+    else:
+        print_verdict(network.name, verification)
+    raise typer.Exit(exit_code([verification], named=named or ()))
+
+
+def _spec_file(directory: Path) -> Path:
+    """The resolved spec in `directory`; without one it is no output of `build`."""
+    path = directory / SPEC_FILE
+    if path.is_file():
+        return path
+    kind = "has no spec.yaml" if directory.is_dir() else "is not a directory"
+    raise DiagnosticError(
+        [
+            Diagnostic(
+                "no-output",
+                kind,
+                Span.of_file(str(directory)),
+                expected="a directory that `resnetgen build` wrote",
+            )
+        ]
+    )

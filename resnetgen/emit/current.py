@@ -1,0 +1,57 @@
+"""Compares a directory with what its spec compiles to now, the weights and certificate aside."""
+
+import difflib
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from resnetgen.emit.manifest import MANIFEST, WEIGHTS, Manifest
+from resnetgen.emit.write import Contents, manifest_of
+
+_SHOWN_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A file that is not what it should be, with the start of a unified diff if it is text."""
+
+    name: str
+    state: Literal["missing", "differs", "obsolete"]
+    diff: tuple[str, ...]
+
+
+def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Finding, ...]:
+    """What a build of `contents` would change in `directory`."""
+    expected = manifest_of(contents, kept={}, weights=manifest.weights)
+    # Who wrote the same files, and with which version, does not make them stale.
+    text = replace(expected, version=manifest.version).to_json()
+    wanted = {**contents.files, MANIFEST: text.encode()}
+    found = [_compare_file(directory / name, content) for name, content in wanted.items()]
+    obsolete = [
+        Finding(name, "obsolete", ())
+        for name in manifest.files
+        if name not in wanted and name != WEIGHTS and (directory / name).exists()
+    ]
+    return (*(finding for finding in found if finding is not None), *obsolete)
+
+
+def _compare_file(path: Path, content: bytes) -> Finding | None:
+    if not path.is_file():
+        return Finding(path.name, "missing", ())
+    present = path.read_bytes()
+    if present == content:
+        return None
+    return Finding(path.name, "differs", _diff(path, present, content))
+
+
+def _diff(path: Path, present: bytes, content: bytes) -> tuple[str, ...]:
+    try:
+        before, after = present.decode().splitlines(), content.decode().splitlines()
+    except UnicodeDecodeError:
+        return ()
+    lines = difflib.unified_diff(before, after, str(path), "compiled again", lineterm="", n=1)
+    shown = tuple(islice(lines, _SHOWN_LINES + 1))
+    if len(shown) <= _SHOWN_LINES:
+        return shown
+    return (*shown[:_SHOWN_LINES], "...")

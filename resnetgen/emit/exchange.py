@@ -1,0 +1,169 @@
+"""Puts a finished directory in another's place, and mends what an interrupted run left.
+
+A directory `resnet50` is made as `.resnet50.new-XXXXXXXX` beside its place. Where the system can
+exchange two names in one step (renameat2 on Linux), nobody ever sees a state between. Elsewhere
+the old directory steps aside as `.resnet50.old-XXXXXXXX` first; a run that died between the two
+renames is undone by the next one. All this happens under a lock on the parent directory, so what
+lies there under such a name is always the remains of a run that ended.
+"""
+
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<state>new|old)-[0-9a-f]{8}")
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Generator[None]:
+    """Makes the parent directories, holds them for this process alone, and mends them.
+
+    `waiting` is called with a parent that another process holds. The lock is one on the directory
+    itself and leaves no file. Parents made here are removed again if they stay empty.
+    """
+    made: list[Path] = []
+    descriptors: list[int] = []
+    try:
+        for parent in parents:
+            made += _make(parent)
+            descriptors += _lock(parent, waiting)
+            _mend(parent)
+        yield
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        for parent in reversed(made):
+            _remove_if_empty(parent)
+
+
+def staging_directory(directory: Path) -> Path:
+    """A new, empty directory beside `directory`, to be filled and then swapped in."""
+    staging = _beside(directory, "new")
+    staging.mkdir()
+    return staging
+
+
+def swap_in(staging: Path, directory: Path) -> None:
+    """Moves `staging` to `directory`, whole or not at all; what was there is removed."""
+    if not directory.exists():
+        staging.rename(directory)
+    elif _exchange(staging, directory):
+        shutil.rmtree(staging, ignore_errors=True)
+    else:
+        _rename_twice(staging, directory)
+    sync(directory.parent)
+
+
+def sync(path: Path) -> None:
+    """Asks the system to put a file's or a directory's content on disk."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some filesystems have no such request for directories.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make(parent: Path) -> list[Path]:
+    missing: list[Path] = []
+    while not parent.exists():
+        missing.append(parent)
+        parent = parent.parent
+    missing.reverse()
+    for directory in missing:
+        directory.mkdir(exist_ok=True)
+    return missing
+
+
+def _remove_if_empty(directory: Path) -> None:
+    try:
+        directory.rmdir()
+    except OSError:
+        return
+
+
+def _lock(parent: Path, waiting: Callable[[Path], None]) -> list[int]:
+    if sys.platform == "win32":
+        return []
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _hold(descriptor, lambda: waiting(parent))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return [descriptor]
+
+
+def _hold(descriptor: int, waiting: Callable[[], None]) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network filesystems lock no directories; there we go without.
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+            raise
+
+
+def _mend(parent: Path) -> None:
+    """Restores directories that stepped aside for one that never came, and removes remains."""
+    remains = [
+        (path, found["name"], found["state"])
+        for path in parent.iterdir()
+        if (found := _TEMPORARY.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
+    ]
+    for path, name, state in remains:
+        if state == "old" and not (parent / name).exists():
+            path.rename(parent / name)
+    for path, _, _ in remains:
+        if path.exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _rename_twice(staging: Path, directory: Path) -> None:
+    aside = _beside(directory, "old")
+    directory.rename(aside)
+    try:
+        staging.rename(directory)
+    except BaseException:
+        aside.rename(directory)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swaps two names in one step; False where this system or filesystem cannot."""
+    if sys.platform != "linux":
+        return False
+    # Imported here because it takes longer than all else in this module.
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = (os.fsencode(first), os.fsencode(second))
+    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(second))
+
+
+def _beside(directory: Path, state: str) -> Path:
+    return directory.with_name(f".{directory.name}.{state}-{os.urandom(4).hex()}")

@@ -1,0 +1,114 @@
+"""The record that `build` leaves in each directory: what was compiled, and every file's hash."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard, cast
+
+MANIFEST = "manifest.json"
+CERTIFICATE = "certificate.json"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRecord:
+    """The weights file that belongs to the directory, and the seed it was drawn from."""
+
+    sha256: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `manifest.json` says; `files` leaves out the manifest, the certificate and weights."""
+
+    version: str
+    spec_sha256: str
+    source: str
+    """`bundled:NAME`, or the spec's path relative to the directory."""
+    overrides: tuple[str, ...]
+    files: Mapping[str, str]
+    weights: WeightsRecord | None
+
+    @property
+    def listed(self) -> dict[str, str]:
+        """Every file that is ours, weights included, with its hash."""
+        if self.weights is None:
+            return dict(self.files)
+        return {**self.files, WEIGHTS: self.weights.sha256}
+
+    def to_json(self) -> str:
+        """The manifest's text, the same for the same contents."""
+        document: dict[str, object] = {
+            "resnetgen": self.version,
+            "spec_sha256": self.spec_sha256,
+            "source": self.source,
+            "overrides": list(self.overrides),
+            "files": dict(sorted(self.files.items())),
+        }
+        if self.weights is not None:
+            document[WEIGHTS] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def read(directory: Path) -> Manifest | None:
+    """The directory's manifest, or None where there is none that resnetgen wrote."""
+    try:
+        document: object = json.loads((directory / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return _parse(document)
+
+
+def files(directory: Path) -> tuple[str, ...]:
+    """The names of the files in `directory` that resnetgen wrote, sorted."""
+    manifest = read(directory)
+    listed = {} if manifest is None else manifest.listed
+    names = {MANIFEST, CERTIFICATE, *listed}
+    return tuple(sorted(name for name in names if (directory / name).is_file()))
+
+
+def sha256(content: bytes) -> str:
+    """The hash of a file's content, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file on disk, in hex, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse(document: object) -> Manifest | None:
+    if not isinstance(document, dict):
+        return None
+    keys = cast(dict[str, object], document)
+    match keys:
+        case {
+            "resnetgen": str(version),
+            "spec_sha256": str(spec_sha256),
+            "source": str(source),
+            "overrides": overrides,
+            "files": files,
+        } if _are_texts(overrides) and _maps_texts(files):
+            pass
+        case _:
+            return None
+    match keys.get(WEIGHTS):
+        case {"sha256": str(digest), "seed": int(seed)}:
+            weights = WeightsRecord(digest, seed)
+        case _:
+            weights = None
+    return Manifest(version, spec_sha256, source, tuple(overrides), files, weights)
+
+
+def _are_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(
+        isinstance(text, str) for text in cast(list[object], value)
+    )
+
+
+def _maps_texts(value: object) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and _are_texts(list(cast(dict[str, object], value).values()))

@@ -1,0 +1,87 @@
+"""What a verification found, as a table and as sentences."""
+
+from collections.abc import Iterator, Mapping
+
+from resnetgen.report.grid import Column, Grid
+from resnetgen.verify.result import TargetResult, Verification
+
+
+def verification_grid(name: str, verification: Verification) -> Grid:
+    """A row for each target; differences are relative to the reference's largest value."""
+    return Grid(
+        title=f"{name} against its spec",
+        columns=(
+            Column("target"),
+            Column("status"),
+            Column("device"),
+            Column("dtype"),
+            Column("params", "right"),
+            Column("output", "right"),
+            Column("difference", "right"),
+            Column("bound", "right"),
+        ),
+        rows=tuple(_row(target, result) for target, result in verification.targets.items()),
+    )
+
+
+def remarks(verification: Verification) -> Iterator[str]:
+    """What is wrong with a target, or why it did not run, a line each."""
+    for target, result in verification.targets.items():
+        if result.first_divergence is not None:
+            yield f"{target}: the first wrong layer is {result.first_divergence}"
+        if result.cause is not None:
+            yield f"{target}: cause: {result.cause}"
+        if result.reason is not None:
+            yield f"{target}: {result.reason}"
+    if verification.weights == "absent":
+        yield "there is no model.safetensors: weights were drawn for this run"
+
+
+def verdict(verification: Verification) -> str:
+    """One line that says how it went."""
+    targets = verification.targets
+    passed = [name for name, result in targets.items() if result.status == "passed"]
+    failed = [name for name, result in targets.items() if result.status == "failed"]
+    not_run = [name for name, result in targets.items() if result.status == "not_run"]
+    agree = "agrees" if len(passed) == 1 else "agree"
+    parts = [f"{_listed(passed)} {agree} with the spec"] if passed else []
+    parts += [f"{_listed(failed)} failed"] if failed else []
+    parts += [f"{_listed(not_run)} did not run"] if not_run else []
+    return f"{verification.status}: {'; '.join(parts) or 'no target was named'}"
+
+
+def summary_grid(verifications: Mapping[str, Verification]) -> Grid:
+    """A row for each network and a column for each target."""
+    targets = list(dict.fromkeys(name for each in verifications.values() for name in each.targets))
+    return Grid(
+        title=f"{len(verifications)} networks",
+        columns=(Column("network"), Column("status"), *(Column(target) for target in targets)),
+        rows=tuple(
+            (name, each.status, *(_state(each.targets.get(target)) for target in targets))
+            for name, each in verifications.items()
+        ),
+    )
+
+
+def _row(target: str, result: TargetResult) -> tuple[str, ...]:
+    widest = result.widest
+    return (
+        target,
+        _state(result),
+        result.device,
+        widest.dtype if widest else "",
+        "" if result.params is None else f"{result.params:,}",
+        "" if result.output_shape is None else "x".join(map(str, result.output_shape)),
+        f"{widest.max_rel_diff:.1e}" if widest else "",
+        f"{widest.bound:.1e}" if widest else "",
+    )
+
+
+def _state(result: TargetResult | None) -> str:
+    return "" if result is None else result.status.replace("_", " ")
+
+
+def _listed(names: list[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,0 +1,110 @@
+"""The runs that a target has to survive: which weights, which image, at which scale."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import Conv2d, Input, MaxPool2d
+from resnetgen.verify.compare import Dtype
+from resnetgen.verify.reference import Array
+from resnetgen.weights.initial import stream
+
+Weights = Literal["shipped", "drawn"]
+
+_SMALLEST_SIZE = 16
+"""In pixels: below this the small networks' windows would hardly lie inside the image."""
+_SMALLEST_SINGLE_SCALE = 1e-30
+"""Below this, float32 would hold an image with fewer digits, or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run: NCHW `image` holds float32 values, already multiplied by `scale`."""
+
+    weights: Weights
+    scale: float
+    image: Array
+
+    @property
+    def dtypes(self) -> tuple[Dtype, ...]:
+        """The dtypes in whose range the image lies with all its digits."""
+        return ("float64",) if self.scale < _SMALLEST_SINGLE_SCALE else ("float32", "float64")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.image.shape[2], self.image.shape[3])
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        scale = "" if self.scale == 1.0 else f", times {self.scale:g}"
+        return f"{self.weights} weights, input {shape}{scale}"
+
+
+def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
+    """Even, odd and non-square images in batches of two and one, then a small and a large scale.
+
+    The first case's image is the one that the drawn weights are made for.
+    """
+    even = _base_size(network)
+    odd = even + 1
+    wide = even + even // 2 + 1
+    pair = _image(network, seed, "even", shape=(2, even, even))
+    return (
+        Case("drawn", 1.0, pair),
+        Case("drawn", 1.0, _image(network, seed, "odd", shape=(1, odd, odd))),
+        Case("drawn", 1.0, _image(network, seed, "wide", shape=(1, even, wide))),
+        Case("drawn", 1e-3, scaled(pair[:1], 1e-3)),
+        Case("drawn", 1e3, scaled(pair[:1], 1e3)),
+    )
+
+
+def sizes_only(network: Network, *, seed: int) -> tuple[Case, ...]:
+    """Images of the same sizes for the shipped weights, to look at shapes alone."""
+    return tuple(
+        Case("shipped", case.scale, case.image)
+        for case in drawn_cases(network, seed=seed)
+        if case.scale == 1.0
+    )
+
+
+def shipped_image(network: Network, *, seed: int) -> Array:
+    """The image on which the shipped weights are run."""
+    size = _base_size(network)
+    return _image(network, seed, "even", shape=(2, size, size))
+
+
+def scaled(image: Array, scale: float) -> Array:
+    """The image times `scale`, rounded to float32 where its range allows."""
+    product = image * scale
+    if scale < _SMALLEST_SINGLE_SCALE:
+        return product
+    return product.astype(np.float32).astype(np.float64)
+
+
+def _total_stride(network: Network) -> int:
+    """The product of all strides from the image to the last block."""
+    stem = math.prod(op.stride for op in network.stem if isinstance(op, Conv2d | MaxPool2d))
+    return stem * math.prod(block.stride for block in network.blocks)
+
+
+def _base_size(network: Network) -> int:
+    """Even, and such that the last stage sees at least two by two pixels."""
+    return max(2 * _total_stride(network), _SMALLEST_SIZE)
+
+
+def _image(network: Network, seed: int, label: str, *, shape: tuple[int, int, int]) -> Array:
+    batch, height, width = shape
+    channels = next(op.channels for op in network.stem if isinstance(op, Input))
+    single: NDArray[np.float32] = stream(seed, f"input.{label}").standard_normal(
+        (batch, channels, height, width), dtype=np.float32
+    )
+    return single.astype(np.float64)

@@ -1,0 +1,107 @@
+"""Explains a wrong value by trying the mistakes that people are known to make.
+
+Everything is found from recorded numbers: a mistake explains a value if replaying the ops with
+that mistake gives just this value. No file is ever looked at.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnetgen.ir.ops import Op
+from resnetgen.verify.compare import Dtype, compare
+from resnetgen.verify.mistakes import Mistake, aftermaths, mistakes
+from resnetgen.verify.reference import Array, Tensors, evaluate
+
+_SLACK = 100
+"""A mistake fits if it comes within what this many ops may lose by rounding; a wrong value lies
+far outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The op to blame, and what is wrong with it."""
+
+    op: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Ops replayed together, the recorded values they start from (and others), their tensors."""
+
+    ops: tuple[Op, ...]
+    values: Mapping[str, Array]
+    tensors: Mapping[str, Tensors]
+
+    def inputs(self, op: Op, values: Mapping[str, Array]) -> tuple[Array, ...]:
+        """What the op reads, of values replayed so far or else recorded."""
+        return tuple(values[name] if name in values else self.values[name] for name in op.inputs)
+
+
+def explain(span: Span, seen: Array, *, dtype: Dtype) -> Explanation | None:
+    """The first known mistake in any of the span's ops that gives `seen`."""
+    if not np.isfinite(seen).all():
+        return Explanation(span.ops[-1].name, "the output is not finite")
+    right = _replay(span, {}, start=0)
+    for position, op in enumerate(span.ops):
+        is_last = position == len(span.ops) - 1
+        for mistake in _candidates(span, op, right, seen if is_last else None):
+            try:
+                values = _replay(span, {**right, op.name: mistake.value}, start=position + 1)
+            except ValueError:
+                continue  # what the mistake gives does not fit the ops behind it
+            if _equal(seen, values[span.ops[-1].name], dtype):
+                return Explanation(op.name, mistake.cause)
+    return None
+
+
+def explain_misread(
+    value: str, received: Array, values: Mapping[str, Array], *, dtype: Dtype
+) -> str:
+    """What a reader of `value` received instead."""
+    for name, other in values.items():
+        if name != value and _equal(received, other, dtype):
+            return f"reads {name}, not {value}"
+    return f"does not receive {value} as it was given"
+
+
+def explain_aftermath(given: Array, returned: Array, *, dtype: Dtype) -> str:
+    """What happens to the last layer's value before the model returns it."""
+    for mistake in aftermaths(given, returned):
+        if _equal(returned, mistake.value, dtype):
+            return mistake.cause
+    return "is not what the model returns"
+
+
+def _candidates(
+    span: Span, op: Op, right: Mapping[str, Array], seen: Array | None
+) -> Iterator[Mistake]:
+    inputs, tensors = span.inputs(op, right), span.tensors[op.name]
+    yield from mistakes(op, inputs, tensors=tensors, right=right[op.name], seen=seen)
+    yield from _wrong_sources(span, op, inputs)
+
+
+def _wrong_sources(span: Span, op: Op, inputs: tuple[Array, ...]) -> Iterator[Mistake]:
+    """The op, applied to some other value of the same shape."""
+    for position, name in enumerate(op.inputs):
+        for other, value in span.values.items():
+            if other in op.inputs or value.shape != inputs[position].shape:
+                continue
+            moved = (*inputs[:position], value, *inputs[position + 1 :])
+            result = evaluate(op, moved, tensors=span.tensors[op.name])
+            yield Mistake(f"reads {other}, not {name}", result)
+
+
+def _replay(span: Span, values: Mapping[str, Array], *, start: int) -> dict[str, Array]:
+    """The values of the span's ops from the position `start` on, given those before it."""
+    result = dict(values)
+    for op in span.ops[start:]:
+        inputs = span.inputs(op, result)
+        result[op.name] = evaluate(op, inputs, tensors=span.tensors[op.name])
+    return result
+
+
+def _equal(seen: Array, expected: Array, dtype: Dtype) -> bool:
+    return compare(seen, expected, dtype=dtype, length=_SLACK).passed

@@ -1,0 +1,195 @@
+"""Compares what one target reported with what the network says, and states what is wrong."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.rules import Shape, parameters, shapes
+from resnetgen.verify.cases import Case
+from resnetgen.verify.compare import TOLERANCES, Difference, bound, compare, describe
+from resnetgen.verify.declared import initializer_problems, parameter_problems
+from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
+from resnetgen.verify.problem import Problem, positions
+from resnetgen.verify.reference import Array
+from resnetgen.verify.result import Level, RunFigures
+from resnetgen.verify.runners.protocol import Dtype, Report, SeenRun
+from resnetgen.weights.layout import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a network's files have to agree with, on the given cases."""
+
+    network: Network
+    level: Level
+    cases: tuple[Case, ...]
+    values: Sequence[Mapping[str, Array]]
+    """For each case the reference's values at the boundaries; none at level `shapes`."""
+    entries: Mapping[str, Entry]
+    """Where the tensors lie in `model.safetensors`."""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """All problems of one report, sorted, and its figures."""
+
+    problems: list[Problem] = field(default_factory=list[Problem])
+    runs: tuple[RunFigures, ...] = ()
+    output_shape: Shape | None = None
+    shapes_compared: int = 0
+    blocks_compared: int = 0
+
+    @property
+    def first(self) -> Problem | None:
+        """The problem that comes first in the network's order, as it is best seen."""
+        return next(iter(self.problems), None)
+
+
+class Judge:
+    """Judges the reports of a network's targets."""
+
+    def __init__(self, expected: Expected) -> None:
+        network = expected.network
+        self._expected = expected
+        self._places = places(network)
+        self._positions = positions(network)
+        self._lengths = path_lengths(network)
+        self._shapes = [shapes(network, case.size) for case in expected.cases]
+        # What must be compared: each block's output, and the logits.
+        self._outputs = {block.ops[-1].name for block in network.blocks}
+        self._due = self._outputs | {network.head[-1].name}
+
+    def judge(self, report: Report, scratch: Path) -> Judgement:
+        """Parameters, the weights' places, then shapes and values of every run."""
+        expected = self._expected
+        judgement = Judgement()
+        if report.parameters:
+            judgement.problems += parameter_problems(expected.network, report.parameters)
+        if report.initializers is not None:
+            judgement.problems += initializer_problems(
+                expected.network, report.initializers, entries=expected.entries
+            )
+        differences: dict[tuple[str, Dtype], list[Difference]] = {}
+        seen: set[str] = set()
+        for run in report.runs:
+            found = differences.setdefault((run.evaluator, run.dtype), [])
+            seen |= self._judge_run(run, scratch, judgement, found)
+        if report.outcome == "ran":
+            judgement.problems += self._unseen(report, seen)
+        judgement.problems.sort(key=self._rank)
+        judgement.runs = tuple(
+            self._figures(evaluator, dtype, found)
+            for (evaluator, dtype), found in differences.items()
+            if found
+        )
+        return judgement
+
+    def observations(self, run: SeenRun, scratch: Path) -> Iterator[Observation]:
+        """What a run shows of the network's values."""
+        return observations(run, self._places, scratch, self._batched_shapes(run.case))
+
+    def where_it_broke(self, report: Report, scratch: Path) -> Problem | None:
+        """The op behind the last one shown by a run that an exception ended."""
+        run = next((run for run in report.runs if run.error is not None), None)
+        if run is None:
+            return None
+        shown = (self._positions[seen.place.value] for seen in self.observations(run, scratch))
+        position = min(max(shown, default=0) + 1, len(self._positions) - 1)
+        return Problem(position, list(self._positions)[position], run.error or "", run)
+
+    def _judge_run(
+        self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[Difference]
+    ) -> set[str]:
+        """Judges all that the run shows, and returns the names of the values it shows."""
+        shapes_expected = self._batched_shapes(run.case)
+        values = self._expected.values[run.case]
+        names: set[str] = set()
+        compared: set[str] = set()
+        for seen in self.observations(run, scratch):
+            name = seen.place.value
+            names.add(name)
+            judgement.shapes_compared += 1
+            if seen.place.reader == RETURNED and judgement.output_shape is None:
+                judgement.output_shape = seen.shape
+            if seen.shape != shapes_expected[name]:
+                reason = f"has shape {list(seen.shape)}, not {list(shapes_expected[name])}"
+                judgement.problems.append(self._problem(seen.place, reason, run))
+            elif seen.array is not None and name in values:
+                length = self._lengths[name]
+                difference = compare(seen.array, values[name], dtype=run.dtype, length=length)
+                found.append(difference)
+                compared.add(name)
+                if not difference.passed:
+                    reason = describe(seen.array, values[name], difference)
+                    judgement.problems.append(self._problem(seen.place, reason, run))
+        judgement.blocks_compared += len(compared & self._outputs)
+        if values and found and run.error is None:
+            judgement.problems += (
+                Problem(self._positions[name], name, f"shows no value of {name}", run)
+                for name in self._due - compared
+            )
+        return names
+
+    def _unseen(self, report: Report, seen: set[str]) -> Iterator[Problem]:
+        """What should have been seen and was not; nothing compared is a failure."""
+        last = len(self._positions)
+        if not report.parameters:
+            yield Problem(last, None, "shows no parameters")
+        weighted = {op.name for op in self._expected.network.ops if parameters(op)}
+        for name in (weighted | self._due) - seen:
+            yield Problem(self._positions[name], name, f"shows nothing named {name}")
+        done = {(run.evaluator, run.dtype, run.case) for run in report.runs if run.values_sent}
+        if not done and self._expected.level == "forward":
+            yield Problem(last, None, "no value was compared")
+        for evaluator, dtype in {(evaluator, dtype) for evaluator, dtype, _ in done}:
+            for number, case in enumerate(self._expected.cases):
+                if dtype in case.dtypes and (evaluator, dtype, number) not in done:
+                    yield Problem(last, None, f"{evaluator} was not run on {case}")
+
+    def _rank(self, problem: Problem) -> tuple[int, bool, bool]:
+        """In the network's order; of one op's, where weights were drawn and the dtype is wide."""
+        run = problem.run
+        if run is None:
+            return (problem.position, True, True)
+        shipped = self._expected.cases[run.case].weights == "shipped"
+        return (problem.position, shipped, run.dtype != "float64")
+
+    def _problem(self, place: Place, reason: str, run: SeenRun) -> Problem:
+        case = self._expected.cases[run.case]
+        text = f"{_where(place)} {reason} ({run.evaluator}, {case})"
+        return Problem(self._positions[place.value], place.value, text, run)
+
+    def _batched_shapes(self, case: int) -> dict[str, Shape]:
+        batch = self._expected.cases[case].shape[0]
+        return {name: (batch, *shape) for name, shape in self._shapes[case].items()}
+
+    def _figures(self, evaluator: str, dtype: Dtype, found: Sequence[Difference]) -> RunFigures:
+        return RunFigures(
+            evaluator=evaluator,
+            dtype=dtype,
+            values=len(found),
+            max_abs_diff=max(each.absolute for each in found),
+            max_rel_diff=max(each.relative for each in found),
+            tolerance=TOLERANCES[dtype],
+            bound=bound(dtype, length=max(self._lengths.values())),
+            minimum_tolerance=max(each.relative / each.growth for each in found),
+        )
+
+
+def path_lengths(network: Network) -> dict[str, int]:
+    """For each op, how many ops lie on the longest path from the image to it, itself included."""
+    lengths: dict[str, int] = {}
+    for op in network.ops:
+        lengths[op.name] = 1 + max((lengths[name] for name in op.inputs), default=0)
+    return lengths
+
+
+def _where(place: Place) -> str:
+    match place.reader:
+        case None:
+            return place.value
+        case "output":
+            return "what the model returns"
+        case reader:
+            return f"what {reader} receives of {place.value}"

@@ -1,0 +1,299 @@
+"""The mistakes that each op is known to suffer, and the value that each of them gives."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Op,
+    PadChannels,
+    Padding,
+    Relu,
+    Subsample,
+)
+from resnetgen.verify.reference import Array, Tensors, convolve, normalize, windows
+
+_STRIDES = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong, in words that follow an op's name and a colon, and the resulting value."""
+
+    cause: str
+    value: Array
+
+
+def mistakes(
+    op: Op, inputs: tuple[Array, ...], *, tensors: Tensors, right: Array, seen: Array | None
+) -> Iterator[Mistake]:
+    """All that is known to go wrong with the op, likely causes first.
+
+    `right` is its correct value; `seen` the recorded one, where the op is the last before it, to
+    solve for constants.
+    """
+    match op:
+        case Conv2d():
+            yield from _of_convolution(op, inputs[0], tensors, right, seen)
+        case BatchNorm2d():
+            yield from _of_norm(op, inputs[0], tensors, seen)
+        case Relu():
+            yield from _of_activation(inputs[0], seen)
+        case MaxPool2d():
+            yield from _of_pool(op, inputs[0], right, right if seen is None else seen)
+        case Subsample():
+            yield from _of_subsample(op, inputs[0])
+        case PadChannels():
+            yield from _of_channel_padding(op, inputs[0])
+        case Add():
+            yield from _of_addition(inputs[0], inputs[1])
+        case GlobalAvgPool():
+            yield Mistake("takes the maximum, not the mean", inputs[0].max((2, 3), keepdims=True))
+            yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
+        case Linear():
+            yield from _of_linear(inputs[0], tensors)
+        case Input() | Flatten():
+            pass
+        case _:
+            assert_never(op)
+    if seen is not None:
+        yield from aftermaths(right, seen)
+
+
+def _of_convolution(
+    op: Conv2d, value: Array, tensors: Tensors, right: Array, seen: Array | None
+) -> Iterator[Mistake]:
+    weight = tensors["weight"]
+    bias = tensors["bias"][:, None, None] if op.bias else np.zeros((1, 1, 1))
+    target = right if seen is None else seen
+    for geometry in _geometries(op.kernel, op, value, target):
+        moved = convolve(value, weight, geometry.stride, geometry.padding)
+        cause = geometry.cause(op, shape_kept=target.shape == right.shape)
+        yield Mistake(cause, geometry.cut(moved) + bias)
+    if op.bias:
+        yield Mistake("has no bias", right - bias)
+    if op.kernel > 1:
+        transposed, flipped = weight.swapaxes(2, 3), weight[:, :, ::-1, ::-1]
+        yield Mistake(
+            "its kernel is transposed", convolve(value, transposed, op.stride, op.padding) + bias
+        )
+        yield Mistake(
+            "its kernel is flipped", convolve(value, flipped, op.stride, op.padding) + bias
+        )
+        dilated = np.zeros((*weight.shape[:2], 2 * op.kernel - 1, 2 * op.kernel - 1))
+        dilated[:, :, ::2, ::2] = weight
+        for pixels in {op.padding.top, op.kernel - 1}:
+            moved = convolve(value, dilated, op.stride, Padding.symmetric(pixels))
+            yield Mistake(f"its kernel is dilated by 2, and padded by {pixels}", moved + bias)
+    if op.in_channels == op.out_channels:
+        swapped = weight.swapaxes(0, 1)
+        yield Mistake(
+            "its kernel's input and output channels are swapped",
+            convolve(value, swapped, op.stride, op.padding) + bias,
+        )
+    if seen is not None and seen.shape == right.shape:
+        offset = (seen - right).mean(axis=(0, 2, 3), keepdims=True)
+        yield Mistake("adds a bias that the spec does not have", right + offset)
+
+
+def _of_norm(
+    op: BatchNorm2d, value: Array, tensors: Tensors, seen: Array | None
+) -> Iterator[Mistake]:
+    mean, variance = tensors["running_mean"], tensors["running_var"]
+    gamma, beta = tensors["weight"], tensors["bias"]
+    ones, zeros = np.ones_like(mean), np.zeros_like(mean)
+
+    def norm(
+        *,
+        mean: Array = mean,
+        variance: Array = variance,
+        gamma: Array = gamma,
+        beta: Array = beta,
+        epsilon: float = op.epsilon,
+    ) -> Array:
+        return normalize(
+            value, mean=mean, variance=variance, gamma=gamma, beta=beta, epsilon=epsilon
+        )
+
+    yield Mistake("is missing", value)
+    if seen is not None and seen.shape == value.shape:
+        epsilon = _solve_epsilon(op, value, tensors, seen)
+        if epsilon is not None:
+            yield Mistake(
+                f"epsilon is {epsilon:.4g} instead of {op.epsilon:g}", norm(epsilon=epsilon)
+            )
+    yield Mistake("gamma and beta are swapped", norm(gamma=beta, beta=gamma))
+    if (mean >= 0).all():
+        yield Mistake("mean and variance are swapped", norm(mean=variance, variance=mean))
+    yield Mistake("does not scale by gamma", norm(gamma=ones))
+    yield Mistake("does not add beta", norm(beta=zeros))
+    yield Mistake("does not subtract the mean", norm(mean=zeros))
+    yield Mistake("does not divide by the deviation", norm(variance=ones, epsilon=0.0))
+    yield Mistake("has neither gamma nor beta", norm(gamma=ones, beta=zeros))
+    squared = np.square(variance)
+    yield Mistake("divides by the variance, not its root", norm(variance=squared))
+    yield Mistake(
+        "uses the batch's statistics, not the running ones",
+        norm(mean=value.mean(axis=(0, 2, 3)), variance=value.var(axis=(0, 2, 3))),
+    )
+
+
+def _solve_epsilon(op: BatchNorm2d, value: Array, tensors: Tensors, seen: Array) -> float | None:
+    """The epsilon that explains `seen`, to four digits, from the channel with the least variance.
+
+    There seen - beta = (value - mean) * gamma / sqrt(variance + epsilon).
+    """
+    channel = int(np.argmin(tensors["running_var"]))
+    centred = (value[:, channel] - tensors["running_mean"][channel]).ravel()
+    product = float(tensors["weight"][channel]) * centred
+    target = (seen[:, channel] - tensors["bias"][channel]).ravel()
+    ratio = float(product @ target / (product @ product))
+    if ratio <= 0.0:
+        return None
+    epsilon = 1 / ratio**2 - float(tensors["running_var"][channel])
+    return float(f"{epsilon:.4g}") if 0.0 < epsilon < 1.0 and epsilon != op.epsilon else None
+
+
+def _of_activation(value: Array, seen: Array | None) -> Iterator[Mistake]:
+    yield Mistake("is missing", value)
+    if seen is not None and seen.shape == value.shape and (value < 0).any():
+        negative = np.minimum(value, 0.0)
+        slope = float((negative * seen).sum() / np.square(negative).sum())
+        leaky = np.where(value > 0, value, slope * value)
+        yield Mistake(f"is leaky, with a slope of {slope:.4g}", leaky)
+    yield Mistake("is ReLU6", np.clip(value, 0.0, 6.0))
+    exponential = np.exp(np.minimum(value, 0.0))
+    yield Mistake("is ELU", np.where(value > 0, value, exponential - 1))
+    sigmoid = 0.5 * (1 + np.tanh(value / 2))
+    yield Mistake("is SiLU", value * sigmoid)
+    yield Mistake("is a sigmoid", sigmoid)
+    yield Mistake("is tanh", np.tanh(value))
+    error_function = np.vectorize(math.erf, otypes=[np.float64])
+    yield Mistake("is GELU", value * 0.5 * (1 + error_function(value / math.sqrt(2))))
+
+
+def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterator[Mistake]:
+    zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
+    yield Mistake("pads with zeros, not with minus infinity", zeros.max(axis=(4, 5)))
+    yield Mistake("averages, padding counted", zeros.mean(axis=(4, 5)))
+    inside = windows(np.ones_like(value), op.kernel, op.stride, op.padding, 0.0)
+    yield Mistake("averages, padding not counted", zeros.sum(axis=(4, 5)) / inside.sum(axis=(4, 5)))
+    yield Mistake("is missing", value)
+    for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
+        for geometry in _geometries(kernel, op, value, target):
+            cause = geometry.cause(op, shape_kept=target.shape == right.shape)
+            if kernel != op.kernel:
+                cause = f"its kernel is {kernel}, not {op.kernel}; {cause}"
+            seen = windows(value, kernel, geometry.stride, geometry.padding, -math.inf)
+            yield Mistake(cause, geometry.cut(seen.max(axis=(4, 5))))
+
+
+def _of_subsample(op: Subsample, value: Array) -> Iterator[Mistake]:
+    yield Mistake("is missing", value)
+    for start in range(1, op.stride):
+        yield Mistake(
+            f"starts at pixel {start}, not 0", value[:, :, start :: op.stride, start :: op.stride]
+        )
+    blocks = windows(value, op.stride, op.stride, Padding.symmetric(0), 0.0)
+    yield Mistake("averages over its stride", blocks.mean(axis=(4, 5)))
+    yield Mistake("takes the maximum over its stride", blocks.max(axis=(4, 5)))
+
+
+def _of_channel_padding(op: PadChannels, value: Array) -> Iterator[Mistake]:
+    before = op.extra // 2
+    for front, words in ((op.extra, "in front"), (before, "on both sides")):
+        sides = ((0, 0), (front, op.extra - front), (0, 0), (0, 0))
+        yield Mistake(f"puts the zero channels {words}, not behind", np.pad(value, sides))
+
+
+def _of_addition(main: Array, shortcut: Array) -> Iterator[Mistake]:
+    yield Mistake("leaves out the shortcut", main)
+    yield Mistake("leaves out the main path", shortcut)
+    yield Mistake("subtracts the shortcut", main - shortcut)
+    yield Mistake("subtracts the main path", shortcut - main)
+    yield Mistake("multiplies instead of adding", main * shortcut)
+    yield Mistake("adds the shortcut twice", main + 2 * shortcut)
+    yield Mistake("comes behind the activation of the main path", np.maximum(main, 0.0) + shortcut)
+
+
+def _of_linear(value: Array, tensors: Tensors) -> Iterator[Mistake]:
+    weight, bias = tensors["weight"], tensors["bias"]
+    yield Mistake("has no bias", value @ weight.T)
+    if weight.shape[0] == weight.shape[1]:
+        yield Mistake("its weight is transposed", value @ weight + bias)
+
+
+def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
+    """A correct value to which something was done afterwards."""
+    yield Mistake("is followed by an activation (ReLU)", np.maximum(right, 0.0))
+    if right.ndim == 2:
+        exponential = np.exp(right - right.max(axis=1, keepdims=True))
+        softmax = exponential / exponential.sum(axis=1, keepdims=True)
+        yield Mistake("is followed by a softmax", softmax)
+        yield Mistake("is followed by a sigmoid", 0.5 * (1 + np.tanh(right / 2)))
+    if seen.shape == right.shape:
+        factor = float((seen * right).sum() / max(np.square(right).sum(), 1e-300))
+        yield Mistake(f"is multiplied by {factor:.6g}", right * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """A stride and padding of a window, and how many rows and columns they must give."""
+
+    stride: int
+    padding: Padding
+    height: int
+    width: int
+
+    def cut(self, value: Array) -> Array:
+        return value[:, :, : self.height, : self.width]
+
+    def cause(self, op: Conv2d | MaxPool2d, *, shape_kept: bool) -> str:
+        """How it differs from the op's own."""
+        padding, own = self.padding, op.padding
+        if self.stride != op.stride:
+            return f"its stride is {self.stride}, not {op.stride} (padding {_sides(padding)})"
+        if padding == own:
+            return f"its padding is {_sides(padding)}, as it should be"
+        cause = f"its padding is {_sides(padding)}, not {_sides(own)}"
+        shifted = padding.top == own.top - 1 and padding.left == own.left - 1
+        same = 0 <= padding.bottom - padding.top <= 1 and 0 <= padding.right - padding.left <= 1
+        if shape_kept and shifted and same:
+            return f"{cause}: a pixel's shift, as SAME padding makes"
+        return cause
+
+
+def _geometries(
+    kernel: int, op: Conv2d | MaxPool2d, value: Array, target: Array
+) -> Iterator[_Geometry]:
+    """Every stride and padding with which a window gives the target's size, the op's stride first.
+
+    What is padded at the bottom and right follows from the size.
+    """
+    if target.ndim != 4:
+        return
+    height, width = target.shape[2:]
+    for stride in (op.stride, *(each for each in _STRIDES if each != op.stride)):
+        for top, left in itertools.product(range(kernel), repeat=2):
+            bottom = (height - 1) * stride + kernel - top - value.shape[2]
+            right = (width - 1) * stride + kernel - left - value.shape[3]
+            if -stride < bottom < kernel and -stride < right < kernel:
+                padding = Padding(top, left, max(bottom, 0), max(right, 0))
+                yield _Geometry(stride, padding, height, width)
+
+
+def _sides(padding: Padding) -> str:
+    sides = (padding.top, padding.left, padding.bottom, padding.right)
+    return f"{sides[0]}" if len(set(sides)) == 1 else f"{sides} (top, left, bottom, right)"

@@ -1,0 +1,114 @@
+"""Turns what a runner saw, under its own labels, into observations of the network's values."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetgen.ir.network import Block, Network
+from resnetgen.ir.ops import Add, Op
+from resnetgen.ir.rules import Shape
+from resnetgen.verify.runners.protocol import INPUT, OUTPUT, SeenRun
+
+RETURNED = "output"
+"""The reader of the logits that stands for what the whole model returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value of the network as a producer gives it, or as `reader` receives it."""
+
+    value: str
+    reader: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen at a place: the shape with the batch, and the array where it was sent."""
+
+    place: Place
+    shape: Shape
+    array: NDArray[Any] | None
+
+
+def places(network: Network) -> dict[str, Place]:
+    """Every label that means one of the network's values, whichever framework uses it."""
+    table: dict[str, Place] = {}
+    for op in network.ops:
+        table[op.name] = Place(op.name, None)
+        if len(op.inputs) == 1:
+            table[op.name + INPUT] = Place(op.inputs[0], op.name)
+    for block in network.blocks:
+        table[block.name] = Place(block.ops[-1].name, None)
+        table[block.name + INPUT] = Place(_source(block), block.name)
+        for op in block.ops:
+            if isinstance(op, Add) and block.shortcut != "identity":
+                table[f"{block.name}.downsample"] = Place(op.inputs[1], None)
+                table[f"{block.name}.downsample{INPUT}"] = Place(
+                    _source(block), f"{block.name}.downsample"
+                )
+    table[OUTPUT] = Place(network.head[-1].name, RETURNED)
+    return table
+
+
+def boundaries(network: Network) -> tuple[str, ...]:
+    """The values compared first: those of stem and head, and every block's output."""
+    return (
+        *(op.name for op in network.stem),
+        *(block.ops[-1].name for block in network.blocks),
+        *(op.name for op in network.head),
+    )
+
+
+def boundary_labels(network: Network) -> str:
+    """A pattern of the labels under which `boundaries` may be seen."""
+    stages = "|".join(re.escape(stage.name) for stage in network.stages)
+    ends = {block.ops[-1].name.removeprefix(block.name) for block in network.blocks}
+    return rf"[^.:]*|(?:{stages})\.\d+(?:{'|'.join(map(re.escape, sorted(ends)))})?"
+
+
+def scope(network: Network, op: str) -> tuple[tuple[Op, ...], str]:
+    """The ops of the block, stem or head that `op` is in, and a pattern of the labels that show
+    them, what they receive, and what they read from before."""
+    block = next((each for each in network.blocks if op.startswith(f"{each.name}.")), None)
+    if block is not None:
+        ops, own = block.ops, rf"{re.escape(block.name)}(?:[.:].*)?"
+    else:
+        stem = any(each.name == op for each in network.stem)
+        ops, own = network.stem if stem else network.head, rf"[^.:]*(?:{re.escape(INPUT)})?"
+    inside = {each.name for each in ops}
+    sources = {name for each in ops for name in each.inputs} - inside
+    outside = (re.escape(label) for name in sources for label in (name, name.rpartition(".")[0]))
+    return ops, "|".join((own, *sorted(outside)))
+
+
+def observations(
+    run: SeenRun, table: Mapping[str, Place], scratch: Path, expected: Mapping[str, Shape]
+) -> Iterator[Observation]:
+    """The run's observations of values in `table`, in the order seen.
+
+    A label that was seen twice in one run belongs to a module used twice: it says nothing about
+    one value. `expected` has the shapes with the batch: a pooled value (N, C) is (N, C, 1, 1)
+    there.
+    """
+    times = Counter(seen.label for seen in run.seen)
+    with np.load(scratch / run.values, allow_pickle=False) as arrays:
+        for position, seen in enumerate(run.seen):
+            if seen.label not in table or times[seen.label] > 1:
+                continue
+            place = table[seen.label]
+            array = arrays[str(position)] if seen.kept else None
+            shape = seen.shape
+            wanted = expected[place.value]
+            if wanted[2:] == (1, 1) and shape == wanted[:2]:
+                shape, array = wanted, None if array is None else array.reshape(wanted)
+            yield Observation(place, shape, array)
+
+
+def _source(block: Block) -> str:
+    return block.ops[0].inputs[0]

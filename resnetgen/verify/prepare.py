@@ -1,0 +1,124 @@
+"""Lays out what all runners share: weights, images, and the reference's values for them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import Op
+from resnetgen.verify.cases import Case, Weights, drawn_cases, scaled, shipped_image, sizes_only
+from resnetgen.verify.numbers import Drawn
+from resnetgen.verify.observed import boundaries
+from resnetgen.verify.reference import Array, run
+from resnetgen.verify.result import Level
+from resnetgen.verify.runners.protocol import CaseRequest
+from resnetgen.verify.stored import Stored, read
+from resnetgen.weights.file import write
+from resnetgen.weights.initial import initial
+from resnetgen.weights.layout import layout
+
+WEIGHTS = "model.safetensors"
+
+_LARGEST_PEAK = 1e6
+"""If shipped weights drive a value beyond this, their image is scaled down until it is below one:
+fresh weights double a residual sum at every block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Weights files, cases, and images on disk; `known` are reference values found on the way."""
+
+    network: Network
+    state: Literal["shipped", "absent"]
+    stored: Mapping[Weights, Stored]
+    cases: tuple[Case, ...]
+    requests: tuple[CaseRequest, ...]
+    known: Mapping[int, Mapping[str, Array]]
+
+
+def prepare(
+    network: Network, directory: Path, scratch: Path, *, level: Level, seed: int
+) -> Prepared:
+    """Raises StoredError where the directory's weights are not this network's."""
+    path = directory / WEIGHTS
+    state: Literal["shipped", "absent"] = "shipped" if path.exists() else "absent"
+    if state == "absent":
+        path = scratch / "shipped" / WEIGHTS
+        path.parent.mkdir()
+        write(path, layout(network), tensors=initial(network, seed=seed))
+    shipped = read(path, network)
+    stored: dict[Weights, Stored] = {"shipped": shipped}
+    if level == "shapes":
+        cases, known = sizes_only(network, seed=seed), {}
+    else:
+        first, first_values = _shipped_case(network, shipped, seed=seed)
+        drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
+        stored["drawn"] = drawn
+        cases = (first, *drawn_cases(network, seed=seed))
+        known = {0: first_values, 1: drawn_values}
+    requests = tuple(_requests(cases, stored, scratch))
+    return Prepared(network, state, stored, cases, requests, known)
+
+
+def reference_values(prepared: Prepared) -> list[Mapping[str, Array]]:
+    """For each case what the interpreter computes at the boundaries."""
+    return [
+        prepared.known.get(number)
+        or _boundary_values(
+            prepared.network, _walk(prepared.network, case, prepared.stored[case.weights])
+        )
+        for number, case in enumerate(prepared.cases)
+    ]
+
+
+def _shipped_case(
+    network: Network, shipped: Stored, *, seed: int
+) -> tuple[Case, Mapping[str, Array]]:
+    """The shipped weights on one image, scaled down if they blow it up."""
+    case = Case("shipped", 1.0, shipped_image(network, seed=seed))
+    peak = 0.0
+    values: dict[str, Array] = {}
+    kept = set(boundaries(network))
+    for op, value in _walk(network, case, shipped):
+        peak = max(peak, float(np.abs(value).max()))
+        if op.name in kept:
+            values[op.name] = value
+    if peak <= _LARGEST_PEAK or not math.isfinite(peak):
+        return case, values
+    scale = 10.0 ** -math.ceil(math.log10(peak))
+    case = Case("shipped", scale, scaled(case.image, scale))
+    return case, _boundary_values(network, _walk(network, case, shipped))
+
+
+def _draw(
+    network: Network, shipped: Stored, scratch: Path, *, seed: int
+) -> tuple[Stored, Mapping[str, Array]]:
+    drawn = Drawn(network, seed=seed)
+    image = drawn_cases(network, seed=seed)[0].image
+    values = _boundary_values(network, drawn.walk(image))
+    path = scratch / "drawn" / WEIGHTS
+    path.parent.mkdir()
+    return shipped.copy(path, tensors=drawn.tensors), values
+
+
+def _walk(network: Network, case: Case, stored: Stored) -> Iterator[tuple[Op, Array]]:
+    given = {network.stem[0].name: case.image}
+    return run(network.ops, given, tensors=lambda op, _: stored.tensors(op))
+
+
+def _boundary_values(network: Network, walk: Iterator[tuple[Op, Array]]) -> dict[str, Array]:
+    kept = set(boundaries(network))
+    return {op.name: value for op, value in walk if op.name in kept}
+
+
+def _requests(
+    cases: tuple[Case, ...], stored: Mapping[Weights, Stored], scratch: Path
+) -> Iterator[CaseRequest]:
+    for number, case in enumerate(cases):
+        image = scratch / f"image{number}.npy"
+        np.save(image, case.image)
+        yield CaseRequest(str(stored[case.weights].path.parent), str(image), case.dtypes)

@@ -1,0 +1,121 @@
+"""Runs a network's ops in NumPy and float64: the meaning of the IR, and so the judge.
+
+Written to be checked by reading. Values are NCHW; weights are as `model.safetensors` holds them.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import assert_never
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Op,
+    PadChannels,
+    Padding,
+    Relu,
+    Subsample,
+)
+
+Array = NDArray[np.float64]
+Tensors = Mapping[str, Array]
+"""One op's own tensors by their last name: weight, bias, running_mean, running_var."""
+
+
+def run(
+    ops: Iterable[Op],
+    given: Mapping[str, Array],
+    *,
+    tensors: Callable[[Op, tuple[Array, ...]], Tensors],
+) -> Iterator[tuple[Op, Array]]:
+    """Yields each op and its value in order, starting from the values in `given`.
+
+    `tensors` is asked for an op's tensors when its inputs are known. A value is dropped behind
+    its last use, so memory holds what is still to be read and no more.
+    """
+    todo = tuple(ops)
+    last_reader = {name: op.name for op in todo for name in op.inputs}
+    values = dict(given)
+    for op in todo:
+        if isinstance(op, Input):
+            value = values[op.name]
+        else:
+            inputs = tuple(values[name] for name in op.inputs)
+            value = evaluate(op, inputs, tensors=tensors(op, inputs))
+            values[op.name] = value
+        yield op, value
+        for name in op.inputs:
+            if last_reader[name] == op.name:
+                values.pop(name, None)
+
+
+def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
+    """The value of one op, given its inputs' values and its own tensors."""
+    match op:
+        case Input():
+            raise AssertionError(f"{op.name}: the image is given, not computed")
+        case Conv2d():
+            value = convolve(inputs[0], tensors["weight"], op.stride, op.padding)
+            return value + tensors["bias"][:, None, None] if op.bias else value
+        case BatchNorm2d():
+            return normalize(
+                inputs[0],
+                mean=tensors["running_mean"],
+                variance=tensors["running_var"],
+                gamma=tensors["weight"],
+                beta=tensors["bias"],
+                epsilon=op.epsilon,
+            )
+        case Relu():
+            return np.maximum(inputs[0], 0.0)
+        case MaxPool2d():
+            return windows(inputs[0], op.kernel, op.stride, op.padding, -math.inf).max(axis=(4, 5))
+        case Subsample():
+            return inputs[0][:, :, :: op.stride, :: op.stride]
+        case PadChannels():
+            return np.pad(inputs[0], ((0, 0), (0, op.extra), (0, 0), (0, 0)))
+        case Add():
+            return inputs[0] + inputs[1]
+        case GlobalAvgPool():
+            return inputs[0].mean(axis=(2, 3), keepdims=True)
+        case Flatten():
+            return inputs[0].reshape(len(inputs[0]), -1)
+        case Linear():
+            return inputs[0] @ tensors["weight"].T + tensors["bias"]
+        case _:
+            assert_never(op)
+
+
+def windows(value: Array, kernel: int, stride: int, padding: Padding, fill: float) -> Array:
+    """A view (N, C, H, W, kernel, kernel) of what each output pixel sees of the padded value."""
+    sides = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
+    padded = np.pad(value, sides, constant_values=fill)
+    return sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+
+
+def convolve(value: Array, weight: Array, stride: int, padding: Padding) -> Array:
+    """Cross-correlation with an OIHW weight: im2col, then one matrix product per image."""
+    out_channels, _, kernel, _ = weight.shape
+    seen = windows(value, kernel, stride, padding, 0.0)
+    batch, _, height, width, _, _ = seen.shape
+    columns = seen.transpose(0, 1, 4, 5, 2, 3).reshape(batch, -1, height * width)
+    product = weight.reshape(out_channels, -1) @ columns
+    return product.reshape(batch, out_channels, height, width)
+
+
+def normalize(
+    value: Array, *, mean: Array, variance: Array, gamma: Array, beta: Array, epsilon: float
+) -> Array:
+    """(value - mean) / sqrt(variance + epsilon) * gamma + beta, per channel."""
+    scale = gamma / np.sqrt(variance + epsilon)
+    return (value - mean[:, None, None]) * scale[:, None, None] + beta[:, None, None]

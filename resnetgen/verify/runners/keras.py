@@ -1,0 +1,201 @@
+"""Runs `model_keras.py` on one of Keras's backends and reports what its layers gave, as NCHW."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParameter
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.registry import Runner
+from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+
+Backend = Literal["tensorflow", "jax", "torch"]
+
+_FILE = "model_keras.py"
+_TENSOR_NAMES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
+    framework(backend)
+    keras = framework("keras")
+    recorder.versions |= {"keras": keras.__version__, backend: framework(backend).__version__}
+    _set_up_device(backend, request, recorder)
+    dtype = _set_up_dtype(keras, request)
+
+    module = load_source(Path(request.directory, _FILE))
+    build = factory(module)
+    channels = int(np.load(request.cases[0].image, mmap_mode="r").shape[1])
+    model = build(input_shape=(None, None, channels))
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a keras.Model")
+    recorder.parameters += [parameter for layer in model.layers for parameter in _parameters(layer)]
+    for layer in model.layers:
+        _listen(keras, layer, recorder)
+    loaded = None
+    for number, case in enumerate(request.cases):
+        if dtype not in case.dtypes:
+            continue
+        if case.weights != loaded:
+            getattr(module, LOADER)(model, Path(case.weights, "model.safetensors"))
+            loaded = case.weights
+        image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
+        with recorder.run("keras", dtype=dtype, case=number):
+            output = model(keras.ops.convert_to_tensor(image), training=False)
+            recorder.value(OUTPUT, _array(keras, output))
+
+
+def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> None:
+    """Finds the GPU where one is asked for, and turns its shortened float32 products off."""
+    if request.device == "cpu":
+        return
+    match backend:
+        case "tensorflow":
+            tensorflow = framework("tensorflow")
+            devices = tensorflow.config.list_physical_devices("GPU")
+            tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+            names = [
+                tensorflow.config.experimental.get_device_details(device).get("device_name", "GPU")
+                for device in devices
+            ]
+        case "torch":
+            torch = framework("torch")
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+            names = [
+                torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
+            ]
+        case "jax":
+            jax = framework("jax")
+            names = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+    if not names:
+        raise Unavailable(f"{backend} finds no CUDA device")
+    recorder.device_name = names[0]
+
+
+def _set_up_dtype(keras: Any, request: Request) -> Dtype:
+    """Sets the widest dtype (or the one asked for) that is really computed, and returns it."""
+    if request.dtype == "float32":
+        keras.config.set_floatx("float32")
+        return "float32"
+    keras.config.set_floatx("float64")
+    # Keras casts norms and means of a float64 model to float32 where its backend is not
+    # TensorFlow; this entry of its promotion table is why.
+    dtypes = framework("keras.src.backend.common.dtypes")
+    getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})["float64"] = "float64"
+    if _computes_float64(keras):
+        return "float64"
+    if request.dtype == "float64":
+        raise NoSuchDtype("Keras computes float64 norms in float32 on this backend")
+    keras.config.set_floatx("float32")
+    return "float32"
+
+
+def _computes_float64(keras: Any) -> bool:
+    """Measures it on a batch norm whose result is known."""
+    value = np.random.default_rng(0).standard_normal((2, 3, 3, 4))
+    mean, variance = value.mean(axis=(0, 1, 2)), value.var(axis=(0, 1, 2))
+    norm = keras.layers.BatchNormalization(epsilon=1e-3)
+    norm.build(value.shape)
+    norm.set_weights([np.full(4, 1.5), np.full(4, 0.5), mean, variance])
+    actual = _array(keras, norm(keras.ops.convert_to_tensor(value), training=False))
+    expected = (value - mean) / np.sqrt(variance + 1e-3) * 1.5 + 0.5
+    return bool(np.abs(actual - expected.transpose(0, 3, 1, 2)).max() < 1e-12)
+
+
+def _parameters(layer: Any) -> list[SeenParameter]:
+    return [
+        SeenParameter(
+            f"{_canonical(layer.name)}.{_TENSOR_NAMES.get(variable.name, variable.name)}",
+            _torch_shape(tuple(variable.shape)),
+            bool(variable.trainable),
+        )
+        for variable in layer.weights
+    ]
+
+
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Keras stores kernels as HWIO and (in, out); canonical are OIHW and (out, in)."""
+    if len(shape) == 4:
+        height, width, inputs, outputs = shape
+        return (outputs, inputs, height, width)
+    return shape[::-1]
+
+
+def _canonical(name: str) -> str:
+    return name.replace("_", ".")
+
+
+def _listen(keras: Any, layer: Any, recorder: Recorder) -> None:
+    """Notes the layer's output whenever it is called.
+
+    The layer itself is made to tell, since a second model over all outputs would recurse once
+    per layer.
+    """
+    call: Callable[..., Any] = layer.call
+    label = _canonical(layer.name)
+
+    def telling(*inputs: Any, **options: Any) -> Any:
+        output = call(*inputs, **options)
+        if keras.ops.is_tensor(output):
+            if recorder.wants(label):
+                recorder.value(label, _array(keras, output))
+            else:
+                recorder.shape(label, _nchw_shape(tuple(output.shape)))
+        return output
+
+    layer.call = telling
+
+
+def _array(keras: Any, tensor: Any) -> NDArray[Any]:
+    array: NDArray[Any] = np.array(keras.ops.convert_to_numpy(tensor))
+    return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
+
+
+def _nchw_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 4:
+        return shape
+    batch, height, width, channels = shape
+    return (batch, channels, height, width)
+
+
+def _runner(backend: Backend, *, default: bool, environment: dict[str, str]) -> Runner:
+    return Runner(
+        target=f"keras-{backend}",
+        file=_FILE,
+        requires={"keras": "tensorflow", backend: backend},
+        environment={"KERAS_BACKEND": backend, **environment},
+        default=default,
+        run=partial(_run, backend),
+    )
+
+
+TENSORFLOW = _runner(
+    "tensorflow",
+    default=True,
+    environment={
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    },
+)
+JAX = _runner(
+    "jax",
+    default=False,
+    environment={
+        "JAX_ENABLE_X64": "1",
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    },
+)
+TORCH = _runner("torch", default=False, environment={})

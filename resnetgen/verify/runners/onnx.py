@@ -1,0 +1,242 @@
+"""Checks `model.onnx`, runs it in ONNX Runtime and in ONNX's reference evaluator, and reports both.
+
+ONNX Runtime has no float64 convolution on the CPU, so it runs in float32, as the graph is written;
+the reference evaluator runs the same graph with every float turned to double.
+"""
+
+import shutil
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnetgen.verify.runners.protocol import (
+    OUTPUT,
+    CaseRequest,
+    Dtype,
+    Request,
+    SeenInitializer,
+    SeenParameter,
+)
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.registry import Runner
+from resnetgen.verify.runners.source import framework
+
+Session = Callable[[Any], dict[str, Any]]
+"""Maps an image to the values of the watched graph's outputs, by the tensors' names."""
+
+_FILE = "model.onnx"
+_WEIGHTED = ("Conv", "BatchNormalization", "Gemm")
+"""The ops whose inputs behind the first are tensors of the network."""
+_MEAN, _VARIANCE = 3, 4
+"""Positions among a BatchNormalization's inputs."""
+
+
+def _run(request: Request, recorder: Recorder) -> None:
+    onnx = framework("onnx")
+    runtime = framework("onnxruntime")
+    recorder.versions |= {"onnx": onnx.__version__, "onnxruntime": runtime.__version__}
+    dtypes = _dtypes(runtime, request)
+
+    file = Path(request.directory, _FILE)
+    graph_only = onnx.load(file, load_external_data=False)
+    recorder.parameters += _parameters(graph_only.graph)
+    recorder.initializers = [_initializer(onnx, each) for each in graph_only.graph.initializer]
+    _refuse_outside(recorder.initializers, file.parent)
+    for shape in dict.fromkeys(_shape(case) for case in request.cases):
+        number = next(n for n, case in enumerate(request.cases) if _shape(case) == shape)
+        with recorder.run("onnx.shape_inference", dtype="float32", case=number):
+            _infer_shapes(onnx, graph_only, shape, recorder)
+
+    numbered = enumerate(request.cases)
+    for weights, cases in groupby(numbered, key=lambda numbered_case: numbered_case[1].weights):
+        path = _beside_weights(file, Path(weights))
+        onnx.checker.check_model(path, full_check=True)
+        watched = onnx.load(path, load_external_data=False)
+        labels = _watch(onnx, watched, recorder)
+        sessions: dict[Dtype, tuple[str, Session]] = {}
+        if "float32" in dtypes:
+            session = _runtime_session(runtime, watched, path.parent, request)
+            sessions["float32"] = ("onnxruntime", session)
+        if "float64" in dtypes:
+            onnx.load_external_data_for_model(watched, str(path.parent))
+            sessions["float64"] = ("onnx.reference", _reference_session(onnx, watched))
+        for number, case in cases:
+            image = np.load(case.image)
+            for dtype in case.dtypes:
+                if dtype not in sessions:
+                    continue
+                evaluator, session = sessions[dtype]
+                with recorder.run(evaluator, dtype=dtype, case=number):
+                    values = session(image.astype(dtype))
+                    for label, name in labels:
+                        recorder.value(label, values[name])
+
+
+def _dtypes(runtime: Any, request: Request) -> tuple[Dtype, ...]:
+    """What there is to run: on the CPU both, on a GPU what ONNX Runtime computes there."""
+    if request.device == "cpu":
+        return (request.dtype,) if request.dtype else ("float32", "float64")
+    if "CUDAExecutionProvider" not in runtime.get_available_providers():
+        raise Unavailable("this ONNX Runtime has no CUDAExecutionProvider")
+    if request.dtype == "float64":
+        raise NoSuchDtype("ONNX Runtime runs the graph in float32, as it is written")
+    return ("float32",)
+
+
+def _parameters(graph: Any) -> list[SeenParameter]:
+    """The float tensors that weighted ops read, named as in the graph."""
+    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
+    return [
+        SeenParameter(name, shapes[name], trainable=position not in (_MEAN, _VARIANCE))
+        for node in graph.node
+        if node.op_type in _WEIGHTED
+        for position, name in enumerate(node.input)
+        if position > 0 and name in shapes
+    ]
+
+
+def _initializer(onnx: Any, tensor: Any) -> SeenInitializer:
+    facts = {each.key: each.value for each in tensor.external_data}
+    external = tensor.data_location == onnx.TensorProto.EXTERNAL
+    return SeenInitializer(
+        name=tensor.name,
+        type=onnx.TensorProto.DataType.Name(tensor.data_type),
+        shape=tuple(tensor.dims),
+        location=facts.get("location", "") if external else None,
+        offset=int(facts.get("offset", 0)),
+        length=int(facts.get("length", -1)),
+    )
+
+
+def _refuse_outside(initializers: list[SeenInitializer], directory: Path) -> None:
+    """Raises before anything is read where external data would lie outside the directory."""
+    for initializer in initializers:
+        if initializer.location is None:
+            continue
+        target = (directory / initializer.location).resolve()
+        if not target.is_relative_to(directory.resolve()):
+            raise ValueError(
+                f"{initializer.name} takes its data from {initializer.location!r}, "
+                "outside the model's directory"
+            )
+
+
+def _shape(case: CaseRequest) -> tuple[int, ...]:
+    return tuple(np.load(case.image, mmap_mode="r").shape)
+
+
+def _infer_shapes(onnx: Any, model: Any, shape: tuple[int, ...], recorder: Recorder) -> None:
+    """Notes what ONNX infers of every node's output when the image has this shape."""
+    sized = onnx.ModelProto()
+    sized.CopyFrom(model)
+    dims = sized.graph.input[0].type.tensor_type.shape.dim
+    for dim, extent in zip(dims, shape, strict=True):
+        dim.dim_value = extent
+    inferred = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
+    known = {each.name: each.type.tensor_type for each in (*inferred.value_info, *inferred.output)}
+    for node in inferred.node:
+        type_ = known.get(node.output[0])
+        if type_ is None or any(not dim.HasField("dim_value") for dim in type_.shape.dim):
+            continue
+        recorder.shape(node.name, tuple(dim.dim_value for dim in type_.shape.dim))
+
+
+def _beside_weights(file: Path, weights: Path) -> Path:
+    """The model's file in the folder of the weights, copied there unless it is its own."""
+    path = weights / file.name
+    if not path.exists():
+        shutil.copyfile(file, path)
+    return path
+
+
+def _watch(onnx: Any, model: Any, recorder: Recorder) -> list[tuple[str, str]]:
+    """Makes the wanted float values outputs of the graph; returns labels and tensors' names."""
+    (final,) = (each.name for each in model.graph.output)
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    types = {
+        each.name: each.type.tensor_type.elem_type
+        for each in (*inferred.value_info, *inferred.output)
+    }
+    wanted = [
+        (node.name, node.output[0])
+        for node in model.graph.node
+        if recorder.wants(node.name) and types.get(node.output[0]) == onnx.TensorProto.FLOAT
+    ]
+    labels = [*wanted, (OUTPUT, final)]
+    del model.graph.output[:]
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in dict.fromkeys(name for _, name in labels)
+    )
+    return labels
+
+
+def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request) -> Session:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = request.threads
+    options.log_severity_level = 3
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(directory)
+    )
+    provider: Any = "CPUExecutionProvider"
+    if request.device == "cuda":
+        provider = ("CUDAExecutionProvider", {"use_tf32": "0"})
+    session = runtime.InferenceSession(
+        model.SerializeToString(), sess_options=options, providers=[provider]
+    )
+    outputs = [each.name for each in session.get_outputs()]
+    (source,) = (each.name for each in session.get_inputs())
+    return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
+
+
+def _reference_session(onnx: Any, model: Any) -> Session:
+    _to_double(onnx, model)
+    evaluator = framework("onnx.reference").ReferenceEvaluator(model)
+    (source,) = (each.name for each in model.graph.input)
+    outputs = [each.name for each in model.graph.output]
+    return lambda image: dict(zip(outputs, evaluator.run(outputs, {source: image}), strict=True))
+
+
+def _to_double(onnx: Any, model: Any) -> None:
+    """Turns every float tensor and declaration of the graph to double, in place."""
+    graph = model.graph
+    single, double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == single:
+            value.type.tensor_type.elem_type = double
+    corrections = _epsilon_corrections(graph)
+    attributes = [each for node in graph.node for each in node.attribute if each.HasField("t")]
+    for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
+        if tensor.data_type == single:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            values += corrections.get(tensor.name, 0.0)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def _epsilon_corrections(graph: Any) -> dict[str, float]:
+    """What to add to each variance because an attribute holds float32.
+
+    A graph can write an epsilon of 1e-5 only as 9.99999974e-6. It means the shortest decimal
+    that float32 rounds to that; the difference would hide float64's digits.
+    """
+    return {
+        node.input[_VARIANCE]: float(str(np.float32(attribute.f))) - attribute.f
+        for node in graph.node
+        if node.op_type == "BatchNormalization"
+        for attribute in node.attribute
+        if attribute.name == "epsilon"
+    }
+
+
+RUNNER = Runner(
+    target="onnx",
+    file=_FILE,
+    requires={"onnxruntime": "onnxruntime"},
+    environment={},
+    default=True,
+    run=_run,
+)

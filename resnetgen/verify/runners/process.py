@@ -1,0 +1,48 @@
+"""The process that runs one target: `python -m resnetgen.verify.runners.process SCRATCH`.
+
+Reads the request in the scratch folder and leaves a report there, whatever happens short of the
+process itself being killed.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from threading import Thread
+
+from resnetgen.verify.runners.protocol import Report, read_request, report_path, request_path, write
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.registry import runner
+
+
+def main(scratch: Path) -> None:
+    """Runs the request; an exception of the framework or of the model's file is a result."""
+    request = read_request(request_path(scratch))
+    recorder = Recorder(request)
+    report: Report
+    try:
+        runner(request.target).run(request, recorder)
+        report = recorder.report("ran", None)
+    except Unavailable as error:
+        report = recorder.report("unavailable", str(error))
+    except NoSuchDtype as error:
+        report = recorder.report("no_such_dtype", str(error))
+    except Exception as error:
+        traceback.print_exc()
+        report = recorder.report("failed", f"{type(error).__name__}: {error}")
+    write(report_path(scratch), report)
+
+
+def _end_with_parent() -> None:
+    """Ends this process and all that it started once whoever asked for the run is gone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    Thread(target=_end_with_parent, daemon=True).start()
+    main(Path(sys.argv[1]))

@@ -1,0 +1,138 @@
+"""What the judge and a runner's process say to each other: two JSON files and arrays beside them.
+
+The runner is told which files to run on which inputs, and whose values to send back (a pattern).
+It is never told which names or shapes there should be.
+"""
+
+from dataclasses import asdict, dataclass
+from json import dumps
+from pathlib import Path
+from typing import Literal
+
+from resnetgen.verify.compare import Dtype
+
+Device = Literal["cpu", "cuda"]
+Outcome = Literal["ran", "failed", "unavailable", "no_such_dtype"]
+
+OUTPUT = ""
+"""The label under which what the whole model returns is reported."""
+INPUT = ":input"
+"""What a label ends with that means the input a layer received, not the output it gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRequest:
+    """One run: `image` names an array file; `weights` the folder whose model.safetensors to use."""
+
+    weights: str
+    image: str
+    dtypes: tuple[Dtype, ...]
+    """The dtypes whose range holds this case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a runner has to do; all paths are absolute."""
+
+    target: str
+    directory: str
+    scratch: str
+    cases: tuple[CaseRequest, ...]
+    device: Device
+    dtype: Dtype | None
+    """None asks for the widest that the target computes."""
+    keep: str
+    """A pattern that a label matches whole if its values, not just its shape, are wanted."""
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenParameter:
+    """A tensor that the framework owns, its name and shape in canonical form."""
+
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeenInitializer:
+    """Where a graph says that an initializer's data lies; `location` is None for data inside it."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    location: str | None
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenValue:
+    """A layer's output (or input) in one run; `kept` says whether its values were sent."""
+
+    label: str
+    shape: tuple[int, ...]
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRun:
+    """All that was seen of one case by one evaluator, in the order of execution.
+
+    `values` names a file of arrays, one per kept value by its position; `error` is set where the
+    run broke off.
+    """
+
+    evaluator: str
+    dtype: Dtype
+    case: int
+    seen: tuple[SeenValue, ...]
+    values: str
+    error: str | None
+
+    @property
+    def values_sent(self) -> bool:
+        return any(seen.kept for seen in self.seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a runner's process leaves behind."""
+
+    outcome: Outcome
+    reason: str | None
+    versions: dict[str, str]
+    device_name: str
+    parameters: tuple[SeenParameter, ...]
+    initializers: tuple[SeenInitializer, ...] | None
+    """None where the target's file holds no references to weights."""
+    runs: tuple[SeenRun, ...]
+
+
+def request_path(scratch: Path) -> Path:
+    return scratch / "request.json"
+
+
+def report_path(scratch: Path) -> Path:
+    return scratch / "report.json"
+
+
+def write(path: Path, message: Request | Report) -> None:
+    """Writes the message whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(dumps(asdict(message)), encoding="utf-8")
+    unfinished.replace(path)
+
+
+def read_request(path: Path) -> Request:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Request).validate_json(path.read_bytes())
+
+
+def read_report(path: Path) -> Report:
+    """Raises ValueError where the file is not a report; pydantic's errors are ValueErrors."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Report).validate_json(path.read_bytes())

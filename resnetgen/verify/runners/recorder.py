@@ -1,0 +1,87 @@
+"""Collects what a runner sees, and keeps it when the runner breaks off."""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetgen.verify.runners.protocol import (
+    Dtype,
+    Outcome,
+    Report,
+    Request,
+    SeenInitializer,
+    SeenParameter,
+    SeenRun,
+    SeenValue,
+)
+
+
+class Unavailable(Exception):
+    """The target cannot run here: its framework or device is missing."""
+
+
+class NoSuchDtype(Exception):
+    """The target does not compute in the dtype that was asked for."""
+
+
+class Recorder:
+    """The report in the making."""
+
+    def __init__(self, request: Request) -> None:
+        self.versions: dict[str, str] = {}
+        self.device_name = request.device
+        self.parameters: list[SeenParameter] = []
+        self.initializers: list[SeenInitializer] | None = None
+        self._keep = re.compile(request.keep)
+        self._scratch = Path(request.scratch)
+        self._runs: list[SeenRun] = []
+        self._seen: list[SeenValue] = []
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    @contextmanager
+    def run(self, evaluator: str, *, dtype: Dtype, case: int) -> Generator[None]:
+        """Within it, values belong to this run; one that breaks off keeps what it saw."""
+        self._seen, self._arrays = [], {}
+        error: str | None = None
+        try:
+            yield
+        except Exception as broken:
+            error = f"{type(broken).__name__}: {broken}"
+            raise
+        finally:
+            file = self._scratch / f"values{len(self._runs)}.npz"
+            np.savez(file, **self._arrays)  # pyright: ignore[reportArgumentType]  (its stub confuses the names with allow_pickle)
+            seen = tuple(self._seen)
+            self._runs.append(SeenRun(evaluator, dtype, case, seen, file.name, error))
+
+    def wants(self, label: str) -> bool:
+        """Whether the values under this label are to be sent."""
+        return self._keep.fullmatch(label) is not None
+
+    def value(self, label: str, array: NDArray[Any]) -> None:
+        """Notes a value: NCHW, or (N, features)."""
+        kept = self.wants(label)
+        if kept:
+            self._arrays[str(len(self._seen))] = array
+        self._seen.append(SeenValue(label, array.shape, kept))
+
+    def shape(self, label: str, shape: tuple[int, ...]) -> None:
+        """Notes a value of which only the shape is known."""
+        self._seen.append(SeenValue(label, shape, kept=False))
+
+    def report(self, outcome: Outcome, reason: str | None) -> Report:
+        """What was seen so far."""
+        return Report(
+            outcome=outcome,
+            reason=reason,
+            versions=self.versions,
+            device_name=self.device_name,
+            parameters=tuple(self.parameters),
+            initializers=None if self.initializers is None else tuple(self.initializers),
+            runs=tuple(self._runs),
+        )

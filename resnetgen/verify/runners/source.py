@@ -1,0 +1,45 @@
+"""Imports frameworks and generated files for a runner, and finds the factory in such a file."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from resnetgen.verify.runners.recorder import Unavailable
+
+LOADER = "load_safetensors"
+
+
+def framework(name: str) -> Any:
+    """Imports a framework; one that is missing or broken makes its target unavailable.
+
+    The type is Any because most frameworks have no stubs, and none may be needed to check types.
+    """
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise Unavailable(f"{name} cannot be imported: {error}") from error
+
+
+def load_source(path: Path) -> ModuleType:
+    """Runs a Python file as a module: its text as it is now, with no bytecode read or written."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    sys.modules[path.stem] = module
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    return module
+
+
+def factory(module: ModuleType) -> Callable[..., Any]:
+    """The one function in the module's `__all__` that builds the model."""
+    exported: list[str] = list(getattr(module, "__all__", ()))
+    found = [
+        getattr(module, name)
+        for name in exported
+        if name != LOADER and not isinstance(getattr(module, name), type)
+    ]
+    if len(found) != 1:
+        raise ValueError(f"__all__ = {exported} names {len(found)} functions that build a model")
+    return found[0]

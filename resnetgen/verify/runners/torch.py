@@ -1,0 +1,120 @@
+"""Runs `model_torch.py` and reports what its modules received and gave."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, SeenParameter
+from resnetgen.verify.runners.recorder import Recorder, Unavailable
+from resnetgen.verify.runners.registry import Runner
+from resnetgen.verify.runners.source import factory, framework, load_source
+
+_FILE = "model_torch.py"
+_COUNTER = "num_batches_tracked"
+"""PyTorch's counter of training steps, which no other framework has."""
+
+
+def _run(request: Request, recorder: Recorder) -> None:
+    torch = framework("torch")
+    tensors_of = framework("safetensors.torch").load_file
+    recorder.versions["torch"] = torch.__version__
+    _set_up_device(torch, request, recorder)
+    dtype: Dtype = request.dtype or "float64"
+
+    build = factory(load_source(Path(request.directory, _FILE)))
+    model = build()
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a Module")
+    recorder.parameters += _parameters(model)
+    model.eval()
+    _hook(torch, model, recorder)
+    loaded = None
+    with torch.inference_mode():
+        for number, case in enumerate(request.cases):
+            if dtype not in case.dtypes:
+                continue
+            if case.weights != loaded:
+                weights = tensors_of(Path(case.weights, "model.safetensors"))
+                model.to("cpu", torch.float32).load_state_dict(weights, strict=True)
+                model.to(request.device, getattr(torch, dtype))
+                loaded = case.weights
+            image = torch.from_numpy(np.load(case.image).astype(dtype)).to(request.device)
+            with recorder.run("torch", dtype=dtype, case=number):
+                output = model(image)
+                if not isinstance(output, torch.Tensor):
+                    raise TypeError(f"the model returned {type(output).__name__}, not a Tensor")
+                recorder.value(OUTPUT, _array(output))
+
+
+def _set_up_device(torch: Any, request: Request, recorder: Recorder) -> None:
+    if request.device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise Unavailable("torch finds no CUDA device")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    recorder.device_name = torch.cuda.get_device_name()
+
+
+def _parameters(model: Any) -> list[SeenParameter]:
+    trainable = [
+        SeenParameter(name, tuple(value.shape), value.requires_grad)
+        for name, value in model.named_parameters()
+    ]
+    buffers = [
+        SeenParameter(name, tuple(value.shape), trainable=False)
+        for name, value in model.named_buffers()
+        if not name.endswith(_COUNTER)
+    ]
+    return trainable + buffers
+
+
+def _hook(torch: Any, model: Any, recorder: Recorder) -> None:
+    """Notes what every module but the model itself receives and gives.
+
+    Inputs are taken before the module runs and all are copied: an in-place activation overwrites
+    them.
+    """
+    for name, module in model.named_modules():
+        if name:
+            module.register_forward_pre_hook(_note_input(torch, name, recorder))
+            module.register_forward_hook(_note_output(torch, name, recorder))
+
+
+def _note_input(torch: Any, name: str, recorder: Recorder) -> Callable[[Any, Any], None]:
+    def note(_: Any, inputs: Any) -> None:
+        if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor):
+            _note(recorder, name + INPUT, inputs[0])
+
+    return note
+
+
+def _note_output(torch: Any, name: str, recorder: Recorder) -> Callable[[Any, Any, Any], None]:
+    def note(_: Any, __: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            _note(recorder, name, output)
+
+    return note
+
+
+def _note(recorder: Recorder, label: str, tensor: Any) -> None:
+    if recorder.wants(label):
+        recorder.value(label, _array(tensor))
+    else:
+        recorder.shape(label, tuple(tensor.shape))
+
+
+def _array(tensor: Any) -> Any:
+    return np.array(tensor.detach().cpu().numpy())
+
+
+RUNNER = Runner(
+    target="torch",
+    file=_FILE,
+    requires={"torch": "torch"},
+    environment={},
+    default=True,
+    run=_run,
+)

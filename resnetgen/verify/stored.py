@@ -1,0 +1,107 @@
+"""Reads `model.safetensors` as it lies there, and makes copies that differ in tensor data only."""
+
+import json
+import math
+import shutil
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import Op
+from resnetgen.ir.rules import Shape, network_parameters, parameters
+from resnetgen.verify.reference import Tensors
+from resnetgen.weights.layout import BYTES_PER_VALUE, Entry
+
+
+class StoredError(Exception):
+    """The weights file is not one of this network; the message says where it differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A weights file, mapped into memory, and where its tensors lie, by name."""
+
+    path: Path
+    entries: Mapping[str, Entry]
+    data: NDArray[np.uint8]
+
+    def tensors(self, op: Op) -> Tensors:
+        """The op's own tensors in float64."""
+        return {
+            parameter.name.rpartition(".")[2]: self._read(parameter.name).astype(np.float64)
+            for parameter in parameters(op)
+        }
+
+    def copy(self, path: Path, *, tensors: Mapping[str, NDArray[np.float32]]) -> "Stored":
+        """Copies the file to `path` and overwrites the data of all its tensors."""
+        shutil.copyfile(self.path, path)
+        with path.open("r+b") as file:
+            for entry in self.entries.values():
+                file.seek(entry.offset)
+                file.write(np.ascontiguousarray(tensors[entry.name], dtype="<f4").data)
+        return Stored(path, self.entries, _map(path))
+
+    def _read(self, name: str) -> NDArray[np.float32]:
+        entry = self.entries[name]
+        data = self.data[entry.offset : entry.offset + entry.length]
+        return data.view("<f4").reshape(entry.shape)
+
+
+def read(path: Path, network: Network) -> Stored:
+    """The file's tensors, checked against the network: the same names, types and shapes."""
+    expected = {parameter.name: parameter.shape for parameter in network_parameters(network)}
+    entries = {entry.name: entry for entry in _entries(path)}
+    for name, shape in expected.items():
+        if name not in entries:
+            raise StoredError(f"{path.name} has no {name}")
+        if entries[name].shape != shape:
+            raise StoredError(
+                f"{path.name}: {name} has shape {list(entries[name].shape)}, not {list(shape)}"
+            )
+    for name in entries:
+        if name not in expected:
+            raise StoredError(f"{path.name}: {name} is no tensor of this network")
+    return Stored(path, entries, _map(path))
+
+
+def _entries(path: Path) -> list[Entry]:
+    """The table at the file's start: a little-endian length, then JSON, then the data."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > size - 8:
+            raise StoredError(f"{path.name} is no safetensors file: it ends within its header")
+        document = file.read(length)
+    try:
+        table: Any = json.loads(document)
+        return [
+            _entry(name, facts, base=8 + length, size=size)
+            for name, facts in table.items()
+            if name != "__metadata__"
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoredError(f"{path.name} is no safetensors file: {error}") from None
+
+
+def _entry(name: str, facts: Any, *, base: int, size: int) -> Entry:
+    if facts["dtype"] != "F32":
+        raise StoredError(f"model.safetensors: {name} has type {facts['dtype']}, not F32")
+    shape: Shape = tuple(int(extent) for extent in facts["shape"])
+    begin, end = (int(position) for position in facts["data_offsets"])
+    if not 0 <= begin <= end or base + end > size:
+        raise StoredError(f"model.safetensors: the data of {name} lies outside the file")
+    if end - begin != math.prod(shape) * BYTES_PER_VALUE:
+        raise StoredError(f"model.safetensors: {name} has {end - begin} bytes for {list(shape)}")
+    return Entry(name, shape, base + begin, end - begin)
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    """The file's bytes, read when they are looked at; a plain array, for slices of it are cheap."""
+    return np.asarray(np.memmap(path, np.uint8, "r"))

@@ -1,0 +1,129 @@
+"""Tries one target: runs it, has it judged, and where it is wrong looks closer for the layer."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+from resnetgen.verify.judge import Judge
+from resnetgen.verify.localize import Divergence, localize
+from resnetgen.verify.observed import boundary_labels, scope
+from resnetgen.verify.prepare import Prepared
+from resnetgen.verify.problem import Problem
+from resnetgen.verify.result import Level, TargetResult, TargetStatus
+from resnetgen.verify.runners.launch import Died, launch
+from resnetgen.verify.runners.protocol import CaseRequest, Device, Dtype, Report, Request
+
+_NOTHING = "(?!)"
+"""A pattern that no label matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a target's file in a directory is to be run."""
+
+    target: str
+    directory: Path
+    scratch: Path
+    """A folder of this target's own."""
+    level: Level
+    device: Device
+    dtype: Dtype | None
+    timeout: float
+    threads: int
+    stop: Event
+
+    def run(self, prepared: Prepared) -> Report | Died:
+        """Runs all cases; of the values only those at the boundaries are kept."""
+        labels = boundary_labels(prepared.network) if self.level == "forward" else _NOTHING
+        return self._launch("all", prepared.requests, keep=labels, dtype=self.dtype)
+
+    def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
+        """The verdict on what `run` found."""
+        if isinstance(found, Died):
+            return self._result("failed", self._readable(found.reason))
+        if found.outcome in ("unavailable", "no_such_dtype"):
+            result = self._result("not_run", found.reason)
+            return replace(result, due=found.outcome == "unavailable", versions=found.versions)
+        judgement = judge.judge(found, self.scratch / "all")
+        result = replace(
+            self._result("passed", None),
+            device_name=found.device_name,
+            versions=found.versions,
+            params=sum(math.prod(each.shape) for each in found.parameters if each.trainable),
+            output_shape=judgement.output_shape,
+            parameters_compared=len(found.parameters),
+            shapes_compared=judgement.shapes_compared,
+            blocks_compared=judgement.blocks_compared,
+            runs=judgement.runs,
+        )
+        problem = judgement.first or judge.where_it_broke(found, self.scratch / "all")
+        if problem is None and found.outcome == "ran":
+            return result
+        if problem is None:
+            return replace(result, status="failed", reason=self._readable(found.reason or ""))
+        divergence = self._look_closer(problem, judge, prepared)
+        return replace(
+            result,
+            status="failed",
+            reason=self._readable(_reason(problem, divergence, found)),
+            first_divergence=divergence.name if divergence else problem.op,
+            cause=divergence.cause if divergence else None,
+        )
+
+    def _look_closer(self, problem: Problem, judge: Judge, prepared: Prepared) -> Divergence | None:
+        """Runs the problem's case again with every layer around it recorded, and replays them."""
+        if problem.run is None or problem.op is None or self.level == "shapes":
+            return None
+        ops, labels = scope(prepared.network, problem.op)
+        case = problem.run.case
+        image = prepared.cases[case].image
+        found = self._launch("closer", (prepared.requests[case],), keep=labels, dtype=self.dtype)
+        if isinstance(found, Died):
+            return None
+        runs = [run for run in found.runs if run.values_sent]
+        run = next((run for run in runs if run.evaluator == problem.run.evaluator), None)
+        run = run or max(runs, key=lambda each: each.dtype, default=None)
+        if run is None:
+            return None
+        return localize(
+            ops,
+            judge.observations(replace(run, case=case), self.scratch / "closer"),
+            given={prepared.network.stem[0].name: image},
+            tensors=prepared.stored[prepared.cases[case].weights].tensors,
+            dtype=run.dtype,
+        )
+
+    def _launch(
+        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, dtype: Dtype | None
+    ) -> Report | Died:
+        scratch = self.scratch / name
+        scratch.mkdir(parents=True)
+        request = Request(
+            target=self.target,
+            directory=str(self.directory),
+            scratch=str(scratch),
+            cases=cases,
+            device=self.device,
+            dtype=dtype,
+            keep=keep,
+            threads=self.threads,
+        )
+        return launch(request, timeout=self.timeout, stop=self.stop)
+
+    def _result(self, status: TargetStatus, reason: str | None) -> TargetResult:
+        return TargetResult(status, reason, device=self.device)
+
+    def _readable(self, reason: str) -> str:
+        """On one line, and without the paths of this machine, which are no part of a verdict."""
+        for path in (self.scratch, self.directory, self.scratch.parent):
+            reason = reason.replace(f"{path}/", "")
+        return " ".join(reason.split())
+
+
+def _reason(problem: Problem, divergence: Divergence | None, found: Report) -> str:
+    reason = problem.reason
+    if divergence is not None:
+        reason = f"{divergence.name}, given its inputs, {divergence.problem}"
+    broke = found.reason if found.outcome == "failed" else None
+    return reason if broke is None or broke == reason else f"{reason}; then {broke}"

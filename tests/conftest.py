@@ -1,0 +1,46 @@
+"""The command line as a fixture, and a run without frameworks for machines that have none."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Run, runner
+
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "torchvision", "timm")
+
+RUN_FRAMEWORKS = ("test_defining_equation.py",)
+"""Files whose tests all start programs that import a framework."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without-frameworks",
+        action="store_true",
+        help="make every framework unimportable, and skip the tests that run them in processes",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "frameworks: runs frameworks in processes of their own")
+    if config.getoption("--without-frameworks"):
+        # None makes an import fail as if the module were not there.
+        sys.modules.update(dict.fromkeys(FRAMEWORKS))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--without-frameworks"):
+        skipped = pytest.mark.skip(reason="runs without frameworks")
+        for item in items:
+            if item.get_closest_marker("frameworks") or item.path.name in RUN_FRAMEWORKS:
+                item.add_marker(skipped)
+
+
+@pytest.fixture
+def resnetgen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Run:
+    """Runs the command line in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return runner(capsys, monkeypatch)

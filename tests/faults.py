@@ -1,0 +1,321 @@
+"""Faults to put into generated files: what to edit, and which layer is then to blame."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An edit of one file, the layer to blame for it, and words of the cause that is found."""
+
+    name: str
+    edit: Callable[[str], str] | Callable[[Any], None]
+    layer: str
+    cause: str | None = None
+
+
+def replace(*pairs: tuple[str, str]) -> Callable[[str], str]:
+    """Replaces each text by another, at the first place where it stands."""
+
+    def edit(source: str) -> str:
+        for old, new in pairs:
+            assert old in source, old
+            source = source.replace(old, new, 1)
+        return source
+
+    return edit
+
+
+TORCH = (
+    Fault(
+        "stride-on-the-1x1",
+        replace(
+            ("conv1x1(in_channels, width)", "conv1x1(in_channels, width, stride)"),
+            ("conv3x3(width, width, stride)", "conv3x3(width, width)"),
+        ),
+        "layer2.0.conv1",
+        "its stride is 2, not 1",
+    ),
+    Fault(
+        "stem-padding",
+        replace(("stride=2, padding=3", "stride=2, padding=2")),
+        "conv1",
+        "its padding is",
+    ),
+    Fault(
+        "reflected-padding",
+        replace(("padding=1, bias=False", "padding=1, padding_mode='reflect', bias=False")),
+        "layer1.0.conv2",
+    ),
+    Fault(
+        "shifted-input",
+        replace(
+            (
+                "x = self.relu(self.bn1(self.conv1(x)))\n        x = self.bn2",
+                "x = torch.roll(x, 1, 3)\n"
+                "        x = self.relu(self.bn1(self.conv1(x)))\n        x = self.bn2",
+            )
+        ),
+        "layer3.0.conv1",
+    ),
+    Fault(
+        "epsilon",
+        replace(("self.bn2 = nn.BatchNorm2d(width)", "self.bn2 = nn.BatchNorm2d(width, 1.5e-5)")),
+        "layer1.0.bn2",
+        "epsilon is 1.5e-05 instead of 1e-05",
+    ),
+    Fault("average-pool", replace(("nn.MaxPool2d", "nn.AvgPool2d")), "maxpool", "averages"),
+    Fault(
+        "pool-kernel",
+        replace(("nn.MaxPool2d(kernel_size=3", "nn.MaxPool2d(kernel_size=2")),
+        "maxpool",
+        "its kernel is 2, not 3",
+    ),
+    Fault(
+        "no-inner-activation",
+        replace(("self.relu(self.bn2(self.conv2(x)))", "self.bn2(self.conv2(x))")),
+        "layer1.0.act2",
+        "is missing",
+    ),
+    Fault(
+        "no-activation-behind-the-sum",
+        replace(("self.relu(x + shortcut)", "x + shortcut")),
+        "layer1.0.act",
+        "is missing",
+    ),
+    Fault(
+        "no-shortcut",
+        replace(("self.relu(x + shortcut)", "self.relu(x)")),
+        "layer1.0.add",
+        "leaves out the shortcut",
+    ),
+    Fault("other-activation", replace(("nn.ReLU(inplace=True)", "nn.GELU()")), "layer1.0.act1"),
+    Fault(
+        "dilation",
+        replace(("stride=stride, padding=1", "stride=stride, padding=2, dilation=2")),
+        "layer1.0.conv2",
+        "dilated by 2",
+    ),
+    Fault(
+        "zero-channels-in-front",
+        replace(("0, 0, self.extra_channels)", "0, self.extra_channels, 0)")),
+        "layer3.0.shortcut",
+        "in front",
+    ),
+    Fault(
+        "maximum-at-the-end",
+        replace(("self.avgpool(x), 1", "x.amax((2, 3), keepdim=True), 1")),
+        "avgpool",
+        "takes the maximum",
+    ),
+    Fault(
+        "softmax-on-the-logits",
+        replace(("return self.fc(x)", "return self.fc(x).softmax(1)")),
+        "fc",
+        "followed by a softmax",
+    ),
+    Fault("no-bias", replace(("(24, num_classes)", "(24, num_classes, bias=False)")), "fc"),
+    Fault(
+        "frozen-parameter",
+        replace(("return ResNet(num_classes)", "return ResNet(num_classes).requires_grad_(False)")),
+        "conv1",
+    ),
+    Fault(
+        "not-a-number",
+        replace(("self.relu(x + shortcut)", "self.relu(x + shortcut) / 0 * 0")),
+        "layer1.0.act",
+        "not finite",
+    ),
+    Fault("raises", replace(("x = self.layer2(x)", "raise RuntimeError")), "layer2.0.conv1"),
+)
+
+KERAS = (
+    Fault(
+        "stride-on-the-1x1",
+        replace(
+            ("conv_bn(x, width, 1, conv", "conv_bn(x, width, 1, stride=stride, conv"),
+            ("conv_bn(x, width, 3, stride=stride, conv", "conv_bn(x, width, 3, conv"),
+        ),
+        "layer2.0.conv1",
+        "its stride is 2, not 1",
+    ),
+    Fault(
+        "same-padding",
+        replace(
+            ("kernel_size > 1:", "kernel_size > 9:"),
+            ("use_bias=False", "use_bias=False, padding='same'"),
+        ),
+        "conv1",
+        "as SAME padding makes",
+    ),
+    Fault("epsilon", replace(("BN_EPSILON = 1e-05", "BN_EPSILON = 1.5e-05")), "bn1", "1.5e-05"),
+    Fault(
+        "no-inner-activation",
+        replace(('        x = layers.ReLU(name=f"{name}_act1")(x)\n'[4:], "")),
+        "layer1.0.act1",
+        "is missing",
+    ),
+    Fault(
+        "no-activation-behind-the-sum",
+        replace(('return layers.ReLU(name=f"{name}_act")(x)', "return x")),
+        "layer1.0.act",
+    ),
+    Fault(
+        "clipped-activation",
+        replace(('layers.ReLU(name=f"{name}_act2")', 'layers.ReLU(6.0, name=f"{name}_act2")')),
+        "layer1.0.act2",
+        "is ReLU6",
+    ),
+    Fault("average-pool", replace(("MaxPooling2D(3", "AveragePooling2D(3")), "maxpool", "averages"),
+    Fault(
+        "no-pool-padding", replace(("ZeroPadding2D(1, name", "ZeroPadding2D(0, name")), "maxpool"
+    ),
+    Fault("other-sum", replace(("layers.Add", "layers.Maximum")), "layer1.0.add"),
+    Fault(
+        "swapped-gamma-and-beta",
+        replace(('("weight", "bias", "running_mean"', '("bias", "weight", "running_mean"')),
+        "bn1",
+        "gamma and beta are swapped",
+    ),
+    Fault(
+        "transposed-kernel",
+        replace(("transpose(2, 3, 1, 0)", "transpose(3, 2, 1, 0)")),
+        "conv1",
+        "its kernel is transposed",
+    ),
+    Fault(
+        "maximum-at-the-end",
+        replace(("GlobalAveragePooling2D", "GlobalMaxPooling2D")),
+        "avgpool",
+        "takes the maximum",
+    ),
+    Fault(
+        "zero-channels-in-front",
+        replace(("(0, filters - x.shape[-1])", "(filters - x.shape[-1], 0)")),
+        "layer3.0.shortcut",
+        "in front",
+    ),
+    Fault(
+        "softmax-on-the-logits",
+        replace(
+            ("        num_classes,\n", '        num_classes,\n        activation="softmax",\n')
+        ),
+        "fc",
+        "followed by a softmax",
+    ),
+    Fault(
+        "doubled-shortcut",
+        replace(("([x, shortcut])", "([x, shortcut, shortcut])")),
+        "layer1.0.add",
+        "adds the shortcut twice",
+    ),
+)
+
+
+def node(model: Any, name: str) -> Any:
+    return next(each for each in model.graph.node if each.name == name)
+
+
+def attribute(model: Any, name: str, key: str) -> Any:
+    return next(each for each in node(model, name).attribute if each.name == key)
+
+
+def set_ints(name: str, key: str, *values: int) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        attribute(model, name, key).ints[:] = values
+
+    return edit
+
+
+def set_float(name: str, key: str, value: float) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        attribute(model, name, key).f = value
+
+    return edit
+
+
+def set_type(name: str, type_: str) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        node(model, name).op_type = type_
+
+    return edit
+
+
+def swap_inputs(name: str, first: int, second: int) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        inputs = node(model, name).input
+        inputs[first], inputs[second] = inputs[second], inputs[first]
+
+    return edit
+
+
+def bypass(name: str) -> Callable[[Any], None]:
+    """Removes a node of one input; those that read it read its input instead."""
+
+    def edit(model: Any) -> None:
+        removed = node(model, name)
+        for each in model.graph.node:
+            each.input[:] = [
+                removed.input[0] if source == removed.output[0] else source for source in each.input
+            ]
+        model.graph.node.remove(removed)
+
+    return edit
+
+
+def shift_offset(name: str) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        entry = next(each for each in tensor.external_data if each.key == "offset")
+        entry.value = str(int(entry.value) + 4)
+
+    return edit
+
+
+def average_pool(model: Any) -> None:
+    node(model, "maxpool").op_type = "AveragePool"
+
+
+def pad_in_front(model: Any) -> None:
+    tensor = next(each for each in model.graph.initializer if each.name.startswith("shortcut.pads"))
+    pads = onnx.numpy_helper.to_array(tensor)[[0, 5, 2, 3, 4, 1, 6, 7]]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(pads.copy(), tensor.name))
+
+
+ONNX = (
+    Fault("stride", set_ints("layer2.0.conv2", "strides", 1, 1), "layer2.0.conv2"),
+    Fault(
+        "padding",
+        set_ints("layer1.0.conv2", "pads", 0, 0, 2, 2),
+        "layer1.0.conv2",
+        "its padding is (0, 0, 2, 2) (top, left, bottom, right), not 1",
+    ),
+    Fault(
+        "epsilon",
+        set_float("layer2.0.bn3", "epsilon", 1.5e-5),
+        "layer2.0.bn3",
+        "epsilon is 1.5e-05",
+    ),
+    Fault("average-pool", average_pool, "maxpool", "averages"),
+    Fault("pool-padding", set_ints("maxpool", "pads", 0, 0, 2, 2), "maxpool", "its padding is"),
+    Fault("identity", set_type("layer1.1.act", "Identity"), "layer1.1.act", "is missing"),
+    Fault("no-activation", bypass("layer1.0.act2"), "layer1.0.act2", "is missing"),
+    Fault(
+        "swapped-gamma-and-beta",
+        swap_inputs("layer1.0.bn1", 1, 2),
+        "layer1.0.bn1",
+        "gamma and beta are swapped",
+    ),
+    Fault("product", set_type("layer1.0.add", "Mul"), "layer1.0.add", "multiplies"),
+    Fault(
+        "maximum-at-the-end",
+        set_type("avgpool", "GlobalMaxPool"),
+        "avgpool",
+        "takes the maximum",
+    ),
+    Fault("zero-channels-in-front", pad_in_front, "layer3.0.shortcut", "in front"),
+    Fault("shifted-offset", shift_offset("layer2.0.conv1.weight"), "layer2.0.conv1"),
+)

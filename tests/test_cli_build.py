@@ -1,0 +1,298 @@
+"""`build` through the front door: what it writes, what it leaves alone, and what it says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Run
+
+TINY = """
+name: tiny
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+stages:
+  - {name: conv2_x, repeats: 1, width: 8, stride: 1}
+  - {name: conv3_x, repeats: 2, width: 16, stride: 2}
+"""
+FILES = [
+    "README.md",
+    "manifest.json",
+    "model.onnx",
+    "model.onnxtxt",
+    "model.safetensors",
+    "model_keras.py",
+    "model_torch.py",
+    "spec.yaml",
+]
+
+
+def tiny(name: str = "tiny") -> str:
+    """Writes the spec under another name; the file's name."""
+    path = Path(f"{name}.yaml")
+    path.write_text(TINY.replace("tiny", name))
+    return str(path)
+
+
+def names(directory: str) -> list[str]:
+    return sorted(path.name for path in Path(directory).iterdir())
+
+
+def manifest(directory: str) -> dict[str, object]:
+    return json.loads((Path(directory) / "manifest.json").read_text())
+
+
+def test_build_writes_the_files_and_says_where(resnetgen: Run) -> None:
+    ran = resnetgen("build", tiny(), "--no-verify")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "tiny: 8 layers, 9,938 parameters, 3,498,144 MACs -> generated/tiny\n"
+    assert names("generated/tiny") == FILES
+    assert names("generated") == ["tiny"]
+
+
+def test_json_has_the_facts_and_nothing_else_is_on_stdout(resnetgen: Run) -> None:
+    ran = resnetgen("build", tiny(), "--no-verify", "--json", "-o", "out")
+    assert ran.code == 0
+    spec_sha256 = manifest("out/tiny")["spec_sha256"]
+    assert ran.json == {
+        "name": "tiny",
+        "spec_sha256": spec_sha256,
+        "depth": 8,
+        "macs": 3498144,
+        "params": {"trainable": 9938, "buffers": 208},
+        "output_dir": "out/tiny",
+        "files": FILES,
+        "verification": {"status": "not_run"},
+    }
+
+
+def test_several_specs_are_a_list(resnetgen: Run) -> None:
+    ran = resnetgen("build", tiny("a"), tiny("b"), "--no-verify", "--json")
+    assert [network["name"] for network in ran.json["networks"]] == ["a", "b"]
+    assert names("generated") == ["a", "b"]
+
+
+def test_same_build_gives_the_same_bytes(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "-o", "one")
+    resnetgen("build", tiny(), "--no-verify", "-o", "two", "--jobs", 1)
+    for name in FILES:
+        assert Path("one/tiny", name).read_bytes() == Path("two/tiny", name).read_bytes()
+
+
+def test_seed_changes_the_weights_alone(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "-o", "zero")
+    resnetgen("build", tiny(), "--no-verify", "-o", "one", "--seed", 1)
+    differing = [
+        name
+        for name in FILES
+        if Path("zero/tiny", name).read_bytes() != Path("one/tiny", name).read_bytes()
+    ]
+    assert differing == ["manifest.json", "model.safetensors"]
+    assert manifest("one/tiny")["model.safetensors"]["seed"] == 1  # type: ignore[index]
+
+
+def test_manifest_records_the_source_relative_to_the_directory(resnetgen: Run) -> None:
+    Path("specs").mkdir()
+    Path("specs/tiny.yaml").write_text(TINY)
+    resnetgen("build", "specs/tiny.yaml", "--no-verify", "--no-weights", "--set", "classes=7")
+    assert manifest("generated/tiny")["source"] == "../../specs/tiny.yaml"
+    assert manifest("generated/tiny")["overrides"] == ["classes=7"]
+
+
+def test_manifest_records_a_bundled_name_however_it_was_asked_for(resnetgen: Run) -> None:
+    from resnetgen.spec.load import bundled
+
+    for reference in ("resnet20", str(bundled()["resnet20"])):
+        ran = resnetgen("build", reference, "--no-verify", "--no-weights", "-o", reference[-4:])
+        assert ran.code == 0
+        assert manifest(f"{reference[-4:]}/resnet20")["source"] == "bundled:resnet20"
+
+
+def test_targets_limit_what_is_written(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights", "--target", "torch")
+    assert names("generated/tiny") == ["README.md", "manifest.json", "model_torch.py", "spec.yaml"]
+    card = Path("generated/tiny/README.md").read_text()
+    assert "model_torch" in card
+    assert "model_keras" not in card
+
+
+def test_targets_join_those_of_an_earlier_build_of_the_spec(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify")
+    whole = {name: Path("generated/tiny", name).read_bytes() for name in FILES}
+    resnetgen("build", tiny(), "--no-verify", "--no-weights", "--target", "keras")
+    assert {name: Path("generated/tiny", name).read_bytes() for name in FILES} == whole
+    resnetgen("build", tiny(), "--no-verify", "--target", "keras", "--set", "classes=7")
+    assert names("generated/tiny") == [
+        "README.md",
+        "manifest.json",
+        "model.safetensors",
+        "model_keras.py",
+        "spec.yaml",
+    ]
+
+
+def test_unknown_target_names_the_nearest(resnetgen: Run) -> None:
+    ran = resnetgen("build", tiny(), "--target", "torch,kears")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: there is no target `kears`\nexpected: keras, onnx, torch\n"
+        "hint: did you mean `keras`?\n"
+    )
+
+
+def test_edited_file_is_refused_and_forced(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify")
+    model = Path("generated/tiny/model_torch.py")
+    source = model.read_text()
+    model.write_text("mine")
+    ran = resnetgen("build", tiny(), "--no-verify")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "generated/tiny/model_torch.py: error: was edited since resnetgen wrote it\n"
+        "hint: move it away or use --force\n"
+    )
+    assert model.read_text() == "mine"
+    assert resnetgen("build", tiny(), "--no-verify", "--force").code == 0
+    assert model.read_text() == source
+
+
+def test_files_of_the_user_stay(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify")
+    Path("generated/tiny/notes.txt").write_text("mine")
+    resnetgen("build", tiny(), "--no-verify", "--set", "classes=7")
+    assert Path("generated/tiny/notes.txt").read_text() == "mine"
+
+
+def test_nothing_is_written_if_one_spec_is_wrong(resnetgen: Run) -> None:
+    Path("wrong.yaml").write_text(TINY.replace("classes: 10", "classes: 0"))
+    Path("worse.yaml").write_text(TINY.replace("block: basic", "block: basik"))
+    ran = resnetgen("build", tiny(), "wrong.yaml", "worse.yaml", "--no-verify", "--json")
+    assert ran.code == 2
+    found = [(item["file"], item["line"], item["hint"]) for item in ran.json["diagnostics"]]
+    assert found == [("worse.yaml", 6, "did you mean `basic`?"), ("wrong.yaml", 4, None)]
+    assert not Path("generated").exists()
+
+
+def test_nothing_is_written_if_one_directory_refuses(resnetgen: Run) -> None:
+    Path("generated/b").mkdir(parents=True)
+    Path("generated/b/README.md").write_text("mine")
+    ran = resnetgen("build", tiny("a"), tiny("b"), "--no-verify")
+    assert ran.code == 2
+    assert names("generated") == ["b"]
+
+
+def test_two_specs_of_one_name_are_refused(resnetgen: Run) -> None:
+    Path("other.yaml").write_text(TINY)
+    ran = resnetgen("build", tiny(), "other.yaml", "--no-verify")
+    assert ran.code == 2
+    assert ran.err == (
+        "other.yaml: error: has the name `tiny`, and so has tiny.yaml\n"
+        "hint: both would be written to the same directory\n"
+    )
+    assert not Path("generated").exists()
+
+
+def test_build_needs_a_spec(resnetgen: Run) -> None:
+    assert resnetgen("build").code == 2
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["--seed", "many"], ["--level", "x"]])
+def test_wrong_options_are_bad_input(resnetgen: Run, arguments: list[str]) -> None:
+    ran = resnetgen("build", "resnet18", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert arguments[0] in ran.err
+    ran = resnetgen("build", "resnet18", *arguments, "--json")
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.json["diagnostics"][0]["code"] == "usage"
+
+
+def test_full_disk_is_one_message(resnetgen: Run) -> None:
+    """A limit on the size of files stands for the disk; the weights exceed it."""
+    resnetgen("build", "resnet20", "--no-verify", "--no-weights")
+    before = names("generated/resnet20")
+    program = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        "from resnetgen.cli import main\n"
+        "sys.argv = ['resnetgen', 'build', 'resnet20', '--no-verify']\n"
+        "sys.exit(main())\n"
+    )
+    ran = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr == "generated/resnet20: error: cannot be written: File too large\n"
+    assert names("generated/resnet20") == before
+    assert names("generated") == ["resnet20"]
+
+
+def test_output_that_cannot_be_a_directory_is_one_message(resnetgen: Run) -> None:
+    Path("file").write_text("")
+    ran = resnetgen("build", tiny(), "--no-verify", "-o", "file/below")
+    assert ran.code == 2
+    assert ran.err == "file/below: error: cannot be written: Not a directory\n"
+
+
+class TestCheck:
+    """`build --check`."""
+
+    def test_fresh_build_is_current(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny("a"), tiny("b"), "--no-verify", "--set", "classes=7")
+        ran = resnetgen("build", "--check")
+        assert (ran.code, ran.out) == (0, "current: a, b\n")
+        assert resnetgen("build", "--check", "--json").json["current"] is True
+
+    def test_it_does_not_depend_on_where_it_is_run(
+        self, resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        monkeypatch.chdir("generated")
+        assert resnetgen("build", "--check", "-o", ".").code == 0
+
+    def test_edited_spec_shows_what_differs_and_writes_nothing(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        before = {path: path.read_bytes() for path in Path("generated/tiny").iterdir()}
+        Path("tiny.yaml").write_text(TINY.replace("classes: 10", "classes: 11"))
+        ran = resnetgen("build", "--check")
+        assert ran.code == 1
+        assert "generated/tiny/model_torch.py: differs\n" in ran.out
+        assert "    -classes: 10\n    +classes: 11\n" in ran.out
+        assert ran.out.endswith("not current, 1 of 1: tiny\n")
+        assert {path: path.read_bytes() for path in Path("generated/tiny").iterdir()} == before
+
+    def test_weights_and_certificate_do_not_count(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        Path("generated/tiny/model.safetensors").unlink()
+        Path("generated/tiny/certificate.json").write_text("{}")
+        assert resnetgen("build", "--check").code == 0
+
+    def test_edited_missing_and_obsolete_files_are_named(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        Path("generated/tiny/model_torch.py").write_text("mine\n")
+        Path("generated/tiny/model_keras.py").unlink()
+        facts = resnetgen("build", "--check", "--json").json
+        assert facts["current"] is False
+        found = {item["name"]: item["state"] for item in facts["directories"][0]["files"]}
+        assert found == {"model_torch.py": "differs", "model_keras.py": "missing"}
+
+    def test_directories_can_be_chosen_by_spec(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny("a"), tiny("b"), "--no-verify")
+        Path("generated/a/spec.yaml").unlink()
+        assert resnetgen("build", "--check", "b.yaml").code == 0
+        assert resnetgen("build", "--check", "a.yaml").code == 1
+
+    def test_directory_that_was_never_built_is_not_current(self, resnetgen: Run) -> None:
+        ran = resnetgen("build", "--check", tiny())
+        assert ran.code == 1
+        assert ran.out.startswith("generated/tiny/manifest.json: missing\n")
+
+    def test_source_that_is_gone_is_bad_input(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        Path("tiny.yaml").unlink()
+        ran = resnetgen("build", "--check")
+        assert ran.code == 2
+        assert ran.err.startswith("tiny.yaml: error:")
+
+    def test_nothing_to_check_is_bad_input(self, resnetgen: Run) -> None:
+        assert resnetgen("build", "--check").code == 2

@@ -1,0 +1,164 @@
+"""`verify`, and `build` with its proof: tables, JSON, exit codes, and what is written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import Run
+from test_cli_build import TINY, tiny
+
+DEFAULT_TARGETS = ["torch", "keras-tensorflow", "onnx"]
+
+
+def contents(directory: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+@pytest.mark.frameworks
+def test_build_ends_with_the_proof(resnetgen: Run) -> None:
+    for framework in ("torch", "tensorflow", "keras", "onnxruntime"):
+        pytest.importorskip(framework)
+    ran = resnetgen("build", tiny(), "--json")
+    assert (ran.code, ran.err) == (0, "")
+    found = ran.json["verification"]
+    assert (found["status"], found["level"], found["reference"], found["weights"]) == (
+        "passed", "forward", "ir", "shipped",
+    )  # fmt: skip
+    assert sorted(found["targets"]) == sorted(DEFAULT_TARGETS)
+    for target in found["targets"].values():
+        assert (target["status"], target["device"], target["params"]) == ("passed", "cpu", 9938)
+        assert target["output_shape"][1:] == [10]
+        assert target["max_rel_diff"] <= target["bound"]
+        assert (target["reason"], target["first_divergence"], target["cause"]) == (None,) * 3
+    assert "certificate.json" in ran.json["files"]
+    certificate = json.loads(Path("generated/tiny/certificate.json").read_text())
+    assert certificate["status"] == "passed"
+    assert certificate["spec_sha256"] == ran.json["spec_sha256"]
+    assert resnetgen("build", "--check").code == 0
+
+
+@pytest.mark.frameworks
+def test_verify_judges_the_files_as_they_are_now(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify")
+    before = contents("generated/tiny")
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.endswith("passed: torch agrees with the spec\n")
+    after = contents("generated/tiny")
+    assert after.keys() - before.keys() == {"certificate.json"}
+    assert before.items() <= after.items()
+
+    model = Path("generated/tiny/model_torch.py")
+    source = model.read_text()
+    assert "stride=2" in source
+    model.write_text(source.replace("stride=2", "stride=1"))
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+    assert ran.code == 1
+    assert "torch: the first wrong layer is layer2.0" in ran.out
+    assert ran.out.endswith("failed: torch failed\n")
+    assert json.loads(after["certificate.json"])["status"] == "passed"
+    assert json.loads(Path("generated/tiny/certificate.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.frameworks
+def test_certificate_can_go_elsewhere(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify", "--target", "torch")
+    before = contents("generated/tiny")
+    arguments = ("--target", "torch", "--level", "shapes", "--certificate", "proof.json")
+    assert resnetgen("verify", "generated/tiny", *arguments).code == 0
+    assert contents("generated/tiny") == before
+    assert json.loads(Path("proof.json").read_text())["level"] == "shapes"
+
+
+@pytest.mark.frameworks
+def test_several_networks_are_verified_and_summed_up(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    Path("b.yaml").write_text(TINY.replace("tiny", "b"))
+    options = ("--target", "torch", "--level", "shapes")
+    ran = resnetgen("build", tiny("a"), "b.yaml", *options)
+    assert ran.code == 0
+    assert "a against its spec" in ran.out
+    summary = ran.out[ran.out.index("2 networks") :].split()
+    assert summary[2:5] == ["network", "status", "torch"]
+    assert summary[6:] == ["a", "passed", "passed", "b", "passed", "passed"]
+    ran = resnetgen("build", "a.yaml", "b.yaml", *options, "--json", "--jobs", 2)
+    assert [each["verification"]["status"] for each in ran.json["networks"]] == ["passed"] * 2
+
+
+@pytest.mark.frameworks
+def test_named_target_that_is_not_installed_has_its_own_code(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    # None makes a module look as if it were not installed.
+    monkeypatch.setitem(sys.modules, "torch", None)
+    ran = resnetgen("build", tiny(), "--target", "torch,onnx", "--level", "shapes", "--json")
+    assert ran.code == 3
+    found = ran.json["verification"]
+    assert found["status"] == "partial"
+    assert found["targets"]["torch"]["status"] == "not_run"
+    assert "pip install 'resnetgen[torch]'" in found["targets"]["torch"]["reason"]
+    ran = resnetgen("verify", "generated/tiny", "--level", "shapes")
+    assert ran.code == 0
+    assert ran.out.endswith("partial: onnx agrees with the spec; torch did not run\n")
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+    assert ran.code == 3
+
+
+@pytest.mark.parametrize("arguments", [["empty"], ["nothing"], ["a_file"]])
+def test_directory_that_build_did_not_write_is_bad_input(
+    resnetgen: Run, arguments: list[str]
+) -> None:
+    Path("empty").mkdir()
+    Path("a_file").write_text("")
+    ran = resnetgen("verify", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "expected: a directory that `resnetgen build` wrote" in ran.err
+
+
+def test_edited_spec_that_is_wrong_is_bad_input(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    spec = Path("generated/tiny/spec.yaml")
+    spec.write_text(spec.read_text().replace("classes: 10", "classes: none"))
+    ran = resnetgen("verify", "generated/tiny")
+    assert ran.code == 2
+    assert ran.err.startswith("generated/tiny/spec.yaml:")
+
+
+@pytest.mark.parametrize("target", ["keras", "tensorflow"])
+def test_target_that_is_no_runner_names_the_nearest(resnetgen: Run, target: str) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    ran = resnetgen("verify", "generated/tiny", "--target", target)
+    assert ran.code == 2
+    assert "hint: did you mean `keras-" in ran.err
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupt_ends_the_frameworks(resnetgen: Run, tmp_path: Path, jobs: int) -> None:
+    """Soon, quietly, and with the built directories in place."""
+    pytest.importorskip("torch")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resnetgen", "build", tiny("a"), tiny("b"),
+         "--target", "torch", "--jobs", str(jobs)],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    while not list(tmp_path.glob("resnetgen-*/**/log.txt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert out.count("->") == 2
+    assert time.monotonic() - sent < 5
+    assert not list(tmp_path.glob("resnetgen-*"))
+    assert Path("generated/b/model_torch.py").exists()

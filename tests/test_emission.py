@@ -1,0 +1,254 @@
+"""What `build` emits: source to sign in review, the same bytes each time, published counts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resnetgen.emit import emit, targets
+from resnetgen.ir.check import check
+from resnetgen.ir.network import Network
+from resnetgen.ir.summary import total
+from resnetgen.ir.text import text
+from resnetgen.lower import lower
+from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.load import bundled, load
+
+ROOT = Path(__file__).parent.parent
+GOLDEN_TEXTS = Path(__file__).parent / "golden"
+TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
+# ruff's rules for people's code, plus its own; line length is what the templates are written for.
+RUFF_RULES = "E,F,I,UP,B,RUF,SIM,RET,PT"
+
+
+@pytest.fixture(scope="module")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All bundled specs and the odd ones of this file, emitted for every target."""
+    root = tmp_path_factory.mktemp("emitted")
+    (root / "specs").mkdir()
+    for name, document in ODD_SPECS.items():
+        (root / "specs" / f"{name}.yaml").write_text(document)
+    references = [*bundled(), *(str(path) for path in (root / "specs").iterdir())]
+    for reference in references:
+        spec = load(reference).spec
+        network = lower(spec)
+        check(network)
+        (root / spec.name).mkdir()
+        for file, content in files(network).items():
+            (root / spec.name / file).write_bytes(content)
+    return root
+
+
+LONG = "a" * 64
+ODD_SPECS = {
+    # Every constant differs from the frameworks' defaults, and kinds of block are mixed.
+    "mixed": """
+name: mixed
+license: MIT
+dialect: paper
+input: {channels: 1, size: [48, 64]}
+classes: 7
+stem: {width: 8, kernel: 5, stride: 1, pool: max}
+conv_bias: true
+epsilon: 0.002
+momentum: 0.02
+zero_init_last: true
+stages:
+  - {name: first, repeats: 2, width: 8, stride: 1, block: basic, shortcut: projection_all}
+  - {name: second, repeats: 6, width: 8, stride: 2, block: bottleneck}
+  - {name: third, repeats: 1, width: 40, stride: 1, block: basic, shortcut: zero_pad}
+  - {name: fourth, repeats: 2, width: 48, stride: 2, block: basic, shortcut: zero_pad}
+  - {name: fifth, repeats: 2, width: 16, stride: 1, shortcut: none,
+     block: [{kernel: 5}, {kernel: 1}]}
+""",
+    # The longest name, and one block whose every parameter is constant.
+    LONG: f"""
+name: {LONG}
+input: {{channels: 3, size: 8}}
+classes: 2
+stem: {{width: 4, kernel: 1, stride: 1, pool: none}}
+block: [{{kernel: 1}}]
+stages:
+  - {{name: {LONG}, repeats: 1, width: 4, stride: 1}}
+""",
+    # A main path too long for one line of the docstring's table.
+    "long_path": """
+name: long_path
+input: {channels: 3, size: 8}
+classes: 2
+stem: {width: 4, kernel: 3, stride: 1, pool: none}
+block: [{kernel: 3}, {kernel: 1}, {kernel: 3}, {kernel: 5}, {kernel: 7}, {kernel: 3}, {kernel: 3},
+  {kernel: 11}, {kernel: 3}, {kernel: 1}, {kernel: 1, expansion: 3}]
+shortcut: zero_pad
+stages:
+  - {name: conv2_x, repeats: 9, width: 1024, stride: 2}
+""",
+}
+
+
+def files(network: Network, spec_yaml: str = "") -> dict[str, bytes]:
+    return emit(network, names=sorted(targets()), spec_yaml=spec_yaml)
+
+
+def network(name: str) -> Network:
+    return lower(load(name).spec)
+
+
+def test_sources_are_what_ruff_leaves_alone(emitted: Path) -> None:
+    options = ["--isolated", "--no-cache", "--target-version", "py311", "--line-length", "100"]
+    for command in (
+        ["format", "--diff", *options],
+        ["check", "--select", RUFF_RULES, *options],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, emitted], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_source_has_what_its_spec_does_not_use(emitted: Path) -> None:
+    resnet18 = (emitted / "resnet18" / "model_torch.py").read_text()
+    assert "Bottleneck" not in resnet18
+    assert "functional" not in resnet18
+    plain34 = (emitted / "plain34" / "model_keras.py").read_text()
+    assert "downsample" not in plain34
+    assert "shortcut" not in plain34.replace("without a shortcut", "")
+    resnet110 = (emitted / "resnet110" / "model_torch.py").read_text()
+    assert "maxpool" not in resnet110
+    assert "eps" not in resnet110
+
+
+def test_sources_of_specs_that_differ_in_one_field_differ_in_little(emitted: Path) -> None:
+    """Only the hash in the header and the line with the epsilon."""
+    base = emit(network("resnet18"), names=["keras"], spec_yaml="")["model_keras.py"].decode()
+    spec = load("resnet18", overrides=["epsilon=0.001"]).spec
+    other = emit(lower(spec), names=["keras"], spec_yaml="")["model_keras.py"].decode()
+    changed = [
+        (one, two)
+        for one, two in zip(base.splitlines(), other.splitlines(), strict=True)
+        if one != two
+    ]
+    assert len(changed) == 2
+    assert changed[0][0].startswith("# Edit the spec")
+    assert changed[1] == ("BN_EPSILON = 1e-05", "BN_EPSILON = 0.001")
+
+
+def test_onnx_graph_has_the_weights_as_external_data(emitted: Path) -> None:
+    import onnx
+
+    model = onnx.load(emitted / "resnet18" / "model.onnx", load_external_data=False)
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert "layer4.1.bn2.running_var" in names
+    assert all(tensor.data_location == 1 for tensor in model.graph.initializer)
+    assert len(names) == 102, "122 entries of torchvision's state_dict less 20 counters"
+    assert (emitted / "resnet18" / "model.onnx").stat().st_size < 40_000
+
+
+def test_same_spec_gives_the_same_bytes_whatever_the_hash_seed() -> None:
+    script = (
+        "import hashlib\n"
+        "from resnetgen.lower import lower\n"
+        "from resnetgen.spec.load import load\n"
+        "from resnetgen.spec.canonical import to_yaml\n"
+        "from resnetgen.emit import emit, targets\n"
+        "spec = load('resnet56').spec\n"
+        "found = emit(lower(spec), names=sorted(targets()), spec_yaml=to_yaml(spec))\n"
+        "print([(name, hashlib.sha256(found[name]).hexdigest()) for name in sorted(found)])"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_resolved_spec_compiles_to_the_same_bytes(emitted: Path, tmp_path: Path) -> None:
+    spec = load(str(emitted / "specs" / "mixed.yaml")).spec
+    (tmp_path / "spec.yaml").write_text(to_yaml(spec))
+    again = load(str(tmp_path / "spec.yaml")).spec
+    assert again == spec
+    assert files(lower(again)) == files(lower(spec))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet20", "mixed"])
+def test_lowered_network_reads_as_the_golden_text(name: str, emitted: Path) -> None:
+    reference = str(emitted / "specs" / "mixed.yaml") if name == "mixed" else name
+    golden = GOLDEN_TEXTS / f"{name}.txt"
+    found = text(lower(load(reference).spec))
+    if os.environ.get("UPDATE_GOLDENS"):
+        golden.write_text(found)
+    assert found == golden.read_text(), "run UPDATE_GOLDENS=1 pytest tests/test_emission.py"
+
+
+PUBLISHED = json.loads((Path(__file__).parent / "published.json").read_text())
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED["parameters"].items())
+def test_parameters_are_the_published_number(name: str, parameters: int) -> None:
+    assert total(network(name)).trainable == parameters
+
+
+@pytest.mark.parametrize(("name", "macs"), PUBLISHED["macs"].items())
+def test_multiply_accumulates_are_the_published_number(name: str, macs: list[float]) -> None:
+    """Each number is [value, unit]: it has as many digits as its source gives."""
+    value, unit = macs
+    assert round(total(network(name)).macs / unit, _digits(value)) == value
+
+
+def _digits(value: float) -> int:
+    return len(str(value).partition(".")[2].rstrip("0"))
+
+
+@pytest.mark.parametrize("depth", TORCHVISION_DEPTHS)
+def test_torchvision_state_dict_loads_strictly_and_computes_the_same(
+    depth: int, emitted: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    from peers import torchvision_models
+
+    theirs = getattr(torchvision_models(), f"resnet{depth}")()
+    ours = load_factory(emitted / f"resnet{depth}" / "model_torch.py")()
+    randomize(theirs)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for model in (ours, theirs):
+        model.double().eval()
+    for size in ((64, 64), (65, 97)):
+        images = torch.randn(2, 3, *size, dtype=torch.float64)
+        with torch.no_grad():
+            difference = (ours(images) - theirs(images)).abs().max()
+        assert difference == 0
+
+
+def load_factory(path: Path):  # type: ignore[no-untyped-def]
+    """The factory of a generated PyTorch file."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(path.parent.name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, path.parent.name)
+
+
+def randomize(model) -> None:  # type: ignore[no-untyped-def]
+    """Statistics and gammas that would show a norm that is missing or in the wrong place."""
+    import torch
+
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.uniform_(module.weight, -0.7, 0.7)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)

@@ -1,0 +1,131 @@
+"""The interpreter, which judges every framework, against PyTorch's functions op by op."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    Op,
+    PadChannels,
+    Padding,
+    Relu,
+    Subsample,
+)
+from resnetgen.verify.reference import Array, evaluate, run
+
+RANDOM = np.random.default_rng(0)
+
+
+def draw(*shape: int) -> Array:
+    return RANDOM.standard_normal(shape)
+
+
+def closely(actual: Array, expected: Any) -> None:
+    np.testing.assert_allclose(actual, expected.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)]
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_convolution(
+    kernel: int, stride: int, padding: int, bias: bool, size: tuple[int, int]
+) -> None:
+    torch = pytest.importorskip("torch")
+    op = Conv2d(
+        "conv", ("x",), 3, 5, kernel, stride, Padding.symmetric(padding), bias, "he_fan_out"
+    )
+    value, weight, offset = draw(2, 3, *size), draw(5, 3, kernel, kernel), draw(5)
+    expected = torch.nn.functional.conv2d(
+        torch.tensor(value),
+        torch.tensor(weight),
+        torch.tensor(offset) if bias else None,
+        stride=stride,
+        padding=padding,
+    )
+
+    closely(evaluate(op, (value,), tensors={"weight": weight, "bias": offset}), expected)
+
+
+def test_convolution_pads_each_side_by_its_own_number() -> None:
+    torch = pytest.importorskip("torch")
+    op = Conv2d("conv", ("x",), 3, 5, 3, 2, Padding(0, 1, 2, 3), False, "he_fan_out")
+    value, weight = draw(2, 3, 8, 9), draw(5, 3, 3, 3)
+    padded = torch.nn.functional.pad(torch.tensor(value), (1, 3, 0, 2))
+    expected = torch.nn.functional.conv2d(padded, torch.tensor(weight), stride=2)
+
+    closely(evaluate(op, (value,), tensors={"weight": weight}), expected)
+
+
+def test_batch_norm() -> None:
+    torch = pytest.importorskip("torch")
+    value, mean, gamma, beta = draw(2, 4, 5, 6), draw(4), draw(4), draw(4)
+    variance = RANDOM.uniform(0.5, 2, 4)
+    op = BatchNorm2d("bn", ("x",), 4, 1e-3, 0.1, zero_gamma=False)
+    tensors = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
+    expected = torch.nn.functional.batch_norm(
+        *map(torch.tensor, (value, mean, variance, gamma, beta)), eps=1e-3
+    )
+
+    closely(evaluate(op, (value,), tensors=tensors), expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])
+def test_max_pool_of_negative_values(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    value = -1.0 - np.abs(draw(2, 3, *size))
+    op = MaxPool2d("pool", ("x",), 3, 2, Padding.symmetric(1))
+    expected = torch.nn.functional.max_pool2d(torch.tensor(value), 3, stride=2, padding=1)
+
+    closely(evaluate(op, (value,), tensors={}), expected)
+
+
+def test_linear() -> None:
+    torch = pytest.importorskip("torch")
+    value, weight, bias = draw(2, 6), draw(4, 6), draw(4)
+    op = Linear("fc", ("x",), 6, 4, "uniform_fan_in")
+    expected = torch.nn.functional.linear(*map(torch.tensor, (value, weight, bias)))
+
+    closely(evaluate(op, (value,), tensors={"weight": weight, "bias": bias}), expected)
+
+
+def test_ops_without_tensors() -> None:
+    x = np.array([[[[1.0, -2.0, 3.0], [4.0, 5.0, -6.0], [7.0, 8.0, 9.0]]]])
+
+    def value_of(op: Op, *inputs: Array) -> list[Any]:
+        return evaluate(op, inputs or (x,), tensors={}).tolist()
+
+    assert value_of(Relu("act", ("x",))) == np.maximum(x, 0).tolist()
+    assert value_of(Subsample("pick", ("x",), 2)) == [[[[1.0, 3.0], [7.0, 9.0]]]]
+    assert value_of(PadChannels("pad", ("x",), 1)) == [
+        [x[0, 0].tolist(), np.zeros((3, 3)).tolist()]
+    ]
+    assert value_of(Add("add", ("x", "x")), x, x) == (2 * x).tolist()
+    assert value_of(GlobalAvgPool("mean", ("x",))) == [[[[29.0 / 9]]]]
+    assert value_of(Flatten("flat", ("x",)), x[:, :, :1, :1]) == [[1.0]]
+
+
+def test_a_value_lives_until_its_last_reader() -> None:
+    ops = (
+        Relu("a", ("x",)),
+        Relu("b", ("a",)),
+        Add("c", ("b", "x")),
+        Add("d", ("c", "c")),
+    )
+    values = run(ops, {"x": np.array([-1.0, 2.0])}, tensors=lambda op, _: {})
+
+    assert {op.name: value.tolist() for op, value in values} == {
+        "a": [0.0, 2.0],
+        "b": [0.0, 2.0],
+        "c": [-1.0, 4.0],
+        "d": [-2.0, 8.0],
+    }

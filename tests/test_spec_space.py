@@ -1,0 +1,144 @@
+"""Properties that hold for every valid spec, drawn at random from the whole language."""
+
+import importlib.util
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+from resnetgen.diagnostics import DiagnosticError
+from resnetgen.emit import source
+from resnetgen.ir.check import check
+from resnetgen.ir.rules import network_parameters, shapes
+from resnetgen.ir.summary import total
+from resnetgen.ir.text import text
+from resnetgen.lower import lower
+from resnetgen.spec import limits
+from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.load import load
+
+convolutions = st.lists(
+    st.fixed_dictionaries(
+        {"kernel": st.sampled_from([1, 3, 5])}, optional={"expansion": st.integers(1, 3)}
+    ),
+    min_size=1,
+    max_size=4,
+)
+blocks = st.one_of(st.sampled_from(["basic", "bottleneck"]), convolutions)
+shortcuts = st.sampled_from(["zero_pad", "projection", "projection_all", "none"])
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Specs of one to four stages, small enough to build in milliseconds."""
+    stages = [
+        {
+            "name": f"conv{number}_x",
+            "repeats": draw(st.integers(1, 6)),
+            "width": draw(st.integers(1, 16)),
+            "stride": draw(st.sampled_from([1, 2, 3])),
+            **draw(st.fixed_dictionaries({}, optional={"block": blocks, "shortcut": shortcuts})),
+        }
+        for number in range(2, 2 + draw(st.integers(1, 4)))
+    ]
+    stem = {
+        "width": draw(st.integers(1, 16)),
+        "kernel": draw(st.sampled_from([1, 3, 5, 7])),
+        "stride": draw(st.sampled_from([1, 2])),
+        "pool": draw(st.sampled_from(["max", "none"])),
+    }
+    smallest = stem["stride"] * (2 if stem["pool"] == "max" else 1)
+    smallest *= math.prod(stage["stride"] for stage in stages)
+    return {
+        "name": "drawn",
+        "input": {
+            "channels": draw(st.integers(1, 4)),
+            "size": [smallest + draw(st.integers(0, 9)), smallest + draw(st.integers(0, 9))],
+        },
+        "classes": draw(st.integers(1, 11)),
+        "stem": stem,
+        "block": draw(blocks),
+        "stages": stages,
+        **draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "dialect": st.sampled_from(["torchvision", "paper"]),
+                    "shortcut": shortcuts,
+                    "stride_on": st.sampled_from(["1x1", "3x3"]),
+                    "epsilon": st.floats(1e-8, 0.1),
+                    "momentum": st.floats(0.001, 1),
+                    "conv_bias": st.booleans(),
+                    "conv_init": st.sampled_from(["he_fan_in", "he_fan_out"]),
+                    "linear_init": st.sampled_from(["he_fan_in", "uniform_fan_in"]),
+                    "zero_init_last": st.booleans(),
+                    "license": st.sampled_from(["MIT", "Apache-2.0 OR MIT"]),
+                },
+            )
+        ),
+    }
+
+
+@given(document=documents())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "drawn.yaml"
+        path.write_text(json.dumps(document))
+        try:
+            spec = load(str(path)).spec
+        except DiagnosticError as error:
+            if {diagnostic.code for diagnostic in error.diagnostics} != {"shrinking-shortcut"}:
+                raise
+            # The one rule that these documents may break: option A cannot drop channels.
+            reject()
+        network = lower(spec)
+        check(network)
+        assert text(network) == text(lower(spec))
+        path.write_text(to_yaml(spec))
+        assert load(str(path)).spec == spec
+        model_path = Path(folder) / "model_torch.py"
+        model_path.write_text(source(network, "torch"))
+        model = import_file(model_path).drawn().eval()
+
+    state = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert state == {parameter.name: parameter.shape for parameter in network_parameters(network)}
+    trainable = sum(parameter.numel() for parameter in model.parameters())
+    assert trainable == total(network).trainable == limits.parameters(spec)
+
+    known = shapes(network)
+    seen: dict[str, tuple[int, ...]] = {}
+    for name, module in model.named_modules():
+        if name in known:
+            module.register_forward_hook(record(seen, name))
+    with torch.no_grad():
+        model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
+    assert {"conv1", "bn1", "layer1.0.conv1", "avgpool", "fc"} <= set(seen)
+    assert seen == {name: known[name] for name in seen}
+
+
+def record(seen: dict[str, tuple[int, ...]], name: str):  # type: ignore[no-untyped-def]
+    def hook(module: Any, arguments: Any, result: Any) -> None:
+        seen[name] = tuple(result.shape[1:])
+
+    return hook
+
+
+def import_file(path: Path) -> Any:
+    """A module of its own for each file, whatever was imported before."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,261 @@
+"""Verification as a whole: files as they were written pass, and its verdicts say what they mean."""
+
+import json
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from verification import SMALL, TINY, files, network_of
+
+from resnetgen.ir.ops import BatchNorm2d
+from resnetgen.verify.cases import drawn_cases
+from resnetgen.verify.certificate import certificate
+from resnetgen.verify.check import Options, verify
+from resnetgen.verify.compare import bound, compare
+from resnetgen.verify.numbers import Drawn
+from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.runners.registry import targets
+
+# What the interface promises for every target; more may follow.
+PROMISED = (
+    "status",
+    "reason",
+    "device",
+    "dtype",
+    "params",
+    "output_shape",
+    "max_abs_diff",
+    "max_rel_diff",
+    "first_divergence",
+    "cause",
+)
+
+
+def installed(*modules: str) -> None:
+    for module in modules:
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.frameworks
+def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
+    installed("torch", "tensorflow", "keras", "onnxruntime")
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    before = contents(directory)
+    told: list[tuple[str, str]] = []
+
+    verification = verify(
+        network,
+        directory,
+        options=Options(),
+        progress=lambda target, what: told.append((target, what)),
+    )
+
+    assert contents(directory) == before
+    assert verification.status == "passed"
+    assert verification.weights == "shipped"
+    assert list(verification.targets) == ["torch", "keras-tensorflow", "onnx"]
+    assert {("torch", "running"), ("torch", "passed")} <= set(told)
+    for result in verification.targets.values():
+        document = result.to_json()
+        assert set(PROMISED) <= set(document)
+        assert document["dtype"] == "float64"
+        assert document["output_shape"] == [2, 10]
+        assert document["params"] == 11_554
+        assert result.parameters_compared == 72
+        for figures in result.runs:
+            assert 0.0 < figures.max_rel_diff <= figures.bound
+            assert figures.minimum_tolerance < figures.tolerance
+    evaluators = [run.evaluator for run in verification.targets["onnx"].runs]
+    assert sorted(evaluators) == ["onnx.reference", "onnxruntime"]
+    written = json.dumps(certificate(verification, network, directory), allow_nan=False)
+    assert str(tmp_path) not in written
+    assert set(json.loads(written)["files"]) == set(before)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("target", "modules"),
+    [("keras-jax", ("keras", "jax")), ("keras-torch", ("keras", "torch"))],
+)
+def test_other_backends_of_keras_compute_in_float64(
+    target: str, modules: tuple[str, ...], tmp_path: Path
+) -> None:
+    installed(*modules)
+    network = network_of(SMALL, tmp_path)
+    verification = verify(
+        network,
+        files(network, tmp_path / "built", spec=SMALL),
+        options=Options((target,)),
+        progress=lambda *_: None,
+    )
+
+    assert verification.targets[target].to_json()["dtype"] == "float64"
+    assert verification.status == "passed"
+
+
+@pytest.mark.frameworks
+def test_without_weights_some_are_made_and_the_result_says_so(tmp_path: Path) -> None:
+    installed("onnxruntime")
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built", weights=False)
+    verification = verify(
+        network, directory, options=Options(("onnx",), dtype="float32"), progress=lambda *_: None
+    )
+
+    assert (verification.status, verification.weights) == ("passed", "absent")
+    assert verification.targets["onnx"].to_json()["dtype"] == "float32"
+    assert not (directory / "model.safetensors").exists()
+
+
+@pytest.mark.frameworks
+def test_at_level_shapes_no_value_is_compared(tmp_path: Path) -> None:
+    installed("onnxruntime")
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    verification = verify(
+        network, directory, options=Options(("onnx",), level="shapes"), progress=lambda *_: None
+    )
+
+    result = verification.targets["onnx"]
+    assert (result.status, result.runs) == ("passed", ())
+    assert result.shapes_compared > 100
+
+
+@pytest.mark.frameworks
+def test_external_data_must_lie_in_the_directory(tmp_path: Path) -> None:
+    installed("onnxruntime")
+    import onnx
+
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    path = directory / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    tensor = next(each for each in model.graph.initializer if each.name == "conv1.weight")
+    entry = next(each for each in tensor.external_data if each.key == "location")
+    entry.value = "../model.safetensors"
+    path.write_bytes(model.SerializeToString())
+    verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
+
+    result = verification.targets["onnx"]
+    assert result.status == "failed"
+    assert result.first_divergence == "conv1"
+    assert result.reason is not None
+    assert "has location ../model.safetensors, not model.safetensors" in result.reason
+
+
+def test_targets_come_in_the_order_of_emission() -> None:
+    ours = ("torch", "keras-jax", "keras-tensorflow", "keras-torch", "onnx")
+    assert targets()[: len(ours)] == ours
+
+
+PASSED = TargetResult("passed", None, "cpu")
+FAILED = TargetResult("failed", "why", "cpu")
+NOT_RUN = TargetResult("not_run", "why", "cpu")
+NOT_DUE = TargetResult("not_run", "why", "cpu", due=False)
+
+
+@pytest.mark.parametrize(
+    ("results", "status"),
+    [
+        ((PASSED, PASSED), "passed"),
+        ((PASSED, NOT_DUE), "passed"),
+        ((PASSED, NOT_RUN), "partial"),
+        ((PASSED, FAILED), "failed"),
+        ((NOT_RUN, FAILED), "failed"),
+        ((NOT_RUN,), "failed"),
+        ((NOT_DUE,), "failed"),
+        ((), "failed"),
+    ],
+)
+def test_status(results: tuple[TargetResult, ...], status: str) -> None:
+    named: Mapping[str, TargetResult] = dict(zip("abc", results, strict=False))
+    verification = Verification("forward", "ir", "shipped", 0, (), named)
+
+    assert verification.status == status
+
+
+def test_the_bound_grows_with_the_path_but_not_past_the_limit() -> None:
+    assert bound("float64", length=1) < bound("float64", length=100) < 1e-12
+    assert bound("float64", length=10**12) == 1e-10
+    assert bound("float32", length=1) < 3e-5
+
+
+@pytest.mark.parametrize(
+    "actual",
+    [
+        np.array([1.0, np.nan]),
+        np.array([1.0, np.inf]),
+        np.array([1.0, 2.0, 3.0]),
+        np.array([[1.0, 2.0]]),
+        np.array([1.0, 2.0 + 1e-9]),
+    ],
+)
+def test_what_never_passes(actual: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+    assert not compare(actual, np.array([1.0, 2.0]), dtype="float64", length=100).passed
+
+
+def test_an_empty_value_never_passes() -> None:
+    assert not compare(np.zeros(0), np.zeros(0), dtype="float64", length=100).passed
+
+
+def test_a_difference_is_relative_to_the_largest_entry() -> None:
+    difference = compare(
+        np.array([0.0, 100.0]), np.array([1e-13, 100.0]), dtype="float64", length=1
+    )
+
+    assert difference.absolute == 1e-13
+    assert math.isclose(difference.relative, 1e-15)
+    assert difference.passed
+
+
+DEEP = """
+name: deep
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+stages:
+  - {name: a, repeats: 100, width: 8, stride: 1, shortcut: %s}
+"""
+
+
+@pytest.mark.parametrize("shortcut", ["projection", "none"])
+def test_drawn_weights_keep_a_deep_network_in_range(shortcut: str, tmp_path: Path) -> None:
+    network = network_of(DEEP % shortcut, tmp_path)
+    drawn = Drawn(network, seed=0)
+    image = drawn_cases(network, seed=0)[0].image
+    norms = {op.name for op in network.ops if isinstance(op, BatchNorm2d)}
+    for op, value in drawn.walk(image):
+        assert np.abs(value).max() < 100
+        if op.name in norms:
+            assert np.abs(value).max() > 0.1
+    gammas = np.concatenate([drawn.tensors[f"{name}.weight"] for name in sorted(norms)])
+    assert (gammas > 0).any()
+    assert (gammas < 0).any()
+
+
+def test_drawn_weights_depend_on_seed_and_name_alone(tmp_path: Path) -> None:
+    network = network_of(TINY, tmp_path)
+    image = drawn_cases(network, seed=0)[0].image
+    first, again, other = (Drawn(network, seed=seed) for seed in (0, 0, 1))
+    for drawn in (first, again, other):
+        for _ in drawn.walk(image):
+            pass
+
+    for name, tensor in first.tensors.items():
+        assert tensor.dtype == np.float32
+        assert np.array_equal(tensor, again.tensors[name])
+        assert not np.array_equal(tensor, other.tensors[name])

@@ -1,0 +1,120 @@
+"""A small network's files to verify, and a way to run many verifications in one process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from resnetgen.emit import emit
+from resnetgen.ir.network import Network
+from resnetgen.lower import lower
+from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.load import load
+from resnetgen.verify import target
+from resnetgen.verify.check import Options, verify
+from resnetgen.verify.runners import process
+from resnetgen.verify.runners.protocol import (
+    Report,
+    Request,
+    read_report,
+    report_path,
+    request_path,
+)
+from resnetgen.verify.runners.protocol import write as write_message
+from resnetgen.weights.file import write
+from resnetgen.weights.initial import initial
+from resnetgen.weights.layout import layout
+
+# Three kinds of block: projected, with an identity, and padded with zero channels.
+TINY = """
+name: tiny
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 7, stride: 2, pool: max}
+block: bottleneck
+stages:
+  - {name: a, repeats: 2, width: 4, stride: 1}
+  - {name: b, repeats: 1, width: 4, stride: 2}
+  - {name: c, repeats: 1, width: 24, stride: 2, block: basic, shortcut: zero_pad}
+"""
+
+# No strides, so that its images are small.
+SMALL = """
+name: small
+input: {channels: 1, size: 8}
+classes: 3
+stem: {width: 4, kernel: 3, stride: 1, pool: none}
+block: basic
+stages:
+  - {name: only, repeats: 2, width: 4, stride: 1}
+"""
+
+
+def network_of(text: str, folder: Path) -> Network:
+    """The network that a spec's text describes."""
+    path = folder / "spec.yaml"
+    path.write_text(text)
+    return lower(load(str(path)).spec)
+
+
+def files(network: Network, directory: Path, *, spec: str = TINY, weights: bool = True) -> Path:
+    """What `build` writes into the directory, but the manifest."""
+    directory.mkdir(parents=True)
+    source = directory / "spec.yaml"
+    source.write_text(spec)
+    spec_yaml = to_yaml(load(str(source)).spec)
+    for name, content in emit(
+        network, names=("torch", "keras", "onnx"), spec_yaml=spec_yaml
+    ).items():
+        (directory / name).write_bytes(content)
+    if weights:
+        write(directory / "model.safetensors", layout(network), tensors=initial(network, seed=0))
+    return directory
+
+
+def verify_together(name: str, directories: Sequence[Path]) -> dict[str, Mapping[str, Any]]:
+    """Verifies one target of each directory, all in one new process; results by folder name.
+
+    A framework is imported once instead of twice for each directory, and never into the tests'
+    own process.
+    """
+    command = [sys.executable, __file__, name, *map(str, directories)]
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": name.removeprefix("keras-"),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _launch_here(request: Request, **_: object) -> Report:
+    scratch = Path(request.scratch)
+    write_message(request_path(scratch), request)
+    process.main(scratch)
+    return read_report(report_path(scratch))
+
+
+def _main(name: str, directories: Sequence[str]) -> None:
+    results: dict[str, object] = {}
+    for directory in map(Path, directories):
+        network = lower(load(str(directory / "spec.yaml")).spec)
+        verification = verify(
+            network, directory, options=Options((name,), jobs=1), progress=lambda *_: None
+        )
+        results[directory.name] = verification.targets[name].to_json()
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    # Each in processes of its own, as always, or all here.
+    if sys.argv[1] == "--processes":
+        _main(sys.argv[2], sys.argv[3:])
+    else:
+        target.launch = _launch_here
+        _main(sys.argv[1], sys.argv[2:])
