@@ -123,6 +123,13 @@ def test_directory_that_build_did_not_write_is_bad_input(
     assert "expected: a directory that `resnetgen build` wrote" in ran.err
 
 
+def test_certificate_that_cannot_be_written_is_refused_at_once(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    ran = resnetgen("verify", "generated/tiny", "--certificate", "nowhere/proof.json")
+    assert ran.code == 2
+    assert ran.err.startswith("nowhere: error: is not a directory\n")
+
+
 def test_edited_spec_that_is_wrong_is_bad_input(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     spec = Path("generated/tiny/spec.yaml")

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 from typing import Annotated, cast
 
@@ -68,6 +69,8 @@ def main() -> int:
     """Runs the command line; the exit code."""
     # What is alive at the end goes with the process: looking it through for cycles takes longer.
     atexit.register(gc.freeze)
+    # The frameworks need the cores; NumPy's own threads would only wait for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:]
     try:
         return app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0

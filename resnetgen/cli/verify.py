@@ -1,5 +1,6 @@
 """The command `verify`: proves what lies in a directory as it is now."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,7 @@ def verify(
     with reporting(as_json=as_json):
         named = choose(target, registry.targets())
         network = compile_spec(str(_spec_file(directory))).network
+        _refuse_unwritable(directory if certificate is None else certificate.parent)
         options = Options(
             targets=named,
             level=level.value,
@@ -97,6 +99,20 @@ def verify(
     else:
         print_verdict(network.name, verification)
     raise typer.Exit(exit_code([verification], named=named or ()))
+
+
+def _refuse_unwritable(directory: Path) -> None:
+    """Says at once what would otherwise be found out when the frameworks have run."""
+    if not directory.is_dir():
+        reason = "is not a directory"
+    elif not os.access(directory, os.W_OK):
+        reason = "is not writable"
+    else:
+        return
+    hint = "--certificate FILE puts the certificate elsewhere"
+    raise DiagnosticError(
+        [Diagnostic("not-written", reason, Span.of_file(str(directory)), hint=hint)]
+    )
 
 
 def _spec_file(directory: Path) -> Path:
