@@ -9,6 +9,7 @@ from resnetgen.emit.source import (
     block_keywords,
     block_parameters,
     block_summary,
+    complement,
     constants,
     docstring,
     header,
@@ -110,7 +111,7 @@ def _view(network: Network) -> _View:
             indent=0,
         ),
         pads_zeros=any(kind.pads_zeros for kind in found),
-        bn_momentum=_complement(shared.momentum),
+        bn_momentum=complement(shared.momentum),
         torch_momentum=repr(shared.momentum),
         bn_epsilon=repr(shared.epsilon),
         conv_bn_signature=_conv_bn_signature(network, zeroed=any(zeroed.values())),
@@ -142,13 +143,6 @@ def _view(network: Network) -> _View:
         # Keras needs a few frames a layer; Python checks the limit only when it is reached.
         recursion_limit=f"{4 * path + 1000:_}",
     )
-
-
-def _complement(momentum: float) -> str:
-    """1 - momentum in decimal, without the noise of binary fractions."""
-    from decimal import Decimal
-
-    return str(1 - Decimal(repr(momentum)))
 
 
 def _longest_path(network: Network) -> int:

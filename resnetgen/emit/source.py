@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from resnetgen.emit.render import LINE_LENGTH
@@ -147,6 +148,16 @@ def docstring(network: Network, framework: str) -> tuple[str, ...]:
             LINE_LENGTH - 4,
         ),
     )
+
+
+def network_class(network: Network) -> str:
+    """The class that the source defines and its factory returns."""
+    return "ResNet" if has_shortcuts(network) else "PlainNet"
+
+
+def complement(momentum: float) -> str:
+    """1 - momentum in decimal, without the noise of binary fractions."""
+    return str(1 - Decimal(repr(momentum)))
 
 
 def title(network: Network) -> str:

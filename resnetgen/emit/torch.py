@@ -1,9 +1,17 @@
 """Emits `model_torch.py`: the network as PyTorch modules whose paths are the canonical names."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from resnetgen.emit.convolutions import (
+    Convolution,
+    main_path,
+    out_channels,
+    projections,
+    repeated_kernels,
+    stem_convolution,
+    written,
+)
 from resnetgen.emit.render import call, render
 from resnetgen.emit.source import (
     Constants,
@@ -13,31 +21,20 @@ from resnetgen.emit.source import (
     block_summary,
     constants,
     docstring,
-    has_shortcuts,
     header,
     is_torchvision,
     kinds,
+    network_class,
     runs,
-    times,
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import Conv2d, MaxPool2d
+from resnetgen.ir.ops import MaxPool2d
 
 FILE = "model_torch.py"
 # PyTorch's own defaults; a layer that has them does not repeat them.
 _DEFAULT_EPSILON, _DEFAULT_MOMENTUM = 1e-5, 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class _Convolution:
-    """One call that makes a convolution, as text: `stride` is an expression, "1" where constant."""
-
-    in_channels: str
-    out_channels: str
-    kernel: int
-    stride: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,33 +113,29 @@ TARGET = Target("torch", source=FILE, emit=emit, usage=usage, title="PyTorch")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem_convolution = _stem_convolution(network)
-    convolutions = [stem_convolution]
-    for kind in found:
-        convolutions += _main_path(kind)
-        convolutions += _projection(kind)
-    helpers = _helpers(convolutions, shared)
-    network_class = "ResNet" if has_shortcuts(network) else "PlainNet"
+    stem = stem_convolution(network)
+    helpers = _helpers(written(network, found), shared)
+    returned = network_class(network)
     by_kind = {kind.kind: kind for kind in found}
     return _View(
         header=header(network, "torch"),
         docstring=docstring(network, "PyTorch"),
         is_torchvision=is_torchvision(network),
         pads_zeros=any(kind.pads_zeros for kind in found),
-        network_class=network_class,
+        network_class=returned,
         factory=network.name,
         factory_signature=call(
             f"def {network.name}(",
             [f"num_classes: int = {network.classes}"],
-            f") -> {network_class}:",
+            f") -> {returned}:",
             indent=0,
         ),
         channels=network.input_channels,
         helpers=tuple(helpers.values()),
         batch_norm=_batch_norm_helper(shared),
         blocks=tuple(_block_view(kind, helpers, shared) for kind in found),
-        stem=_convolution_lines("self.conv1 = ", stem_convolution, helpers, shared, indent=8),
-        stem_norm=_norm(stem_convolution.out_channels, shared),
+        stem=_convolution_lines("self.conv1 = ", stem, helpers, shared, indent=8),
+        stem_norm=_norm(stem.out_channels, shared),
         pool=_pool(network),
         stages=tuple(
             _stage_lines(stage, by_kind[stage.blocks[0].kind]) for stage in network.stages
@@ -159,13 +152,6 @@ def _view(network: Network) -> _View:
     )
 
 
-def _stem_convolution(network: Network) -> _Convolution:
-    conv = next(op for op in network.stem if isinstance(op, Conv2d))
-    return _Convolution(
-        str(conv.in_channels), str(conv.out_channels), conv.kernel, str(conv.stride)
-    )
-
-
 def _pool(network: Network) -> str | None:
     for op in network.stem:
         if isinstance(op, MaxPool2d):
@@ -176,28 +162,9 @@ def _pool(network: Network) -> str | None:
     return None
 
 
-def _main_path(kind: Kind) -> list[_Convolution]:
-    in_channels = "in_channels"
-    found: list[_Convolution] = []
-    for layer in kind.kind.convolutions:
-        out_channels = times(layer.expansion, kind.width_name)
-        stride = kind.stride if layer.strided else "1"
-        found.append(_Convolution(in_channels, out_channels, layer.kernel, stride))
-        in_channels = out_channels
-    return found
-
-
-def _projection(kind: Kind) -> list[_Convolution]:
-    if kind.kind.shortcut != "projection" or kind.reshapes == "never":
-        return []
-    out_channels = times(kind.kind.expansion, kind.width_name)
-    return [_Convolution("in_channels", out_channels, 1, kind.stride)]
-
-
-def _helpers(convolutions: list[_Convolution], shared: Constants) -> dict[int, _Helper]:
-    uses = Counter(convolution.kernel for convolution in convolutions)
+def _helpers(convolutions: list[Convolution], shared: Constants) -> dict[int, _Helper]:
     found: dict[int, _Helper] = {}
-    for kernel in sorted(kernel for kernel, number in uses.items() if number > 1):
+    for kernel in repeated_kernels(convolutions):
         strided = any(
             convolution.stride != "1"
             for convolution in convolutions
@@ -206,7 +173,7 @@ def _helpers(convolutions: list[_Convolution], shared: Constants) -> dict[int, _
         parameters = ["in_channels: int", "out_channels: int"]
         if strided:
             parameters.append("stride: int = 1")
-        inner = _Convolution("in_channels", "out_channels", kernel, "stride" if strided else "1")
+        inner = Convolution("in_channels", "out_channels", kernel, "stride" if strided else "1")
         found[kernel] = _Helper(
             kernel,
             signature=call(f"def conv{kernel}x{kernel}(", parameters, ") -> nn.Conv2d:", indent=0),
@@ -217,7 +184,7 @@ def _helpers(convolutions: list[_Convolution], shared: Constants) -> dict[int, _
 
 def _convolution_lines(
     head: str,
-    convolution: _Convolution,
+    convolution: Convolution,
     helpers: Mapping[int, _Helper],
     shared: Constants,
     *,
@@ -228,7 +195,7 @@ def _convolution_lines(
 
 
 def _convolution_call(
-    convolution: _Convolution, helpers: Mapping[int, _Helper], shared: Constants
+    convolution: Convolution, helpers: Mapping[int, _Helper], shared: Constants
 ) -> tuple[str, list[str]]:
     kernel, stride = convolution.kernel, convolution.stride
     arguments = [convolution.in_channels, convolution.out_channels]
@@ -262,7 +229,7 @@ def _norm(channels: str, shared: Constants) -> str:
 def _block_view(kind: Kind, helpers: Mapping[int, _Helper], shared: Constants) -> _BlockView:
     parameters = ["self", "in_channels: int", f"{kind.width_name}: int", *block_parameters(kind)]
     layers: list[str] = []
-    for number, convolution in enumerate(_main_path(kind), start=1):
+    for number, convolution in enumerate(main_path(kind), start=1):
         layers += _convolution_lines(
             f"self.conv{number} = ", convolution, helpers, shared, indent=8
         )
@@ -287,13 +254,12 @@ def _shortcut_lines(
     if not kind.has_shortcut or kind.reshapes == "never":
         return ()
     indent = 12 if kind.reshapes == "sometimes" else 8
-    out_channels = times(kind.kind.expansion, kind.width_name)
     if kind.kind.shortcut == "zero_pad":
-        arguments = [f"{out_channels} - in_channels", kind.stride]
+        arguments = [f"{out_channels(kind)} - in_channels", kind.stride]
         return call("self.downsample = ZeroPadShortcut(", arguments, indent=indent)
-    (projection,) = _projection(kind)
+    (projection,) = projections(kind)
     function, arguments = _convolution_call(projection, helpers, shared)
-    layers = [f"{function}({', '.join(arguments)})", _norm(out_channels, shared)]
+    layers = [f"{function}({', '.join(arguments)})", _norm(out_channels(kind), shared)]
     return call("self.downsample = nn.Sequential(", layers, indent=indent)
 
 
