@@ -1,10 +1,16 @@
 """Starts the command line, as `resnetgen` and as `python -m resnetgen`."""
 
+import gc
 import sys
+
+_RARE = 100_000
+"""New objects between two collections: imports make many that stay, which it is vain to look
+through every 700."""
 
 
 def main() -> int:
     """Runs the command line; the exit code. An interrupt is quiet from the first import on."""
+    gc.set_threshold(_RARE)
     try:
         from resnetgen.cli import main as run
 

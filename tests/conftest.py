@@ -8,9 +8,6 @@ from commands import Run, runner
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "torchvision", "timm")
 
-RUN_FRAMEWORKS = ("test_defining_equation.py",)
-"""Files whose tests all start programs that import a framework."""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -31,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--without-frameworks"):
         skipped = pytest.mark.skip(reason="runs without frameworks")
         for item in items:
-            if item.get_closest_marker("frameworks") or item.path.name in RUN_FRAMEWORKS:
+            if item.get_closest_marker("frameworks"):
                 item.add_marker(skipped)
 
 

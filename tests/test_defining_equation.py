@@ -17,6 +17,8 @@ from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial, stream
 from resnetgen.weights.layout import layout
 
+pytestmark = pytest.mark.frameworks
+
 # Each stage is a kind of block with each of its shortcuts; the first block of a stage changes the
 # shape, so that identity, projected and padded ones all appear.
 DOCUMENT = """

@@ -217,7 +217,7 @@ def test_file_without_permission_has_its_message(
             "expected: a bundled name, as `resnetgen specs` lists them, or the path of a YAML file",
         ),
         ("a\nb.yaml", r"a\nb.yaml: error: the file does not exist"),
-        ("a\0.yaml", r"a\x00.yaml: error: the file cannot be read: embedded null byte"),
+        ("a\0.yaml", r"a\x00.yaml: error: the file cannot be read: its name contains a null byte"),
         ("/", "/: error: the file is a directory\nexpected: a YAML file"),
     ],
 )

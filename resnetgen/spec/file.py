@@ -24,9 +24,13 @@ def read(path: Path, *, shown: str, asked_at: Span | None = None) -> str:
             data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise _error("missing-file", f"{subject} does not exist", where) from None
-    except (OSError, ValueError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise _error("unreadable", f"{subject} cannot be read: {reason}", where) from None
+    except ValueError:
+        # Python's own words for this differ between its versions.
+        message = f"{subject} cannot be read: its name contains a null byte"
+        raise _error("unreadable", message, where) from None
     if len(data) > LARGEST_FILE:
         message = f"{subject} is larger than {LARGEST_FILE:,} bytes"
         raise _error("too-large", message, where, expected="a spec of a few lines")
