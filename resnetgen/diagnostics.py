@@ -9,6 +9,7 @@ _SHOWN_LINE = 120
 _SHOWN_BEFORE_CARET = 40
 _SHOWN_VALUE = 60
 _MOST_DIAGNOSTICS = 50
+_SHORTEST_START = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,12 @@ def quote(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is most likely a misspelling of."""
-    close = difflib.get_close_matches(word[:_SHOWN_VALUE].lower(), known, n=1, cutoff=0.6)
+    """The known word that `word` is the start of, or most likely a misspelling of."""
+    words = list(known)
+    started = [each for each in words if len(word) >= _SHORTEST_START and each.startswith(word)]
+    if started:
+        return started[0]
+    close = difflib.get_close_matches(word[:_SHOWN_VALUE].lower(), words, n=1, cutoff=0.6)
     return close[0] if close else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, read
 from resnetgen.emit.write import Plan, locked, place, plan, write, write_certificate
 from resnetgen.ir.check import check
@@ -109,7 +109,14 @@ def findings(directory: Path) -> "tuple[Finding, ...]":
         state = "differs" if (directory / MANIFEST).exists() else "missing"
         return (Finding(MANIFEST, state, ()),)
     spec = reference(directory, manifest.source)
-    compiled = compile_spec(spec, overrides=manifest.overrides)
+    try:
+        compiled = compile_spec(spec, overrides=manifest.overrides)
+    except DiagnosticError as error:
+        message = f"records {quote(spec)} as its source, and that does not compile"
+        place = Span.of_file(str(directory / MANIFEST))
+        hint = f"build the network again, or remove {directory}"
+        lost = Diagnostic("lost-source", message, place, hint=hint)
+        raise DiagnosticError([lost, *error.diagnostics]) from error
     names = listed_targets(manifest)
     return compare(directory, manifest, contents(compiled, directory, names=names, seed=None))
 

@@ -258,7 +258,7 @@ def test_colour_is_for_terminals_and_can_be_refused(tmp_path: Path) -> None:
     assert "\x1b[31" not in output(FORCE_COLOR="1", NO_COLOR="1")
 
 
-def test_interrupt_is_quiet(tmp_path: Path) -> None:
+def test_interrupt_says_so_and_no_more(tmp_path: Path) -> None:
     """No traceback, no litter."""
     process = subprocess.Popen(
         [sys.executable, "-m", "resnetgen", "build", "resnet152", "--no-verify"],
@@ -270,7 +270,7 @@ def test_interrupt_is_quiet(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "")
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -292,7 +292,7 @@ class TestCheck:
         Path("tiny.yaml").unlink()
         ran = resnetgen("build", "--check")
         assert ran.code == 2
-        assert ran.err.startswith("tiny.yaml: error:")
+        assert ran.err.startswith("generated/tiny/manifest.json: error: records `tiny.yaml` as its")
 
     def test_nothing_to_check_is_bad_input(self, resnetgen: Run) -> None:
         assert resnetgen("build", "--check").code == 2

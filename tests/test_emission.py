@@ -16,6 +16,9 @@ from resnetgen.ir.text import text
 from resnetgen.lower import lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load
+from resnetgen.weights.file import write
+from resnetgen.weights.initial import initial
+from resnetgen.weights.layout import layout
 
 ROOT = Path(__file__).parent.parent
 GOLDEN_TEXTS = Path(__file__).parent / "golden"
@@ -145,6 +148,15 @@ def test_onnx_graph_has_the_weights_as_external_data(emitted: Path) -> None:
     assert all(tensor.data_location == 1 for tensor in model.graph.initializer)
     assert len(names) == 102, "122 entries of torchvision's state_dict less 20 counters"
     assert (emitted / "resnet18" / "model.onnx").stat().st_size < 40_000
+
+
+def test_weights_saved_anew_lie_where_the_graph_looks_for_them(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    small = network("resnet20")
+    write(tmp_path / "ours", layout(small), tensors=initial(small, seed=0))
+    save_file(load_file(tmp_path / "ours"), tmp_path / "theirs")
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
 def test_same_spec_gives_the_same_bytes_whatever_the_hash_seed() -> None:

@@ -236,8 +236,15 @@ def test_extends_reaches_files_below_the_folder_and_chains() -> None:
     assert (spec.name, spec.classes, spec.input.height) == ("own", 7, 224)
 
 
+def test_name_is_not_inherited() -> None:
+    Path("mine.yaml").write_text("extends: resnet50\nclasses: 7")
+
+    with pytest.raises(DiagnosticError, match="`name` is missing"):
+        load("mine.yaml")
+
+
 def test_file_may_have_the_name_of_the_bundled_spec_that_it_extends() -> None:
-    Path("resnet50.yaml").write_text("extends: resnet50\nclasses: 7")
+    Path("resnet50.yaml").write_text("extends: resnet50\nname: resnet50\nclasses: 7")
 
     assert load("resnet50.yaml").spec.classes == 7
 

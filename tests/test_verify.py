@@ -49,6 +49,40 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.frameworks
+def test_text_that_says_something_else_than_the_graph_fails(tmp_path: Path) -> None:
+    installed("onnxruntime")
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    text = directory / "model.onnxtxt"
+    text.write_text(text.read_text().replace("1e-05", "1.5e-05", 1))
+
+    verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
+    result = verification.targets["onnx"]
+    assert result.status == "failed"
+    assert "model.onnxtxt and model.onnx differ at node bn1" in str(result.reason)
+
+
+@pytest.mark.frameworks
+def test_weights_that_pytorch_saved_anew_pass(tmp_path: Path) -> None:
+    """Its counters of training steps are nobody else's, and the graph finds the rest."""
+    installed("torch", "onnxruntime")
+    from safetensors.numpy import load_file, save_file
+
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    weights = directory / "model.safetensors"
+    tensors = {name: tensor * np.float32(1.5) for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights)
+    options = Options(("torch", "onnx"))
+    assert verify(network, directory, options=options, progress=lambda *_: None).status == "passed"
+
+    save_file({**tensors, "bn1.num_batches_tracked": np.array(7)}, weights)
+    verification = verify(network, directory, options=options, progress=lambda *_: None)
+    assert verification.targets["torch"].status == "passed"
+    assert "as in model.safetensors" in str(verification.targets["onnx"].reason)
+
+
+@pytest.mark.frameworks
 def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
     installed("torch", "tensorflow", "keras", "onnxruntime")
     network = network_of(TINY, tmp_path)

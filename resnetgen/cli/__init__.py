@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from resnetgen.cli import build, catalog, show, verify
-from resnetgen.cli.output import BAD_INPUT, INTERRUPTED, usage_error
+from resnetgen.cli.output import BAD_INPUT, INTERRUPTED, say, usage_error
 
 __all__ = ["app", "main"]
 
@@ -73,9 +73,13 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:]
     try:
-        return app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0
+        # Typer turns an interrupt into this exit code itself.
+        code = app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0
     except _UsageError as error:
         usage_error(cast(typer.BadParameter, error), as_json="--json" in arguments)
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        say("interrupted")
+    return code

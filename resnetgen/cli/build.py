@@ -43,7 +43,8 @@ def build(
         bool, typer.Option("--no-verify", help="Write the files and run no framework.")
     ] = False,
     no_weights: Annotated[
-        bool, typer.Option("--no-weights", help="Leave out model.safetensors.")
+        bool,
+        typer.Option("--no-weights", help="Write no model.safetensors; one that is there stays."),
     ] = False,
     level: LevelOption = Level.forward,
     device: DeviceOption = Device.cpu,

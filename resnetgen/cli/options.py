@@ -114,7 +114,8 @@ BuildTargets = Annotated[
     typer.Option(
         "--target",
         metavar="LIST",
-        help="Comma-separated: torch, keras, onnx. All by default.",
+        help="Comma-separated: torch, keras, onnx; all by default. The files of others stay "
+        "as they are.",
         autocompletion=_complete_target,
     ),
 ]
@@ -185,7 +186,7 @@ def choose(listed: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
     if listed is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in listed.split(",")))
-    available = sorted(known)
+    available = list(known)
     wrong = [unknown("target", name, available) for name in names if name not in available]
     if wrong:
         raise DiagnosticError(wrong)

@@ -28,9 +28,8 @@ def remarks(verification: Verification) -> Iterator[str]:
     """What is wrong with a target, or why it did not run, a line each."""
     for target, result in verification.targets.items():
         if result.first_divergence is not None:
-            yield f"{target}: the first wrong layer is {result.first_divergence}"
-        if result.cause is not None:
-            yield f"{target}: cause: {result.cause}"
+            cause = "" if result.cause is None else f": {result.cause}"
+            yield f"{target}: the first wrong layer is {result.first_divergence}{cause}"
         if result.reason is not None:
             yield f"{target}: {result.reason}"
     if verification.weights == "absent":
@@ -44,10 +43,13 @@ def verdict(verification: Verification) -> str:
     failed = [name for name, result in targets.items() if result.status == "failed"]
     not_run = [name for name, result in targets.items() if result.status == "not_run"]
     agree = "agrees" if len(passed) == 1 else "agree"
-    parts = [f"{_listed(passed)} {agree} with the spec"] if passed else []
+    extent = " in shapes" if verification.level == "shapes" else ""
+    parts = [f"{_listed(passed)} {agree} with the spec{extent}"] if passed else []
     parts += [f"{_listed(failed)} failed"] if failed else []
     parts += [f"{_listed(not_run)} did not run"] if not_run else []
-    return f"{verification.status}: {'; '.join(parts) or 'no target was named'}"
+    if verification.status == "failed" and not failed:
+        parts.insert(0, "nothing was proven")
+    return f"{verification.status}: {'; '.join(parts)}"
 
 
 def summary_grid(verifications: Mapping[str, Verification]) -> Grid:

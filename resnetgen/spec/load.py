@@ -95,7 +95,10 @@ def _relative(path: Path) -> str:
 
 
 def _chain(place: _Place) -> list[MappingNode]:
-    """The document at `place`, the one that it extends, and so on, without their `extends`."""
+    """The document at `place`, the one that it extends, and so on.
+
+    They come without their `extends`, and those that are extended without their names.
+    """
     documents: list[MappingNode] = []
     visited: dict[str, str] = {}
     asked_at: Span | None = None
@@ -105,6 +108,9 @@ def _chain(place: _Place) -> list[MappingNode]:
         document = parse(text, file=place.shown)
         entries = dict(document.entries)
         extends = entries.pop("extends", None)
+        if documents:
+            # Each network has a name of its own: two that differ must not share a directory.
+            entries.pop("name", None)
         documents.append(MappingNode(document.span, entries))
         if extends is None:
             return documents

@@ -90,6 +90,13 @@ def _diagnostic(document: MappingNode, path: Path, error: Any) -> Diagnostic:
 
 def _missing(document: MappingNode, path: Path) -> Diagnostic:
     *holder, key = path
+    if isinstance(key, int):
+        # What a list lacks has no name: the list itself is what is wrong.
+        node = find(document, tuple(holder))
+        assert node is not None, f"nothing at {holder}"
+        message = f"`{dotted(tuple(holder))}` is {describe(node)} that is too short"
+        span, expected = locate(document, tuple(holder)), expectation(tuple(holder)).text
+        return Diagnostic("bad-value", message, span, expected=expected)
     inside = f" in `{dotted(tuple(holder))}`" if holder else ""
     span = locate(document, tuple(holder))
     expected = f"`{key}: ...`, {expectation(path).text}"
@@ -122,6 +129,9 @@ def _bad_value(document: MappingNode, path: Path, error: Any) -> Diagnostic:
         legal = names.nearest_legal(text)
         hint = None if legal is None else f"did you mean `{legal}`?"
         message = f"`{dotted(path)}` cannot be {quote(text)}: {error['ctx']['objection']}"
+        if names.form_objection(text) is None:
+            hint = f"`{text}_net` could be its name"
+            return Diagnostic("bad-name", message, span, hint, "a name that is still free")
         return Diagnostic("bad-name", message, span, hint, expected.text)
     message = f"`{dotted(path)}` is {describe(node)}"
     return Diagnostic("bad-value", message, span, _hint(node, expected), expected.text)

@@ -42,7 +42,8 @@ def initializer_problems(
         for parameter in parameters(op):
             reason = _misplaced(by_name.get(parameter.name), entries[parameter.name])
             if reason is not None:
-                yield Problem(position[op.name], op.name, f"initializer {parameter.name} {reason}")
+                text = f"initializer {parameter.name} {reason}"
+                yield Problem(position[op.name], op.name, text, explains=True)
     for name, initializer in by_name.items():
         if name not in entries and initializer.location is not None:
             yield Problem(len(position), None, f"initializer {name} is no tensor of this network")
@@ -60,5 +61,7 @@ def _misplaced(initializer: SeenInitializer | None, entry: Entry) -> str | None:
     )
     for fact, actual, expected in facts:
         if actual != expected:
-            return f"has {fact} {actual}, not {expected}"
+            reason = f"has {fact} {actual}, not {expected}"
+            # Not the graph's fault, if somebody saved the weights anew.
+            return f"{reason} as in model.safetensors" if fact in ("offset", "length") else reason
     return None

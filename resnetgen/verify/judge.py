@@ -147,13 +147,13 @@ class Judge:
                 if dtype in case.dtypes and (evaluator, dtype, number) not in done:
                     yield Problem(last, None, f"{evaluator} was not run on {case}")
 
-    def _rank(self, problem: Problem) -> tuple[int, bool, bool]:
+    def _rank(self, problem: Problem) -> tuple[int, bool, bool, bool]:
         """In the network's order; of one op's, where weights were drawn and the dtype is wide."""
         run = problem.run
         if run is None:
-            return (problem.position, True, True)
+            return (problem.position, not problem.explains, True, True)
         shipped = self._expected.cases[run.case].weights == "shipped"
-        return (problem.position, shipped, run.dtype != "float64")
+        return (problem.position, True, shipped, run.dtype != "float64")
 
     def _problem(self, place: Place, reason: str, run: SeenRun) -> Problem:
         case = self._expected.cases[run.case]

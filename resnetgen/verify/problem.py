@@ -15,6 +15,8 @@ class Problem:
     op: str | None
     reason: str
     run: SeenRun | None = None
+    explains: bool = False
+    """Whether it accounts for whatever its op computes, so that a closer look would add nothing."""
 
 
 def positions(network: Network) -> dict[str, int]:

@@ -18,6 +18,9 @@ from resnetgen.ir.rules import Shape, network_parameters, parameters
 from resnetgen.verify.reference import Tensors
 from resnetgen.weights.layout import BYTES_PER_VALUE, Entry
 
+_COUNTER = ".num_batches_tracked"
+"""PyTorch's counters of training steps: files that it saves have them, no other framework does."""
+
 
 class StoredError(Exception):
     """The weights file is not one of this network; the message says where it differs."""
@@ -84,7 +87,7 @@ def _entries(path: Path) -> list[Entry]:
         return [
             _entry(name, facts, base=8 + length, size=size)
             for name, facts in table.items()
-            if name != "__metadata__"
+            if name != "__metadata__" and not name.endswith(_COUNTER)
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoredError(f"{path.name} is no safetensors file: {error}") from None

@@ -20,9 +20,9 @@ def initial(network: Network, *, seed: int) -> Iterator[Tensor]:
     Each tensor has a random stream of its own, keyed by the seed and its name: neither order nor
     the rest of the network has an influence, so the trunk is the same for any number of classes.
     """
-    for op in network.ops:
-        for parameter in parameters(op):
-            yield _initial_tensor(op, parameter.name, parameter.shape, seed)
+    owned = [(parameter, op) for op in network.ops for parameter in parameters(op)]
+    for parameter, op in sorted(owned, key=lambda pair: pair[0].name):
+        yield _initial_tensor(op, parameter.name, parameter.shape, seed)
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

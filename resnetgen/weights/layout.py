@@ -35,15 +35,17 @@ class Layout:
 
 
 def layout(network: Network) -> Layout:
-    """Lays out all parameters and running statistics in the order of the ops.
+    """Lays out all parameters and running statistics by name, as safetensors' own writers do.
 
+    So a file that they write with the same tensors has every one at the same place, and a graph
+    that points there finds the new values.
     PyTorch's `num_batches_tracked` counters are left out: `load_state_dict` fills them in, and
     no other framework has them.
     """
     table: dict[str, object] = {}
     relative: list[tuple[str, Shape, int, int]] = []
     position = 0
-    for parameter in network_parameters(network):
+    for parameter in sorted(network_parameters(network), key=lambda each: each.name):
         length = parameter.size * BYTES_PER_VALUE
         table[parameter.name] = {
             "dtype": "F32",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
 from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParameter
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
 from resnetgen.verify.runners.registry import Runner
@@ -117,19 +118,11 @@ def _parameters(layer: Any) -> list[SeenParameter]:
     return [
         SeenParameter(
             f"{_canonical(layer.name)}.{_TENSOR_NAMES.get(variable.name, variable.name)}",
-            _torch_shape(tuple(variable.shape)),
+            torch_shape(tuple(variable.shape)),
             bool(variable.trainable),
         )
         for variable in layer.weights
     ]
-
-
-def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Keras stores kernels as HWIO and (in, out); canonical are OIHW and (out, in)."""
-    if len(shape) == 4:
-        height, width, inputs, outputs = shape
-        return (outputs, inputs, height, width)
-    return shape[::-1]
 
 
 def _canonical(name: str) -> str:
@@ -151,22 +144,14 @@ def _listen(keras: Any, layer: Any, recorder: Recorder) -> None:
             if recorder.wants(label):
                 recorder.value(label, _array(keras, output))
             else:
-                recorder.shape(label, _nchw_shape(tuple(output.shape)))
+                recorder.shape(label, nchw_shape(tuple(output.shape)))
         return output
 
     layer.call = telling
 
 
 def _array(keras: Any, tensor: Any) -> NDArray[Any]:
-    array: NDArray[Any] = np.array(keras.ops.convert_to_numpy(tensor))
-    return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
-
-
-def _nchw_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) != 4:
-        return shape
-    batch, height, width, channels = shape
-    return (batch, channels, height, width)
+    return nchw_array(np.array(keras.ops.convert_to_numpy(tensor)))
 
 
 def _runner(backend: Backend, *, default: bool, environment: dict[str, str]) -> Runner:

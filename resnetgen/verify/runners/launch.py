@@ -65,7 +65,8 @@ def launch(request: Request, *, timeout: float, stop: Event) -> Report | Died:
         finally:
             _end_group(process)
     if code is None:
-        return Died("was stopped" if stop.is_set() else f"gave no result within {timeout:g} s")
+        limit = f"gave no result within {timeout:g} s, the limit that --timeout sets"
+        return Died("was stopped" if stop.is_set() else limit)
     report = report_path(scratch)
     if code != 0 or not report.exists():
         return Died(_how_it_ended(code) + _last_words(log))

@@ -6,7 +6,7 @@ the reference evaluator runs the same graph with every float turned to double.
 
 import shutil
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ Session = Callable[[Any], dict[str, Any]]
 """Maps an image to the values of the watched graph's outputs, by the tensors' names."""
 
 _FILE = "model.onnx"
+_TEXT_FILE = "model.onnxtxt"
 _WEIGHTED = ("Conv", "BatchNormalization", "Gemm")
 """The ops whose inputs behind the first are tensors of the network."""
 _MEAN, _VARIANCE = 3, 4
@@ -36,6 +37,7 @@ _MEAN, _VARIANCE = 3, 4
 
 def _run(request: Request, recorder: Recorder) -> None:
     onnx = framework("onnx")
+    framework("onnx.parser")
     runtime = framework("onnxruntime")
     recorder.versions |= {"onnx": onnx.__version__, "onnxruntime": runtime.__version__}
     dtypes = _dtypes(runtime, request)
@@ -73,6 +75,26 @@ def _run(request: Request, recorder: Recorder) -> None:
                     values = session(image.astype(dtype))
                     for label, name in labels:
                         recorder.value(label, values[name])
+    # Last, so that a wrong graph is first judged by what it computes.
+    _compare_text(onnx, file.with_name(_TEXT_FILE), graph_only.graph)
+
+
+def _compare_text(onnx: Any, file: Path, graph: Any) -> None:
+    """Raises where the graph's text, if it is there, says something else than the graph."""
+    if not file.exists():
+        return
+    text = onnx.parser.parse_model(file.read_text(encoding="utf-8")).graph
+    for stated, actual in zip_longest(text.node, graph.node):
+        if stated != actual:
+            name = (stated or actual).name
+            raise ValueError(f"{file.name} and {_FILE} differ at node {name}")
+    declared = {
+        each.name: tuple(dim.dim_value for dim in each.type.tensor_type.shape.dim)
+        for each in text.value_info
+    }
+    declared |= {each.name: tuple(each.dims) for each in text.initializer}
+    if declared != {each.name: tuple(each.dims) for each in graph.initializer}:
+        raise ValueError(f"{file.name} and {_FILE} declare different weights")
 
 
 def _dtypes(runtime: Any, request: Request) -> tuple[Dtype, ...]:

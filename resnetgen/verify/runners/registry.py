@@ -45,7 +45,7 @@ def unavailable(target: str) -> str | None:
     """Why the target cannot run here, as far as can be told without starting it."""
     for module, extra in runner(target).requires.items():
         if find_spec(module) is None:
-            return f"{module} is not installed: pip install 'resnetgen[{extra}]'"
+            return f"{module} is not installed: install resnetgen[{extra}]"
     return None
 
 
