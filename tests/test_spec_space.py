@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from resnetgen.diagnostics import DiagnosticError
-from resnetgen.emit import source
+from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
 from resnetgen.ir.rules import network_parameters, shapes
 from resnetgen.ir.summary import total
@@ -71,7 +71,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "dialect": st.sampled_from(["torchvision", "paper"]),
                     "shortcut": shortcuts,
                     "stride_on": st.sampled_from(["1x1", "3x3"]),
-                    "epsilon": st.floats(1e-8, 0.1),
+                    "epsilon": st.floats(1e-8, 0.1).map(lambda value: float(f"{value:.6g}")),
                     "momentum": st.floats(0.001, 1),
                     "conv_bias": st.booleans(),
                     "conv_init": st.sampled_from(["he_fan_in", "he_fan_out"]),
@@ -105,6 +105,7 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         assert load(str(path)).spec == spec
         model_path = Path(folder) / "model_torch.py"
         model_path.write_text(source(network, "torch"))
+        emit(network, names=["keras", "onnx"], spec_yaml="")
         model = import_file(model_path).drawn().eval()
 
     state = {

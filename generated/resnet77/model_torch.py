@@ -11,9 +11,6 @@
 
 35,611,688 parameters and 6,054,477,824 multiply-accumulates in convolutions and the linear
 layer, for one 3 x 224 x 224 image.
-
-Parameters are named and shaped as in torchvision's model of this depth: its checkpoints load
-with strict=True.
 """
 
 import torch

@@ -260,7 +260,8 @@ def _zero_padding_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
             source, before = "x", ()
         case [1, *_]:
             source = "shortcut"
-            before = (f"{margin}if stride > 1:", f"{margin}    shortcut = {subsample}")
+            first = () if kind.reshapes == "sometimes" else (f"{margin}shortcut = x",)
+            before = (*first, f"{margin}if stride > 1:", f"{margin}    shortcut = {subsample}")
         case _:
             source, before = "shortcut", (f"{margin}shortcut = {subsample}",)
     padding = [source, f"((0, 0), (0, 0), (0, 0), (0, {extra}))"]

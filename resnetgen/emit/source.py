@@ -14,6 +14,15 @@ from resnetgen.ir.summary import Row, rows, total
 LISTED_BLOCKS = 4
 """A stage of up to this many blocks is written out; a longer one has a loop."""
 
+_TORCHVISION = {
+    ("basic", (2, 2, 2, 2)),
+    ("basic", (3, 4, 6, 3)),
+    ("bottleneck", (3, 4, 6, 3)),
+    ("bottleneck", (3, 4, 23, 3)),
+    ("bottleneck", (3, 8, 36, 3)),
+}
+"""The blocks and repeats of torchvision's resnet18, 34, 50, 101 and 152."""
+
 _PAPER = "He et al., 2015, https://arxiv.org/abs/1512.03385"
 
 
@@ -172,16 +181,17 @@ def has_shortcuts(network: Network) -> bool:
 
 
 def is_torchvision(network: Network) -> bool:
-    """Whether torchvision's ResNet of the same repeats has these parameters and computes this."""
+    """Whether torchvision has a model with these parameters that computes the same."""
     found = kinds(network)
-    if len(found) != 1 or len(network.stages) != 4:
+    repeats = tuple(len(stage.blocks) for stage in network.stages)
+    if len(found) != 1 or (found[0].kind.title, repeats) not in _TORCHVISION:
         return False
     kind = found[0].kind
     stem = {op.name: op for op in network.stem}
     conv1 = stem["conv1"]
     assert isinstance(conv1, Conv2d)
     return (
-        kind.title != "custom"
+        network.classes == 1000
         and kind.shortcut == "projection"
         and not kind.projects_all
         and "maxpool" in stem

@@ -7,6 +7,7 @@ without `force`.
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -120,7 +121,7 @@ def write(plan: Plan) -> Manifest:
 
 def write_certificate(path: Path, text: str) -> None:
     """Writes one file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with _told(path):
         try:
             temporary.write_text(text, encoding="utf-8")

@@ -82,7 +82,7 @@ def operation(op: Op) -> str:
         case MaxPool2d():
             return f"{op.kernel}x{op.kernel} max pool, stride {op.stride}"
         case Subsample():
-            return f"every {op.stride}nd pixel" if op.stride == 2 else f"every {op.stride}th pixel"
+            return f"one pixel in {op.stride}, each way"
         case PadChannels():
             return f"{op.extra} channels of zeros"
         case Add():

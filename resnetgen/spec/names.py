@@ -32,7 +32,7 @@ _SITE = "copyright credits exit help license quit"
 RESERVED = frozenset(" ".join([_MODULES, _DEFINITIONS, _VARIABLES, _SITE]).split())
 """What generated files import, define, or use as arguments and variables."""
 # A network with several kinds of one block has functions with a number behind this.
-_NUMBERED = re.compile(r"(plain_)?(basic_block|bottleneck|conv_block)[0-9]+")
+_NUMBERED = re.compile(r"(plain_)?(basic_block|bottleneck|conv_block)[0-9]+|conv[0-9]+x[0-9]+")
 
 _KEYWORDS = frozenset([*keyword.kwlist, *keyword.softkwlist])
 _BUILTINS = frozenset(dir(builtins))

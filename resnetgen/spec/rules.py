@@ -16,6 +16,7 @@ def problems(document: Document) -> Iterator[Problem]:
     yield from _stage_names(document)
     yield from _one_stride(document)
     yield from _input_size(document)
+    yield from _epsilon(document)
     blocks = document_blocks(document)
     known = tuple(block for block in blocks if block is not None)
     if len(known) < len(blocks):
@@ -49,6 +50,17 @@ def _one_stride(document: Document) -> Iterator[Problem]:
             message = "a block has one stride, and an earlier convolution has it"
             expected = "`strided: true` on one convolution at most"
             yield Problem("two-strides", (*path, index, "strided"), message, expected)
+
+
+def _epsilon(document: Document) -> Iterator[Problem]:
+    """An ONNX graph holds float32, which keeps six digits of any number and no more of most."""
+    if document.epsilon is None:
+        return
+    held = f"{document.epsilon:.6g}"
+    if float(held) != document.epsilon:
+        message = f"`epsilon` is {document.epsilon!r}, which ONNX's float32 does not hold exactly"
+        hint = f"write {held}"
+        yield Problem("too-fine", ("epsilon",), message, "a number of at most six digits", hint)
 
 
 def _input_size(document: Document) -> Iterator[Problem]:

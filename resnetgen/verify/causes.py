@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnetgen.ir.ops import Op
-from resnetgen.verify.compare import Dtype, compare
+from resnetgen.verify.compare import Dtype, compare, path_growth
 from resnetgen.verify.mistakes import Mistake, aftermaths, mistakes
 from resnetgen.verify.reference import Array, Tensors, evaluate
 
@@ -104,4 +104,4 @@ def _replay(span: Span, values: Mapping[str, Array], *, start: int) -> dict[str,
 
 
 def _equal(seen: Array, expected: Array, dtype: Dtype) -> bool:
-    return compare(seen, expected, dtype=dtype, length=_SLACK).passed
+    return compare(seen, expected, dtype=dtype, growth=path_growth(_SLACK)).passed

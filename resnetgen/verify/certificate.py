@@ -8,8 +8,9 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.runners.registry import runner
 
-_UNJUDGED = ("certificate.json", "manifest.json")
+_ALWAYS_READ = ("spec.yaml", "model.safetensors")
 
 
 def certificate(verification: Verification, network: Network, directory: Path) -> dict[str, object]:
@@ -26,7 +27,7 @@ def certificate(verification: Verification, network: Network, directory: Path) -
         "reference": verification.reference,
         "weights": verification.weights,
         "seed": verification.seed,
-        "files": _hashes(directory),
+        "files": _hashes(verification, directory),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "machine": platform.machine(),
         "inputs": [
@@ -37,11 +38,13 @@ def certificate(verification: Verification, network: Network, directory: Path) -
     }
 
 
-def _hashes(directory: Path) -> dict[str, str]:
-    """The SHA-256 of every file at the directory's top, in hex."""
+def _hashes(verification: Verification, directory: Path) -> dict[str, str]:
+    """The SHA-256, in hex, of every file that was judged."""
+    ran = [name for name, result in verification.targets.items() if result.status != "not_run"]
+    judged = {*_ALWAYS_READ, *(file for name in ran for file in runner(name).files)}
     hashes: dict[str, str] = {}
-    for path in sorted(directory.iterdir()):
-        if path.is_file() and path.name not in _UNJUDGED:
+    for path in sorted(directory / name for name in judged):
+        if path.is_file():
             with path.open("rb") as file:
                 hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes

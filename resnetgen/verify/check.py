@@ -13,7 +13,7 @@ from typing import Any
 from resnetgen.ir.network import Network
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.judge import Expected, Judge
-from resnetgen.verify.prepare import Prepared, prepare, reference_values
+from resnetgen.verify.prepare import Prepared, measured_growths, prepare, reference_values
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import CaseFacts, Level, TargetResult, Verification
 from resnetgen.verify.runners.protocol import Device
@@ -35,7 +35,7 @@ class Options:
     device: Device = "cpu"
     dtype: Dtype | None = None
     seed: int = 0
-    timeout: float = 900.0
+    timeout: float = 600.0
     jobs: int | None = None
     """How many targets run at a time; None means as many as there are cores."""
 
@@ -137,10 +137,14 @@ def _run(
 
 def _judge(prepared: Prepared, options: Options) -> Judge:
     values: list[Mapping[str, Array]] = [{} for _ in prepared.cases]
+    growths: list[Mapping[str, float]] = [{} for _ in prepared.cases]
     if options.level == "forward":
         values = reference_values(prepared)
+        growths = measured_growths(prepared, values, seed=options.seed)
     entries = prepared.stored["shipped"].entries
-    return Judge(Expected(prepared.network, options.level, prepared.cases, values, entries))
+    return Judge(
+        Expected(prepared.network, options.level, prepared.cases, values, growths, entries)
+    )
 
 
 def _verification(

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 Dtype = Literal["float32", "float64"]
 
 TOLERANCES: dict[Dtype, float] = {
-    dtype: 200 * float(np.finfo(dtype).eps) for dtype in ("float64", "float32")
+    dtype: 100 * float(np.finfo(dtype).eps) for dtype in ("float64", "float32")
 }
 """The law's constant: what one op may lose, relative to the largest entry of its value.
 
-Measured with drawn weights on an x86-64 CPU: every bundled spec in PyTorch, Keras on TensorFlow and
-ONNX's evaluator in float64 and in ONNX Runtime in float32; plain34, plain56 and resnet18, 110 and
-152 in float32 in PyTorch and Keras too. The constant that would just have passed, in the worst
-target and dtype, was 59 eps for plain56 (45 eps in float64), at most 10 eps for the other plain
-networks, and below 4 eps for every residual one; three times the worst is for hardware that adds in
-another order.
+A value's bound is this times the growth of rounding up to it, which `conditioning` measures.
+Measured on an x86-64 CPU in PyTorch and ONNX's evaluator in float64 and in ONNX Runtime in float32,
+with shipped and with drawn weights: the constant that would just have passed was at most 3 eps for
+resnet18, 20 and 110, 5 eps for plain34 and 56, 11 eps for 300 residual blocks in one stage and for
+192 convolutions in six blocks, and 25 eps for a plain network of 110 layers.
 """
-_LOOSEST: dict[Dtype, float] = {"float64": 1e-10, "float32": 1e-3}
+_LOOSEST: dict[Dtype, float] = {"float64": 1e-10, "float32": 1e-2}
+"""Beyond this nothing would be proven, however much a network amplifies rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +48,25 @@ def describe(actual: NDArray[Any], expected: NDArray[np.float64], difference: Di
     return f"is off by {difference.relative:.1e} of its scale (bound {difference.bound:.1e})"
 
 
-def bound(dtype: Dtype, *, length: int) -> float:
-    """The largest relative difference behind `length` ops in a row."""
-    return min(TOLERANCES[dtype] * growth(length), _LOOSEST[dtype])
+def bound(dtype: Dtype, *, growth: float) -> float:
+    """The largest relative difference where rounding has grown by this factor."""
+    return min(TOLERANCES[dtype] * growth, _LOOSEST[dtype])
 
 
-def growth(length: int) -> float:
-    """How rounding grows along a path: as the root of its length, for the signs are random."""
+def path_growth(length: int) -> float:
+    """How rounding grows over a few ops in a row: as the root, for the signs are random."""
     return math.sqrt(length)
 
 
 def compare(
-    actual: NDArray[Any], expected: NDArray[np.float64], *, dtype: Dtype, length: int
+    actual: NDArray[Any], expected: NDArray[np.float64], *, dtype: Dtype, growth: float
 ) -> Difference:
     """Compares one value with the reference; a different shape, NaN or infinity never passes."""
-    limit = bound(dtype, length=length)
+    limit = bound(dtype, growth=growth)
     if actual.shape != expected.shape or not actual.size or not np.isfinite(actual).all():
-        return Difference(math.inf, math.inf, growth(length), limit)
+        return Difference(math.inf, math.inf, growth, limit)
     absolute = float(np.abs(actual.astype(np.float64) - expected).max())
     scale = float(np.abs(expected).max())
     if absolute == 0.0:
-        return Difference(0.0, 0.0, growth(length), limit)
-    return Difference(absolute, absolute / scale if scale else math.inf, growth(length), limit)
+        return Difference(0.0, 0.0, growth, limit)
+    return Difference(absolute, absolute / scale if scale else math.inf, growth, limit)

@@ -7,7 +7,7 @@ from pathlib import Path
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
-from resnetgen.verify.compare import TOLERANCES, Difference, bound, compare, describe
+from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
 from resnetgen.verify.declared import initializer_problems, parameter_problems
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
@@ -26,6 +26,8 @@ class Expected:
     cases: tuple[Case, ...]
     values: Sequence[Mapping[str, Array]]
     """For each case the reference's values at the boundaries; none at level `shapes`."""
+    growths: Sequence[Mapping[str, float]]
+    """For each case by how much rounding may have grown at the boundaries."""
     entries: Mapping[str, Entry]
     """Where the tensors lie in `model.safetensors`."""
 
@@ -54,7 +56,6 @@ class Judge:
         self._expected = expected
         self._places = places(network)
         self._positions = positions(network)
-        self._lengths = path_lengths(network)
         self._shapes = [shapes(network, case.size) for case in expected.cases]
         # What must be compared: each block's output, and the logits.
         self._outputs = {block.ops[-1].name for block in network.blocks}
@@ -116,8 +117,8 @@ class Judge:
                 reason = f"has shape {list(seen.shape)}, not {list(shapes_expected[name])}"
                 judgement.problems.append(self._problem(seen.place, reason, run))
             elif seen.array is not None and name in values:
-                length = self._lengths[name]
-                difference = compare(seen.array, values[name], dtype=run.dtype, length=length)
+                growth = self._expected.growths[run.case][name]
+                difference = compare(seen.array, values[name], dtype=run.dtype, growth=growth)
                 found.append(difference)
                 compared.add(name)
                 if not difference.passed:
@@ -172,17 +173,9 @@ class Judge:
             max_abs_diff=max(each.absolute for each in found),
             max_rel_diff=max(each.relative for each in found),
             tolerance=TOLERANCES[dtype],
-            bound=bound(dtype, length=max(self._lengths.values())),
+            bound=max(each.bound for each in found),
             minimum_tolerance=max(each.relative / each.growth for each in found),
         )
-
-
-def path_lengths(network: Network) -> dict[str, int]:
-    """For each op, how many ops lie on the longest path from the image to it, itself included."""
-    lengths: dict[str, int] = {}
-    for op in network.ops:
-        lengths[op.name] = 1 + max((lengths[name] for name in op.inputs), default=0)
-    return lengths
 
 
 def _where(place: Place) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from resnetgen.ir.ops import Input, Op
 from resnetgen.verify.causes import Span, explain, explain_aftermath, explain_misread
-from resnetgen.verify.compare import Dtype, compare, describe
+from resnetgen.verify.compare import Dtype, compare, describe, path_growth
 from resnetgen.verify.observed import RETURNED, Observation
 from resnetgen.verify.reference import Array, Tensors, evaluate
 
@@ -67,7 +67,7 @@ def localize(
             known[op.name] = _Known(expected, span)
             continue
         actual = _first(witnesses[op.name])
-        difference = compare(actual, expected, dtype=dtype, length=len(span))
+        difference = compare(actual, expected, dtype=dtype, growth=path_growth(len(span)))
         if not difference.passed:
             problem = describe(actual, expected, difference)
             return _divergence(span, actual, known, problem, tensors=tensors, dtype=dtype)
@@ -101,7 +101,7 @@ def _misread(
     """A reader that received something else than what the value's producer gave."""
     given = known[value].array
     for reader, received in witnesses[value].items():
-        difference = compare(received, given, dtype=dtype, length=1)
+        difference = compare(received, given, dtype=dtype, growth=1.0)
         if reader is None or difference.passed:
             continue
         problem = describe(received, given, difference)

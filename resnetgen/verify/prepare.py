@@ -1,7 +1,8 @@
 """Lays out what all runners share: weights, images, and the reference's values for them."""
 
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.verify.cases import Case, Weights, drawn_cases, scaled, shipped_image, sizes_only
+from resnetgen.verify.conditioning import growths
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array, run
@@ -45,7 +47,7 @@ def prepare(
 ) -> Prepared:
     """Raises StoredError where the directory's weights are not this network's."""
     path = directory / WEIGHTS
-    state: Literal["shipped", "absent"] = "shipped" if path.exists() else "absent"
+    state: Literal["shipped", "absent"] = "shipped" if os.path.lexists(path) else "absent"
     if state == "absent":
         path = scratch / "shipped" / WEIGHTS
         path.parent.mkdir()
@@ -73,6 +75,20 @@ def reference_values(prepared: Prepared) -> list[Mapping[str, Array]]:
         )
         for number, case in enumerate(prepared.cases)
     ]
+
+
+def measured_growths(
+    prepared: Prepared, values: Sequence[Mapping[str, Array]], *, seed: int
+) -> list[Mapping[str, float]]:
+    """For each case how rounding grows, measured on the first case with the same weights."""
+    measured: dict[Weights, Mapping[str, float]] = {}
+    for case, expected in zip(prepared.cases, values, strict=True):
+        if case.weights not in measured:
+            stored = prepared.stored[case.weights]
+            measured[case.weights] = growths(
+                prepared.network, case.image, stored, values=expected, seed=seed
+            )
+    return [measured[case.weights] for case in prepared.cases]
 
 
 def _shipped_case(

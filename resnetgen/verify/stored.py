@@ -75,6 +75,8 @@ def read(path: Path, network: Network) -> Stored:
 
 def _entries(path: Path) -> list[Entry]:
     """The table at the file's start: a little-endian length, then JSON, then the data."""
+    if not path.is_file():
+        raise StoredError(f"{path.name} is not a file")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)

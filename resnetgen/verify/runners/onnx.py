@@ -261,4 +261,5 @@ RUNNER = Runner(
     environment={},
     default=True,
     run=_run,
+    beside=(_TEXT_FILE,),
 )

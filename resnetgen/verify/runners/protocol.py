@@ -1,7 +1,7 @@
 """What the judge and a runner's process say to each other: two JSON files and arrays beside them.
 
 The runner is told which files to run on which inputs, and whose values to send back (a pattern).
-It is never told which names or shapes there should be.
+It is never told which parameters or shapes there should be.
 """
 
 from dataclasses import asdict, dataclass

@@ -26,6 +26,13 @@ class Runner:
     default: bool
     """Whether it is due when nobody names a target."""
     run: Callable[[Request, Recorder], None]
+    beside: tuple[str, ...] = ()
+    """Other files of the directory that it reads and judges, where they are there."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that it judges."""
+        return (self.file, *self.beside)
 
 
 def targets() -> tuple[str, ...]:
