@@ -6,8 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.emit.manifest import MANIFEST, WEIGHTS, Manifest
+from resnetgen.emit.manifest import MANIFEST, Manifest
 from resnetgen.emit.write import Contents, manifest_of
+from resnetgen.weights.layout import WEIGHTS_FILE
 
 _SHOWN_LINES = 20
 
@@ -31,7 +32,7 @@ def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Fi
     obsolete = [
         Finding(name, "obsolete", ())
         for name in manifest.files
-        if name not in wanted and name != WEIGHTS and (directory / name).exists()
+        if name not in wanted and name != WEIGHTS_FILE and (directory / name).exists()
     ]
     return (*(finding for finding in found if finding is not None), *obsolete)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard, cast
 
+from resnetgen.weights.layout import WEIGHTS_FILE
+
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Manifest:
         """Every file that is ours, weights included, with its hash."""
         if self.weights is None:
             return dict(self.files)
-        return {**self.files, WEIGHTS: self.weights.sha256}
+        return {**self.files, WEIGHTS_FILE: self.weights.sha256}
 
     def to_json(self) -> str:
         """The manifest's text, the same for the same contents."""
@@ -49,7 +50,7 @@ class Manifest:
             "files": dict(sorted(self.files.items())),
         }
         if self.weights is not None:
-            document[WEIGHTS] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
+            document[WEIGHTS_FILE] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -96,7 +97,7 @@ def _parse(document: object) -> Manifest | None:
             pass
         case _:
             return None
-    match keys.get(WEIGHTS):
+    match keys.get(WEIGHTS_FILE):
         case {"sha256": str(digest), "seed": int(seed)}:
             weights = WeightsRecord(digest, seed)
         case _:

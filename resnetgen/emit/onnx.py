@@ -31,11 +31,10 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 from resnetgen.ir.rules import network_parameters, parameters
-from resnetgen.weights.layout import layout
+from resnetgen.weights.layout import WEIGHTS_FILE, layout
 
 FILE = "model.onnx"
 TEXT_FILE = "model.onnxtxt"
-WEIGHTS_FILE = "model.safetensors"
 OPSET = 20
 IR_VERSION = 9
 _LAST_INDEX = 2**63 - 1

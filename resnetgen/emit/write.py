@@ -21,13 +21,13 @@ from resnetgen.emit import exchange
 from resnetgen.emit.manifest import (
     CERTIFICATE,
     MANIFEST,
-    WEIGHTS,
     Manifest,
     WeightsRecord,
     read,
     sha256,
     sha256_of,
 )
+from resnetgen.weights.layout import WEIGHTS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Contents:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the files to be written, the manifest aside."""
-        return (*self.files, WEIGHTS) if self.weights is not None else tuple(self.files)
+        return (*self.files, WEIGHTS_FILE) if self.weights is not None else tuple(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +179,10 @@ def _fill(staging: Path, plan: Plan) -> Manifest:
         (staging / name).write_bytes(content)
         exchange.sync(staging / name)
     old_weights = None if plan.old is None else plan.old.weights
-    weights = old_weights if WEIGHTS in plan.kept else None
+    weights = old_weights if WEIGHTS_FILE in plan.kept else None
     if contents.weights is not None:
-        digest = contents.weights.write(staging / WEIGHTS)
-        exchange.sync(staging / WEIGHTS)
+        digest = contents.weights.write(staging / WEIGHTS_FILE)
+        exchange.sync(staging / WEIGHTS_FILE)
         weights = WeightsRecord(digest, contents.weights.seed)
     kept: dict[str, str] = {}
     if plan.old is not None:

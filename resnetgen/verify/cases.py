@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Conv2d, Input, MaxPool2d
+from resnetgen.ir.ops import Conv2d, MaxPool2d
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.weights.initial import stream
@@ -103,8 +103,7 @@ def _base_size(network: Network) -> int:
 
 def _image(network: Network, seed: int, label: str, *, shape: tuple[int, int, int]) -> Array:
     batch, height, width = shape
-    channels = next(op.channels for op in network.stem if isinstance(op, Input))
     single: NDArray[np.float32] = stream(seed, f"input.{label}").standard_normal(
-        (batch, channels, height, width), dtype=np.float32
+        (batch, network.input_channels, height, width), dtype=np.float32
     )
     return single.astype(np.float64)

@@ -9,8 +9,9 @@ import numpy as np
 from resnetgen.ir.network import Network
 from resnetgen.verify.result import TargetResult, Verification
 from resnetgen.verify.runners.registry import runner
+from resnetgen.weights.layout import WEIGHTS_FILE
 
-_ALWAYS_READ = ("spec.yaml", "model.safetensors")
+_ALWAYS_READ = ("spec.yaml", WEIGHTS_FILE)
 
 
 def certificate(verification: Verification, network: Network, directory: Path) -> dict[str, object]:

@@ -6,7 +6,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.rules import network_parameters, parameters
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.runners.protocol import SeenInitializer, SeenParameter
-from resnetgen.weights.layout import Entry
+from resnetgen.weights.layout import WEIGHTS_FILE, Entry
 
 
 def parameter_problems(network: Network, seen: Sequence[SeenParameter]) -> Iterator[Problem]:
@@ -55,7 +55,7 @@ def _misplaced(initializer: SeenInitializer | None, entry: Entry) -> str | None:
     facts = (
         ("type", initializer.type, "FLOAT"),
         ("shape", list(initializer.shape), list(entry.shape)),
-        ("location", initializer.location, "model.safetensors"),
+        ("location", initializer.location, WEIGHTS_FILE),
         ("offset", initializer.offset, entry.offset),
         ("length", initializer.length, entry.length),
     )
@@ -63,5 +63,5 @@ def _misplaced(initializer: SeenInitializer | None, entry: Entry) -> str | None:
         if actual != expected:
             reason = f"has {fact} {actual}, not {expected}"
             # Not the graph's fault, if somebody saved the weights anew.
-            return f"{reason} as in model.safetensors" if fact in ("offset", "length") else reason
+            return f"{reason} as in {WEIGHTS_FILE}" if fact in ("offset", "length") else reason
     return None

@@ -21,9 +21,7 @@ from resnetgen.verify.runners.protocol import CaseRequest
 from resnetgen.verify.stored import Stored, read
 from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial
-from resnetgen.weights.layout import layout
-
-WEIGHTS = "model.safetensors"
+from resnetgen.weights.layout import WEIGHTS_FILE, layout
 
 _LARGEST_PEAK = 1e6
 """If shipped weights drive a value beyond this, their image is scaled down until it is below one:
@@ -46,10 +44,10 @@ def prepare(
     network: Network, directory: Path, scratch: Path, *, level: Level, seed: int
 ) -> Prepared:
     """Raises StoredError where the directory's weights are not this network's."""
-    path = directory / WEIGHTS
+    path = directory / WEIGHTS_FILE
     state: Literal["shipped", "absent"] = "shipped" if os.path.lexists(path) else "absent"
     if state == "absent":
-        path = scratch / "shipped" / WEIGHTS
+        path = scratch / "shipped" / WEIGHTS_FILE
         path.parent.mkdir()
         write(path, layout(network), tensors=initial(network, seed=seed))
     shipped = read(path, network)
@@ -116,7 +114,7 @@ def _draw(
     drawn = Drawn(network, seed=seed)
     image = drawn_cases(network, seed=seed)[0].image
     values = _boundary_values(network, drawn.walk(image))
-    path = scratch / "drawn" / WEIGHTS
+    path = scratch / "drawn" / WEIGHTS_FILE
     path.parent.mkdir()
     return shipped.copy(path, tensors=drawn.tensors), values
 

@@ -16,7 +16,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.ir.rules import Shape, network_parameters, parameters
 from resnetgen.verify.reference import Tensors
-from resnetgen.weights.layout import BYTES_PER_VALUE, Entry
+from resnetgen.weights.layout import BYTES_PER_VALUE, WEIGHTS_FILE, Entry
 
 _COUNTER = ".num_batches_tracked"
 """PyTorch's counters of training steps: files that it saves have them, no other framework does."""
@@ -97,13 +97,13 @@ def _entries(path: Path) -> list[Entry]:
 
 def _entry(name: str, facts: Any, *, base: int, size: int) -> Entry:
     if facts["dtype"] != "F32":
-        raise StoredError(f"model.safetensors: {name} has type {facts['dtype']}, not F32")
+        raise StoredError(f"{WEIGHTS_FILE}: {name} has type {facts['dtype']}, not F32")
     shape: Shape = tuple(int(extent) for extent in facts["shape"])
     begin, end = (int(position) for position in facts["data_offsets"])
     if not 0 <= begin <= end or base + end > size:
-        raise StoredError(f"model.safetensors: the data of {name} lies outside the file")
+        raise StoredError(f"{WEIGHTS_FILE}: the data of {name} lies outside the file")
     if end - begin != math.prod(shape) * BYTES_PER_VALUE:
-        raise StoredError(f"model.safetensors: {name} has {end - begin} bytes for {list(shape)}")
+        raise StoredError(f"{WEIGHTS_FILE}: {name} has {end - begin} bytes for {list(shape)}")
     return Entry(name, shape, base + begin, end - begin)
 
 

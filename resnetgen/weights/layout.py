@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, network_parameters
 
+WEIGHTS_FILE = "model.safetensors"
+"""The name of the weights file in a network's directory."""
 BYTES_PER_VALUE = 4
 
 

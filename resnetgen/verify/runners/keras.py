@@ -13,6 +13,7 @@ from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParame
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
 from resnetgen.verify.runners.registry import Runner
 from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+from resnetgen.weights.layout import WEIGHTS_FILE
 
 Backend = Literal["tensorflow", "jax", "torch"]
 
@@ -48,7 +49,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         if dtype not in case.dtypes:
             continue
         if case.weights != loaded:
-            getattr(module, LOADER)(model, Path(case.weights, "model.safetensors"))
+            getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
             loaded = case.weights
         image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
         with recorder.run("keras", dtype=dtype, case=number):

@@ -10,6 +10,7 @@ from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, See
 from resnetgen.verify.runners.recorder import Recorder, Unavailable
 from resnetgen.verify.runners.registry import Runner
 from resnetgen.verify.runners.source import factory, framework, load_source
+from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_torch.py"
 _COUNTER = "num_batches_tracked"
@@ -36,7 +37,7 @@ def _run(request: Request, recorder: Recorder) -> None:
             if dtype not in case.dtypes:
                 continue
             if case.weights != loaded:
-                weights = tensors_of(Path(case.weights, "model.safetensors"))
+                weights = tensors_of(Path(case.weights, WEIGHTS_FILE))
                 model.to("cpu", torch.float32).load_state_dict(weights, strict=True)
                 model.to(request.device, getattr(torch, dtype))
                 loaded = case.weights
