@@ -469,7 +469,7 @@ stages:
     "overrides",
     [
         ["input.size=[33, 65]", 'name="null"', "license=(MIT OR Apache-2.0)"],
-        ["license=0BSD", "epsilon=0.1234567890123", "momentum=1e-300"],
+        ["license=0BSD", "epsilon=0.123457", "momentum=1e-300"],
         ['license="1.0"', 'stages.0.name="true"'],
         ["block=[{kernel: 1}, {kernel: 3}, {kernel: 1, expansion: 4}]"],
         ["stages.0.block=[{kernel: 5}, {kernel: 3, strided: true}]", "stages.2.block=bottleneck"],
