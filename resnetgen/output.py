@@ -38,10 +38,7 @@ def contents(
     old = read(directory)
     stay = listed_targets(old) if old and old.spec_sha256 == network.spec_sha256 else ()
     described = [name for name in targets() if name in names or name in stay]
-    files = emit(network, names=described, spec_yaml=spec_yaml)
-    if len(described) > len(names):
-        made = emit(network, names=names, spec_yaml=spec_yaml)
-        files = {name: content for name, content in files.items() if name in made}
+    files = emit(network, names=names, spec_yaml=spec_yaml, described=described)
     return Contents(
         spec_sha256=network.spec_sha256,
         source=_source(compiled.path, directory),

@@ -10,17 +10,23 @@ from resnetgen.ir.network import Network
 __all__ = ["Target", "emit", "source", "targets"]
 
 
-def emit(network: Network, *, names: Sequence[str], spec_yaml: str) -> dict[str, bytes]:
+def emit(
+    network: Network,
+    *,
+    names: Sequence[str],
+    spec_yaml: str,
+    described: Sequence[str] | None = None,
+) -> dict[str, bytes]:
     """The files of `build` but the weights and the manifest: content by file name.
 
-    `names` are targets' names; the model card speaks of these alone.
+    `names` are targets' names. The model card speaks of those that are `described`, or else of
+    these alone.
     """
-    chosen = [targets()[name] for name in names]
     files: dict[str, bytes] = {}
-    for target in chosen:
-        files.update(target.emit(network))
+    for name in names:
+        files.update(targets()[name].emit(network))
     files["spec.yaml"] = spec_yaml.encode()
-    files[CARD_FILE] = card(network, chosen).encode()
+    files[CARD_FILE] = card(network, [targets()[name] for name in described or names]).encode()
     return files
 
 

@@ -41,7 +41,6 @@ _DEFAULT_EPSILON, _DEFAULT_MOMENTUM = 1e-5, 0.1
 class _Helper:
     """A module-level function for convolutions of one size."""
 
-    kernel: int
     signature: tuple[str, ...]
     body: tuple[str, ...]
 
@@ -175,7 +174,6 @@ def _helpers(convolutions: list[Convolution], shared: Constants) -> dict[int, _H
             parameters.append("stride: int = 1")
         inner = Convolution("in_channels", "out_channels", kernel, "stride" if strided else "1")
         found[kernel] = _Helper(
-            kernel,
             signature=call(f"def conv{kernel}x{kernel}(", parameters, ") -> nn.Conv2d:", indent=0),
             body=_convolution_lines("return ", inner, {}, shared, indent=4),
         )
