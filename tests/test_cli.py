@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,26 +44,95 @@ def test_unknown_command_is_bad_input(resnetgen: Run) -> None:
     assert "bild" in ran.err
 
 
+def complete(words: str) -> list[str]:
+    """What a shell is offered for the last of the words."""
+    environment = {
+        **os.environ,
+        "_RESNETGEN_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "resnetgen"], env=environment, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran.stdout.split()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_completion_knows_specs_and_targets(command: str) -> None:
-    def complete(words: str) -> list[str]:
-        environment = {
-            **os.environ,
-            "_RESNETGEN_COMPLETE": "complete_bash",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(len(words.split(" ")) - 1),
-        }
-        ran = subprocess.run(
-            [sys.executable, "-m", "resnetgen"], env=environment, capture_output=True, text=True
-        )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout.split()
-
     assert command in complete(f"resnetgen {command[:3]}")
     if command in ("build", "check", "show"):
         assert "resnet1202" in complete(f"resnetgen {command} resnet12")
     if command == "build":
         assert complete("resnetgen build --target torch,k") == ["torch,keras"]
+        assert complete("resnetgen build --level ") == ["shapes", "forward"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("show resnet50 --block ", "conv1 conv2_x conv3_x conv4_x conv5_x head stem layer1 layer2"
+         " layer3 layer4"),
+        ("show resnet20 --block conv", "conv1 conv2_x conv3_x conv4_x"),
+        ("show resnet20 --json --block=he", "head"),
+        ("show --block ", ""),
+        ("show no_such_spec --block ", ""),
+        ("show resnet20 --set depth=1 --block ", ""),
+    ],
+)  # fmt: skip
+def test_completion_of_block_knows_the_rows_of_the_spec(words: str, offered: str) -> None:
+    assert complete(f"resnetgen {words}") == offered.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("build resnet18 --level shape",
+         "there is no level `shape`\nexpected: shapes, forward\nhint: did you mean `shapes`?"),
+        ("build resnet18 --device rocm", "there is no device `rocm`\nexpected: cpu, cuda"),
+        ("verify here --dtype float",
+         "there is no dtype `float`\nexpected: float32, float64\nhint: did you mean `float32`?"),
+    ],
+)  # fmt: skip
+def test_word_that_an_option_does_not_know_is_bad_input(
+    resnetgen: Run, arguments: str, said: str
+) -> None:
+    ran = resnetgen(*arguments.split())
+    assert (ran.code, ran.out, ran.err) == (2, "", f"error: {said}\n")
+    ran = resnetgen(*arguments.split(), "--json")
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.json["diagnostics"][0]["message"] == said.splitlines()[0]
+
+
+TABLES = ("show resnet50", "show resnet50 --block conv3_x", "show resnet18 --block stem", "specs")
+
+
+@pytest.mark.parametrize("arguments", TABLES)
+@pytest.mark.parametrize("columns", [0, 1, 40, 60, 63, 80, 120])
+def test_table_of_any_width_keeps_its_numbers_whole(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, arguments: str, columns: int
+) -> None:
+    def numbers() -> list[str]:
+        """The counts and shapes in the right-hand columns, and what the title counts."""
+        words = resnetgen(*arguments.split()).out.split()
+        return [word for word in words if re.fullmatch(r"\d{1,3}(,\d{3})+|\d+(x\d+){2}", word)]
+
+    whole = numbers()
+    assert len(whole) > 5
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert numbers() == whole
+
+
+@pytest.mark.parametrize("arguments", TABLES)
+@pytest.mark.parametrize("columns", ["60", None])
+def test_no_line_of_a_table_ends_with_spaces(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, arguments: str, columns: str | None
+) -> None:
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    lines = resnetgen(*arguments.split()).out.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
 
 
 class TestShow:
@@ -113,6 +183,25 @@ class TestShow:
         assert convolutions("resnet50", "conv2_x") == [73728, 69632]
         assert convolutions("resnet18", "layer3") == [917504, 1179648]
 
+    @pytest.mark.parametrize(
+        ("asked", "ops", "total"),
+        [
+            ("stem", ["input", "conv1", "bn1", "act1", "maxpool"], "stem  9,536  118,013,952"),
+            ("conv1", ["input", "conv1", "bn1", "act1", "maxpool"], "stem  9,536  118,013,952"),
+            ("head", ["avgpool", "flatten", "fc"], "head  2,049,000  2,048,000"),
+        ],
+    )
+    def test_stem_and_head_are_shown_op_by_op(
+        self, resnetgen: Run, asked: str, ops: list[str], total: str
+    ) -> None:
+        lines = resnetgen("show", "resnet50", "--block", asked).out.strip().splitlines()
+        assert [line.split()[0] for line in lines[3 : 3 + len(ops)]] == ops
+        assert lines[-1].split() == total.split()
+        facts = resnetgen("show", "resnet50", "--block", asked, "--json").json
+        assert facts["stage"] == total.split()[0]
+        assert [op["name"] for op in facts["ops"]] == ops
+        assert sum(op["params"]["trainable"] for op in facts["ops"]) == facts["params"]["trainable"]
+
     def test_unknown_stage_names_the_nearest(self, resnetgen: Run) -> None:
         ran = resnetgen("show", "resnet50", "--block", "conv6_x")
         assert ran.code == 2
@@ -144,9 +233,23 @@ class TestShow:
     def test_latex_brackets_blocks_as_the_paper_does(self, resnetgen: Run) -> None:
         out = resnetgen("show", "resnet50", "--format", "latex").out
         assert (
-            r"conv2\_x & 56x56 & $\left[\begin{array}{c} 1 \times 1, 64 \\ 3 \times 3, 64 \\"
-            r" 1 \times 1, 256 \end{array}\right] \times 3$ & 1 projected, 2 identity"
+            r"conv3\_x & $28 \times 28$ & $\left[\begin{array}{c} 1 \times 1, 128 \\"
+            r" 3 \times 3, 128 \\ 1 \times 1, 512 \end{array}\right] \times 4$, stride 2"
+            r" & 1 projected, 3 identity &"
         ) in out
+        assert r"conv1 & $56 \times 56$ & $7 \times 7$/2 conv 64, $3 \times 3$/2 max pool &" in out
+        assert r"MACs at $3 \times 224 \times 224$}" in out
+
+    def test_latex_says_once_which_package_it_needs(self, resnetgen: Run) -> None:
+        out = resnetgen("show", "resnet18", "resnet34", "--format", "latex").out
+        first, second, *_ = out.splitlines()
+        assert first == r"% These tables need \usepackage{booktabs} in the preamble."
+        assert second == r"\begin{table}"
+        assert (out.count("%"), out.count(r"\begin{table}")) == (1, 2)
+
+    def test_latex_leaves_names_alone_that_look_like_a_product(self, resnetgen: Run) -> None:
+        arguments = ("resnet50", "--format", "latex", "--set", "name=resnext_32x4")
+        assert r"\caption{resnext\_32x4: 50 layers" in resnetgen("show", *arguments).out
 
     @pytest.mark.parametrize("target", ["torch", "keras", "onnx"])
     def test_source_is_what_build_writes(self, resnetgen: Run, target: str) -> None:

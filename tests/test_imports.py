@@ -25,10 +25,7 @@ CONTRACT = {
     "report": {"ir", "verify.result"},
     "output": {"spec", "ir", "weights", "emit"},
     "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output"},
-    "cli": {
-        "spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline",
-        "resources",
-    },
+    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline"},
     "__main__": {"cli"},
 }  # fmt: skip
 

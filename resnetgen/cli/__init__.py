@@ -9,7 +9,8 @@ from typing import Annotated, cast
 import typer
 
 from resnetgen.cli import build, catalog, show, verify
-from resnetgen.cli.output import BAD_INPUT, INTERRUPTED, say, usage_error
+from resnetgen.cli.output import BAD_INPUT, INTERRUPTED, diagnose, say, usage_error
+from resnetgen.diagnostics import DiagnosticError
 
 __all__ = ["app", "main"]
 
@@ -77,6 +78,9 @@ def main() -> int:
         code = app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0
     except _UsageError as error:
         usage_error(cast(typer.BadParameter, error), as_json="--json" in arguments)
+        return BAD_INPUT
+    except DiagnosticError as error:
+        diagnose(error.diagnostics, error.render(), as_json="--json" in arguments)
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -1,7 +1,6 @@
 """The command `build`: from specs to directories with a proof, or a check that they are current."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,6 +86,7 @@ def build(
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from resnetgen import pipeline
     from resnetgen.emit import targets
+    from resnetgen.verify.cores import cores
 
     with reporting(as_json=as_json):
         if not spec:
@@ -100,7 +100,7 @@ def build(
                 targets=named or tuple(targets()),
                 seed=None if no_weights else seed,
                 force=force,
-                jobs=jobs or _cores(),
+                jobs=jobs or cores(),
             ),
             waiting=lambda parent: say(f"waiting for another build in {parent}"),
         )
@@ -118,7 +118,7 @@ def build(
                 dtype=None,
                 seed=seed,
                 timeout=timeout,
-                jobs=max(1, _cores() // (jobs or 1)),
+                jobs=max(1, cores() // (jobs or 1)),
             )
             for item, verification in proofs(built, options, at_once=jobs or 1):
                 verifications[item.network.name] = verification
@@ -134,14 +134,10 @@ def build(
 
 
 def _announce(built: Sequence["Built"]) -> None:
-    from resnetgen.ir.summary import total
+    from resnetgen.report.network import headline
 
     for item in built:
-        counts = total(item.network)
-        typer.echo(
-            f"{item.network.name}: {item.network.depth} layers, {counts.trainable:,} parameters,"
-            f" {counts.macs:,} MACs -> {item.directory}"
-        )
+        typer.echo(f"{headline(item.network)} -> {item.directory}")
 
 
 def _sum_up(verifications: dict[str, "Verification"]) -> None:
@@ -160,9 +156,3 @@ def _facts(built: "Built", verification: "Verification | None") -> dict[str, obj
         "files": files(built.directory),
         "verification": verification.to_json() if verification else {"status": "not_run"},
     }
-
-
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

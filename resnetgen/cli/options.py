@@ -32,10 +32,9 @@ class Dtype(StrEnum):
 
 
 def _complete_spec(incomplete: str) -> list[str]:
-    from resnetgen.resources import specs_directory
+    from resnetgen.spec.load import bundled
 
-    names = [path.stem for path in specs_directory().rglob("*.yaml")]
-    return sorted(name for name in names if name.startswith(incomplete)) + _paths(incomplete)
+    return sorted(name for name in bundled() if name.startswith(incomplete)) + _paths(incomplete)
 
 
 def _complete_directory(incomplete: str) -> list[str]:
@@ -74,24 +73,34 @@ def _complete_list(incomplete: str, known: Iterable[str]) -> list[str]:
     return [f"{before}{comma}{name}" for name in sorted(known) if name.startswith(last)]
 
 
-Specs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SPEC",
-        help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
-        autocompletion=_complete_spec,
-        show_default=False,
-    ),
-]
-OptionalSpecs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="SPEC",
-        help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
-        autocompletion=_complete_spec,
-        show_default=False,
-    ),
-]
+def _choice(name: str, known: type[StrEnum], *, help: str) -> object:
+    """An option `--name` that takes one of the known words."""
+
+    def parse(word: str) -> StrEnum:
+        if word not in list(known):
+            raise DiagnosticError([unknown(name, word, list(known))])
+        return known(word)
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in known if word.startswith(incomplete)]
+
+    return typer.Option(
+        f"--{name}",
+        metavar=f"[{'|'.join(known)}]",
+        help=help,
+        parser=parse,
+        autocompletion=complete,
+    )
+
+
+_SPEC = typer.Argument(
+    metavar="SPEC",
+    help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
+    autocompletion=_complete_spec,
+    show_default=False,
+)
+Specs = Annotated[list[str], _SPEC]
+OptionalSpecs = Annotated[list[str] | None, _SPEC]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -140,15 +149,15 @@ OutputDirectory = Annotated[
 ]
 LevelOption = Annotated[
     Level,
-    typer.Option("--level", help="Compare shapes and parameters alone, or also what is computed."),
+    _choice("level", Level, help="Compare shapes and parameters alone, or also what is computed."),
 ]
 DeviceOption = Annotated[
     Device,
-    typer.Option("--device", help="A target that cannot run there is reported as not run."),
+    _choice("device", Device, help="A target that cannot run there is reported as not run."),
 ]
 DtypeOption = Annotated[
     Dtype | None,
-    typer.Option("--dtype", help="The widest that each target computes, by default."),
+    _choice("dtype", Dtype, help="The widest that each target computes, by default."),
 ]
 TimeoutOption = Annotated[
     float,

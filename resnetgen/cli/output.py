@@ -79,11 +79,11 @@ def print_json(document: object) -> None:
 
 def print_grids(grids: "Iterable[Grid]") -> None:
     """Prints tables on stdout."""
-    from resnetgen.report.render import terminal
+    from resnetgen.report.terminal import terminal
 
     screen = console()
     for grid in grids:
-        screen.print(terminal(grid, width=screen.width))
+        screen.print(terminal(grid, width=screen.width), end="\n\n", soft_wrap=True)
 
 
 def say(message: str) -> None:
@@ -96,5 +96,8 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     file = sys.stderr if stderr else sys.stdout
-    width = None if file.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_PIPES
+    columns = os.environ.get("COLUMNS")
+    # Into a width of 0 Rich would print nothing.
+    has_width = file.isatty() if columns is None else columns != "0"
+    width = None if has_width else _WIDTH_OF_PIPES
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)

@@ -10,13 +10,13 @@ from resnetgen.cli.output import console
 if TYPE_CHECKING:
     from rich.table import Table
 
-Progress = Callable[[str, str], None]
+    from resnetgen.verify.check import Progress
 
 _ENDED = ("passed", "failed", "not_run")
 
 
 @contextmanager
-def progress() -> Generator[Callable[[str], Progress]]:
+def progress() -> "Generator[Callable[[str], Progress]]":
     """Gives a function from a network's name to what its verification reports to.
 
     The lines stay while the block runs and vanish with it.
@@ -28,7 +28,7 @@ def progress() -> Generator[Callable[[str], Progress]]:
 
     lines: dict[tuple[str, str], str] = {}
 
-    def reporter(network: str) -> Progress:
+    def reporter(network: str) -> "Progress":
         def report(target: str, state: str) -> None:
             lines[network, target] = state
             live.update(_table(lines))

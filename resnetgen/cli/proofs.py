@@ -12,14 +12,14 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from resnetgen.cli.progress import Progress, progress
+from resnetgen.cli.progress import progress
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.pipeline import Built, prove
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from resnetgen.verify.check import Options
+    from resnetgen.verify.check import Options, Progress
     from resnetgen.verify.result import Verification
 
 
@@ -38,12 +38,12 @@ def proofs(
     yield from zip(built, found, strict=True)
 
 
-def _prove(item: Built, options: "Options", report: Progress) -> "Verification":
+def _prove(item: Built, options: "Options", report: "Progress") -> "Verification":
     return prove(item.network, item.directory, options=options, certificate=None, progress=report)
 
 
 def _in_processes(
-    built: Sequence[Built], options: "Options", at_once: int, reporter: Callable[[str], Progress]
+    built: Sequence[Built], options: "Options", at_once: int, reporter: "Callable[[str], Progress]"
 ) -> "list[Verification]":
     context = multiprocessing.get_context("spawn")
     processes: list[SpawnProcess] = []
@@ -83,7 +83,7 @@ def _start_deaf(process: "SpawnProcess") -> None:
     process.start()
 
 
-def _result(receiver: Connection, report: Progress) -> "Verification":
+def _result(receiver: Connection, report: "Progress") -> "Verification":
     while True:
         match receiver.recv():
             case (str(target), str(state)):

@@ -11,7 +11,8 @@ from resnetgen.cli.output import print_grids, print_json, reporting
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
-    from resnetgen.ir.network import Network, Stage
+    from resnetgen.ir.network import Network
+    from resnetgen.ir.summary import Row
     from resnetgen.report.grid import Grid
 
 _TABLES = ("table", "markdown", "latex", "json")
@@ -21,6 +22,20 @@ def _complete_format(incomplete: str) -> list[str]:
     from importlib.metadata import entry_points
 
     known = [*_TABLES, *sorted(entry_points(group="resnetgen.targets").names)]
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def _complete_block(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The rows of the networks on the line so far; none while a spec is not right."""
+    from resnetgen.pipeline import compile_specs
+
+    # Before an option that still lacks its value, the parser leaves the arguments where they are.
+    specs = ctx.params.get("spec") or ctx.args
+    try:
+        networks = compile_specs(specs, overrides=ctx.params.get("overrides") or ())
+    except DiagnosticError:
+        return []
+    known = dict.fromkeys(name for item in networks for name in _rows_by_name(item.network))
     return [name for name in known if name.startswith(incomplete)]
 
 
@@ -40,7 +55,9 @@ def show(
         typer.Option(
             "--block",
             metavar="STAGE",
-            help="The distinct blocks of one stage, op by op: conv2_x or layer1.",
+            help="One row of the table, op by op: conv2_x or layer1 with its distinct blocks, "
+            "stem or head.",
+            autocompletion=_complete_block,
             show_default=False,
         ),
     ] = None,
@@ -92,33 +109,42 @@ def _print_grids(grids: "Sequence[Grid]", form: str) -> None:
     if form == "table":
         print_grids(grids)
         return
-    from resnetgen.report.render import latex, markdown
+    from resnetgen.report.latex import latex
+    from resnetgen.report.markdown import markdown
 
-    text = markdown if form == "markdown" else latex
-    sys.stdout.write("\n".join(text(grid) for grid in grids))
+    render = markdown if form == "markdown" else latex
+    sys.stdout.write(render(grids))
 
 
 def _grids(network: "Network", block: str | None) -> "tuple[Grid, ...]":
-    from resnetgen.report.network import block_grids, network_grid
+    from resnetgen.report.network import network_grid
+    from resnetgen.report.row import row_grids
 
     if block is None:
         return (network_grid(network),)
-    return block_grids(network, _stage(network, block))
+    return row_grids(_row(network, block), network)
 
 
 def _facts(network: "Network", block: str | None) -> dict[str, object]:
-    from resnetgen.report.facts import stage_facts, table_facts
+    from resnetgen.report.facts import row_facts, table_facts
 
     if block is None:
         return table_facts(network)
-    return stage_facts(network, _stage(network, block))
+    return row_facts(_row(network, block), network)
 
 
-def _stage(network: "Network", asked: str) -> "Stage":
-    """The stage with this title or name."""
-    for stage in network.stages:
-        if asked in (stage.title, stage.name):
-            return stage
-    titles = [stage.title for stage in network.stages]
-    names = [stage.name for stage in network.stages]
-    raise DiagnosticError([unknown("stage", asked, [*titles, *names])])
+def _row(network: "Network", asked: str) -> "Row":
+    """The row of the table with this title or name."""
+    known = _rows_by_name(network)
+    if asked not in known:
+        raise DiagnosticError([unknown("stage", asked, known)])
+    return known[asked]
+
+
+def _rows_by_name(network: "Network") -> "dict[str, Row]":
+    """The rows of the table by their titles and by their names."""
+    from resnetgen.ir.summary import rows
+    from resnetgen.report.row import label
+
+    found = rows(network)
+    return {label(row): row for row in found} | {row.name: row for row in found}

@@ -8,8 +8,6 @@ from resnetgen.cli.output import FAILED, NOT_INSTALLED, PASSED, console, print_g
 if TYPE_CHECKING:
     from resnetgen.verify.result import Verification
 
-_STYLES = {"passed": "green", "failed": "bold red", "partial": "yellow", "not_run": "yellow"}
-
 
 def runners_of(targets: Iterable[str]) -> tuple[str, ...]:
     """The runners that are due for emitted targets: Keras has one for each of its backends."""
@@ -27,14 +25,15 @@ def print_verdict(name: str, verification: "Verification") -> None:
     """The table of targets, what there is to say about them, and the verdict."""
     from rich.text import Text
 
+    from resnetgen.report.terminal import STYLES
     from resnetgen.report.verification import remarks, verdict, verification_grid
 
     print_grids([verification_grid(name, verification)])
     screen = console()
     for remark in remarks(verification):
         screen.print(remark, soft_wrap=True)
-    style = _STYLES[verification.status]
-    screen.print(Text(verdict(verification), style=style), soft_wrap=True)
+    text = Text(verdict(verification), STYLES[verification.status])
+    screen.print(text, soft_wrap=True)
 
 
 def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) -> int:

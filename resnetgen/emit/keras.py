@@ -12,6 +12,7 @@ from resnetgen.emit.source import (
     complement,
     constants,
     docstring,
+    example_shape,
     header,
     kinds,
     runs,
@@ -53,6 +54,8 @@ class _View:
     bn_epsilon: str
     conv_bn_signature: tuple[str, ...]
     strided: bool
+    strided_padding: bool
+    """Whether a layer both pads and has a stride, where `padding="same"` would be another one."""
     pads: str
     zeroed: bool
     init_mode: str
@@ -77,9 +80,12 @@ def usage(network: Network) -> tuple[str, ...]:
     """How to load the model with its weights."""
     return (
         "import model_keras",
+        "import numpy as np",
         "",
         f"model = model_keras.{network.name}()",
         'model_keras.load_safetensors(model, "model.safetensors")',
+        f"images = np.zeros({example_shape(network, channels_last=True)}, np.float32)",
+        "logits = model(images)  # images are channels-last",
     )
 
 
@@ -116,6 +122,7 @@ def _view(network: Network) -> _View:
         bn_epsilon=repr(shared.epsilon),
         conv_bn_signature=_conv_bn_signature(network, zeroed=any(zeroed.values())),
         strided=_is_strided(network),
+        strided_padding=_pads_strided(network),
         pads=_pads(network),
         zeroed=any(zeroed.values()),
         init_mode=shared.conv_init.removeprefix("he_"),
@@ -164,6 +171,13 @@ def _longest_path(network: Network) -> int:
 
 def _is_strided(network: Network) -> bool:
     return any(isinstance(op, Conv2d) and op.stride != 1 for op in network.ops)
+
+
+def _pads_strided(network: Network) -> bool:
+    return any(
+        isinstance(op, Conv2d | MaxPool2d) and op.stride != 1 and op.kernel > 1
+        for op in network.ops
+    )
 
 
 def _pads(network: Network) -> str:

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from resnetgen.emit.onnx_model import model_bytes
 from resnetgen.emit.render import render
-from resnetgen.emit.source import docstring, header
+from resnetgen.emit.source import docstring, example_shape, header
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
@@ -72,9 +72,11 @@ def emit(network: Network) -> Mapping[str, bytes]:
 def usage(network: Network) -> tuple[str, ...]:
     """How to load the model; the graph finds its weights by itself."""
     return (
+        "import numpy as np",
         "import onnxruntime",
         "",
         'session = onnxruntime.InferenceSession("model.onnx")',
+        f"images = np.zeros({example_shape(network)}, np.float32)",
         '(logits,) = session.run(None, {"input": images})',
     )
 

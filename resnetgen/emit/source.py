@@ -159,6 +159,13 @@ def docstring(network: Network, framework: str) -> tuple[str, ...]:
     )
 
 
+def example_shape(network: Network, *, channels_last: bool = False) -> str:
+    """The shape of one image of the stated size, as a tuple in Python."""
+    sizes = network.input_size
+    channels = network.input_channels
+    return repr((1, *sizes, channels) if channels_last else (1, channels, *sizes))
+
+
 def network_class(network: Network) -> str:
     """The class that the source defines and its factory returns."""
     return "ResNet" if has_shortcuts(network) else "PlainNet"

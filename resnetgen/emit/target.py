@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from resnetgen.ir.network import Network
 
 GROUP = "resnetgen.targets"
+_OUR_ORDER = ("torch", "keras", "onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +28,11 @@ class Target:
 
 @cache
 def targets() -> dict[str, Target]:
-    """All installed targets by name."""
-    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+    """All installed targets by name: ours in the order of emission, then other people's."""
+    entries = sorted(entry_points(group=GROUP), key=lambda entry: _rank(entry.name))
+    return {entry.name: entry.load() for entry in entries}
+
+
+def _rank(name: str) -> tuple[int, str]:
+    ours = name in _OUR_ORDER
+    return (_OUR_ORDER.index(name) if ours else len(_OUR_ORDER), name)

@@ -21,6 +21,7 @@ from resnetgen.emit.source import (
     block_summary,
     constants,
     docstring,
+    example_shape,
     header,
     is_torchvision,
     kinds,
@@ -98,11 +99,13 @@ def usage(network: Network) -> tuple[str, ...]:
     """How to load the model with its weights."""
     return (
         "import model_torch",
+        "import torch",
         "from safetensors.torch import load_file",
         "",
         f"model = model_torch.{network.name}()",
         'model.load_state_dict(load_file("model.safetensors"))',
         "model.eval()",
+        f"logits = model(torch.zeros{example_shape(network)})",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.summary import total
+from resnetgen.report.cells import COUNTS, counted, sized
 from resnetgen.report.facts import Facts, network_facts
 from resnetgen.report.grid import Column, Grid
 
@@ -17,8 +18,7 @@ def catalog_grid(networks: Mapping[Path, Network]) -> Grid:
         columns=(
             Column("name"),
             Column("depth", "right"),
-            Column("params", "right"),
-            Column("MACs", "right"),
+            *COUNTS,
             Column("input", "right"),
             Column("file"),
         ),
@@ -50,14 +50,11 @@ def _sorted(networks: Mapping[Path, Network]) -> list[tuple[Path, Network]]:
 
 
 def _row(path: Path, network: Network) -> tuple[str, ...]:
-    counts = total(network)
-    height, width = network.input_size
     return (
         network.name,
         str(network.depth),
-        f"{counts.trainable:,}",
-        f"{counts.macs:,}",
-        f"{network.input_channels}x{height}x{width}",
+        *counted(total(network)),
+        sized((network.input_channels, *network.input_size)),
         _shown(path),
     )
 

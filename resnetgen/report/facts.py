@@ -5,9 +5,16 @@ from collections.abc import Sequence
 
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import BatchNorm2d, Conv2d, Op
-from resnetgen.ir.rules import Shape, count, shapes
+from resnetgen.ir.rules import Counts, Shape, count, shapes
 from resnetgen.ir.summary import Row, rows, total
-from resnetgen.report.network import distinct_blocks, operation
+from resnetgen.report.row import (
+    distinct_blocks,
+    label,
+    of_kind,
+    operation,
+    ops_outside,
+    stage_of,
+)
 
 Facts = dict[str, object]
 
@@ -26,34 +33,36 @@ def network_facts(network: Network) -> Facts:
 
 def table_facts(network: Network) -> Facts:
     """The facts of the table: those of the network, and a row per stage with NCHW shapes."""
-    stages = {stage.name: stage for stage in network.stages}
     return {
         **network_facts(network),
         "input": [network.input_channels, *network.input_size],
         "classes": network.classes,
-        "stages": [_row_facts(row, stages.get(row.name)) for row in rows(network)],
+        "stages": [_row_facts(row, stage_of(row, network)) for row in rows(network)],
     }
 
 
-def stage_facts(network: Network, stage: Stage) -> Facts:
-    """The facts of one stage's distinct blocks, op by op."""
+def row_facts(row: Row, network: Network) -> Facts:
+    """The facts of a stage's distinct blocks, or of the stem or the head, op by op."""
     known = shapes(network)
-    return {
+    stage = stage_of(row, network)
+    facts: Facts = {
         "name": network.name,
         "spec_sha256": network.spec_sha256,
-        "stage": stage.name,
-        "title": stage.title,
-        "blocks": [_block_facts(blocks, known) for blocks in distinct_blocks(stage)],
+        "stage": row.name,
+        "title": label(row),
     }
+    if stage is None:
+        return {**facts, **_ops_facts(ops_outside(row, network), known)}
+    return {**facts, "blocks": [_block_facts(blocks, known) for blocks in distinct_blocks(stage)]}
 
 
 def _row_facts(row: Row, stage: Stage | None) -> Facts:
     facts: Facts = {
         "name": row.name,
-        "title": row.title or row.name,
+        "title": label(row),
         "output_shape": list(row.output),
         "content": row.content,
-        **_counts(row.counts.trainable, row.counts.buffers, row.counts.macs),
+        **_counts(row.counts),
     }
     if stage is not None:
         facts["repeats"] = len(stage.blocks)
@@ -63,7 +72,6 @@ def _row_facts(row: Row, stage: Stage | None) -> Facts:
 
 def _block_facts(blocks: Sequence[Block], known: dict[str, Shape]) -> Facts:
     block = blocks[0]
-    counts = count(block.ops, known)
     return {
         "blocks": [block.name for block in blocks],
         "kind": block.kind.title,
@@ -71,26 +79,30 @@ def _block_facts(blocks: Sequence[Block], known: dict[str, Shape]) -> Facts:
         "in_channels": block.in_channels,
         "out_channels": block.out_channels,
         "stride": block.stride,
-        **_counts(counts.trainable, counts.buffers, counts.macs),
-        "convolution_params": count(_of_kind(block, Conv2d), known).trainable,
-        "norm_params": count(_of_kind(block, BatchNorm2d), known).trainable,
-        "ops": [_op_facts(op, known) for op in block.ops],
+        **_ops_facts(block.ops, known),
     }
 
 
-def _of_kind(block: Block, kind: type[Op]) -> tuple[Op, ...]:
-    return tuple(op for op in block.ops if isinstance(op, kind))
+def _ops_facts(ops: tuple[Op, ...], known: dict[str, Shape]) -> Facts:
+    return {
+        **_counts(count(ops, known)),
+        "convolution_params": count(of_kind(ops, Conv2d), known).trainable,
+        "norm_params": count(of_kind(ops, BatchNorm2d), known).trainable,
+        "ops": [_op_facts(op, known) for op in ops],
+    }
 
 
 def _op_facts(op: Op, known: dict[str, Shape]) -> Facts:
-    counts = count((op,), known)
     return {
         "name": op.name,
         "does": operation(op),
         "output_shape": list(known[op.name]),
-        **_counts(counts.trainable, counts.buffers, counts.macs),
+        **_counts(count((op,), known)),
     }
 
 
-def _counts(trainable: int, buffers: int, macs: int) -> Facts:
-    return {"params": {"trainable": trainable, "buffers": buffers}, "macs": macs}
+def _counts(counts: Counts) -> Facts:
+    return {
+        "params": {"trainable": counts.trainable, "buffers": counts.buffers},
+        "macs": counts.macs,
+    }

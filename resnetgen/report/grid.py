@@ -14,11 +14,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """A stage's blocks as the paper writes them: stacked convolutions, and how many times."""
+    """A stage's blocks as the paper writes them: stacked convolutions, and how many times.
+
+    `text` says it all on one line; `stride` is the first block's.
+    """
 
     text: str
     convolutions: tuple[str, ...]
     repeats: int
+    stride: int
 
 
 Cell = str | Bracket

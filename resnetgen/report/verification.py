@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from resnetgen.report.cells import sized
 from resnetgen.report.grid import Column, Grid
 from resnetgen.verify.result import TargetResult, Verification
 
@@ -73,7 +74,7 @@ def _row(target: str, result: TargetResult) -> tuple[str, ...]:
         result.device,
         widest.dtype if widest else "",
         "" if result.params is None else f"{result.params:,}",
-        "" if result.output_shape is None else "x".join(map(str, result.output_shape)),
+        "" if result.output_shape is None else sized(result.output_shape),
         f"{widest.max_rel_diff:.1e}" if widest else "",
         f"{widest.bound:.1e}" if widest else "",
     )

@@ -23,7 +23,10 @@ from resnetgen.spec.model import (
 
 LARGEST_SIZE = 65_536
 LARGEST_KERNEL = 31
-_LICENSE = r"^[A-Za-z0-9(]([A-Za-z0-9.+ ()-]*[A-Za-z0-9.+)])?$"
+_LICENSE_TERM = r"\(*[A-Za-z0-9.+-]+\)*"
+_LICENSE = rf"^{_LICENSE_TERM}( (AND|OR|WITH) {_LICENSE_TERM})*$"
+# So that its comment line fits into 100 columns.
+_LONGEST_LICENSE = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ StageName = Annotated[
 ]
 License = Annotated[
     str,
-    Field(pattern=_LICENSE, max_length=100),
+    Field(pattern=_LICENSE, max_length=_LONGEST_LICENSE),
     Expected("an SPDX expression, such as `Apache-2.0` or `MIT OR BSD-3-Clause`"),
 ]
 Channels = Annotated[int, Field(ge=1, le=65_536)]

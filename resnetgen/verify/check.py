@@ -1,7 +1,6 @@
 """Verifies the files in a directory, as they are now, against the network they should be."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.compare import Dtype
+from resnetgen.verify.cores import cores
 from resnetgen.verify.judge import Expected, Judge
 from resnetgen.verify.prepare import Prepared, measured_growths, prepare, reference_values
 from resnetgen.verify.reference import Array
@@ -107,7 +107,7 @@ def _trials(
             device=options.device,
             dtype=options.dtype,
             timeout=options.timeout,
-            threads=max(1, _cores() // at_a_time),
+            threads=max(1, cores() // at_a_time),
             stop=stop,
         )
         for target in names
@@ -166,11 +166,4 @@ def _verification(
 
 
 def _jobs(options: Options) -> int:
-    return options.jobs if options.jobs is not None else _cores()
-
-
-def _cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return options.jobs if options.jobs is not None else cores()

@@ -1,0 +1,137 @@
+"""One row of a network's table, op by op: a stage's distinct blocks, the stem or the head."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from resnetgen.ir.network import Block, Network, Stage
+from resnetgen.ir.ops import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Op,
+    PadChannels,
+    Relu,
+    Subsample,
+)
+from resnetgen.ir.rules import Shape, count, shapes
+from resnetgen.ir.summary import Row
+from resnetgen.report.cells import COUNTS, counted, sized
+from resnetgen.report.grid import Column, Grid
+
+_SHORTCUTS = {
+    "identity": "identity shortcut",
+    "projection": "projected shortcut",
+    "zero_pad": "padded shortcut",
+    "none": "no shortcut",
+}
+
+
+def row_grids(row: Row, network: Network) -> tuple[Grid, ...]:
+    """A table for each distinct block of a stage, or one for all of the stem or the head."""
+    known = shapes(network)
+    stage = stage_of(row, network)
+    if stage is None:
+        title = f"{label(row)}: {row.content}"
+        return (_grid(title, ops_outside(row, network), known, prefix="", whole=row.name),)
+    return tuple(_block_grid(stage, blocks, known) for blocks in distinct_blocks(stage))
+
+
+def label(row: Row) -> str:
+    """What the row is called in tables."""
+    return row.title or row.name
+
+
+def stage_of(row: Row, network: Network) -> Stage | None:
+    """The stage that the row is about, or None for the stem and the head."""
+    return next((stage for stage in network.stages if stage.name == row.name), None)
+
+
+def ops_outside(row: Row, network: Network) -> tuple[Op, ...]:
+    """The ops of a row that is about no stage."""
+    return {"stem": network.stem, "head": network.head}[row.name]
+
+
+def distinct_blocks(stage: Stage) -> tuple[tuple[Block, ...], ...]:
+    """Runs of blocks that have the same shape inside; usually the first and the rest."""
+
+    def shape(block: Block) -> tuple[str, int, int, int]:
+        return (block.shortcut, block.in_channels, block.out_channels, block.stride)
+
+    return tuple(tuple(blocks) for _, blocks in groupby(stage.blocks, key=shape))
+
+
+def of_kind(ops: Sequence[Op], kind: type[Op]) -> tuple[Op, ...]:
+    """Those of the ops that are convolutions, or norms."""
+    return tuple(op for op in ops if isinstance(op, kind))
+
+
+def operation(op: Op) -> str:
+    """What an op does, in a few words."""
+    match op:
+        case Input():
+            return "image"
+        case Conv2d():
+            stride = "" if op.stride == 1 else f", stride {op.stride}"
+            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{stride}"
+        case BatchNorm2d():
+            return "batch norm"
+        case Relu():
+            return "ReLU"
+        case MaxPool2d():
+            return f"{op.kernel}x{op.kernel} max pool, stride {op.stride}"
+        case Subsample():
+            return f"one pixel in {op.stride}, each way"
+        case PadChannels():
+            return f"{op.extra} channels of zeros"
+        case Add():
+            return "add the shortcut"
+        case GlobalAvgPool():
+            return "global average pool"
+        case Flatten():
+            return "flatten"
+        case Linear():
+            return f"linear, {op.out_features}"
+
+
+def _block_grid(stage: Stage, blocks: Sequence[Block], known: dict[str, Shape]) -> Grid:
+    block = blocks[0]
+    title = (
+        f"{stage.title}, {_which(stage, blocks)}: {block.kind.title},"
+        f" {_SHORTCUTS[block.shortcut]}, {block.in_channels} to {block.out_channels} channels"
+    )
+    return _grid(title, block.ops, known, prefix=f"{block.name}.", whole="block")
+
+
+def _which(stage: Stage, blocks: Sequence[Block]) -> str:
+    first = stage.blocks.index(blocks[0]) + 1
+    if len(blocks) == 1:
+        return f"block {first} of {len(stage.blocks)}"
+    return f"blocks {first} to {first + len(blocks) - 1} of {len(stage.blocks)}"
+
+
+def _grid(
+    title: str, ops: tuple[Op, ...], known: dict[str, Shape], *, prefix: str, whole: str
+) -> Grid:
+    """A row for each op, named without `prefix`, and what they add up to."""
+    parts = {"convolutions": of_kind(ops, Conv2d), "norms": of_kind(ops, BatchNorm2d), whole: ops}
+    return Grid(
+        title=title,
+        columns=(Column("op"), Column("does"), Column("output", "right"), *COUNTS),
+        rows=tuple(
+            (op.name.removeprefix(prefix), operation(op), sized(known[op.name]), *_own(op, known))
+            for op in ops
+        ),
+        totals=tuple(
+            (name, "", "", *counted(count(part, known))) for name, part in parts.items() if part
+        ),
+    )
+
+
+def _own(op: Op, known: dict[str, Shape]) -> tuple[str, ...]:
+    """An op's own counts; most ops have none, and a column of zeros is hard to read."""
+    return tuple("" if cell == "0" else cell for cell in counted(count((op,), known)))
