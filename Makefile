@@ -28,6 +28,10 @@ build: .venv/frameworks ## Install resnetgen with its frameworks, and build and 
 test: .venv/tests ## Run all tests, in every framework
 	$(BIN)/pytest $(PARALLEL)
 
+.PHONY: parity
+parity: .venv/tests ## Compare every bundled network with torchvision's and timm's of its name
+	$(BIN)/python tests/parity.py
+
 .PHONY: check
 check: lint types fast current ## Style, types, the tests that need no framework, and generated/
 
@@ -74,10 +78,10 @@ help: ## List these targets
 	@touch $@
 
 .venv/frameworks: $(INSTALLED) | .venv/bin/python
-	@echo "Installing PyTorch, TensorFlow and ONNX Runtime; this takes a few minutes."
-	$(PIP) --editable '.[torch,tensorflow,onnxruntime]'
+	@echo "Installing PyTorch, TensorFlow, JAX and ONNX Runtime; this takes a few minutes."
+	$(PIP) --editable '.[torch,tensorflow,jax,onnxruntime]'
 	@touch $@
 
 .venv/tests: .venv/frameworks .venv/tools
-	$(PIP) --editable '.[jax]' torchvision
+	$(PIP) torchvision timm
 	@touch $@

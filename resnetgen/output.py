@@ -1,11 +1,13 @@
 """Decides what a build of one spec puts into its directory: files, weights, and its source."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnetgen.diagnostics import Diagnostic, DiagnosticError
 from resnetgen.emit import emit, targets
+from resnetgen.emit.card import FILE as CARD_FILE
 from resnetgen.emit.manifest import Manifest, read
 from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
@@ -56,8 +58,29 @@ def reference(directory: Path, source: str) -> str:
 
 
 def listed_targets(manifest: Manifest) -> tuple[str, ...]:
-    """The targets whose files a directory has."""
-    return tuple(name for name, target in targets().items() if target.source in manifest.files)
+    """The targets whose files a directory has.
+
+    One that cannot be loaded is passed over, unless a file is left that may well be its own.
+    """
+    sources: dict[str, str] = {}
+    broken: list[Diagnostic] = []
+    for name in targets():
+        try:
+            source = targets()[name].source
+        except DiagnosticError as error:
+            broken += error.diagnostics
+        else:
+            if source in manifest.files:
+                sources[name] = source
+    if broken and not _explained(manifest, sources.values()):
+        raise DiagnosticError(broken)
+    return tuple(sources)
+
+
+def _explained(manifest: Manifest, sources: Iterable[str]) -> bool:
+    """Whether every file is of the spec or named like a source, as `model.onnx` is."""
+    known = {Path(name).stem for name in ("spec.yaml", CARD_FILE, *sources)}
+    return {Path(name).stem for name in manifest.files} <= known
 
 
 def _source(path: Path, directory: Path) -> str:
@@ -66,7 +89,7 @@ def _source(path: Path, directory: Path) -> str:
     for name, bundled_path in bundled().items():
         if bundled_path.resolve() == resolved:
             return f"{_BUNDLED}{name}"
-    return Path(os.path.relpath(resolved, directory.resolve())).as_posix()
+    return Path(os.path.relpath(resolved, os.path.realpath(directory))).as_posix()
 
 
 def _weights(network: Network, seed: int) -> Weights:

@@ -1,19 +1,30 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, read
-from resnetgen.emit.write import Plan, locked, place, plan, write, write_certificate
+from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, read
+from resnetgen.emit.write import (
+    Plan,
+    locked,
+    place,
+    plan,
+    refuse_overlaps,
+    write,
+    write_certificate,
+)
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
-from resnetgen.lower import lower
+from resnetgen.lower import limits, lower
 from resnetgen.output import Compiled, contents, listed_targets, reference
 from resnetgen.spec.load import load
+from resnetgen.spec.problems import refuse
 
 # Not every command needs these, and they are slow to import.
 if TYPE_CHECKING:
@@ -46,6 +57,7 @@ class Built:
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
     """Loads a spec, by path or bundled name, and lowers it to a network."""
     loaded = load(spec, overrides=overrides)
+    refuse(loaded.document, limits.problems(loaded.spec))
     network = lower(loaded.spec)
     check(network)
     return Compiled(loaded.spec, network, loaded.source, loaded.path, tuple(overrides))
@@ -64,8 +76,9 @@ def build(
     waiting: Callable[[Path], None],
 ) -> list[Built]:
     """Writes a directory under `parent` for each spec; none if one of them may not be written."""
-    _refuse_equal_names(compiled)
+    refuse_equal_names(compiled)
     directories = [place(parent, item.network.name) for item in compiled]
+    refuse_overlaps(directories)
 
     def planned(pair: tuple[Compiled, Path]) -> Plan:
         item, directory = pair
@@ -89,50 +102,86 @@ def prove(
     certificate: Path | None,
     progress: Callable[[str, str], None],
 ) -> "Verification":
-    """Verifies what lies in `directory` as it is now, and writes the certificate of that."""
+    """Verifies what lies in `directory` as it is now, and writes the certificate of that.
+
+    Where nothing ran there is nothing to certify: an older certificate stays as it is.
+    """
     from resnetgen.verify.certificate import certificate as certify
     from resnetgen.verify.check import verify
 
-    verification = verify(network, directory, options=options, progress=progress)
-    document = certify(verification, network, directory)
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    write_certificate(certificate or directory / CERTIFICATE, text)
+    with _told_of_verification():
+        verification = verify(network, directory, options=options, progress=progress)
+    if verification.ran:
+        document = certify(verification, network)
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        write_certificate(certificate or directory / CERTIFICATE, text)
     return verification
 
 
-def findings(directory: Path) -> "tuple[Finding, ...]":
-    """How `directory` differs from what its recorded source, compiled again, gives."""
+def findings(directory: Path, compiled: Compiled | None) -> "tuple[Finding, ...]":
+    """How `directory` differs from what `compiled` gives, or without one its recorded source."""
     from resnetgen.emit.current import Finding, compare
 
     manifest = read(directory)
     if manifest is None:
         state = "differs" if (directory / MANIFEST).exists() else "missing"
         return (Finding(MANIFEST, state, ()),)
-    spec = reference(directory, manifest.source)
-    try:
-        compiled = compile_spec(spec, overrides=manifest.overrides)
-    except DiagnosticError as error:
-        message = f"records {quote(spec)} as its source, and that does not compile"
-        place = Span.of_file(str(directory / MANIFEST))
-        hint = f"build the network again, or remove {directory}"
-        lost = Diagnostic("lost-source", message, place, hint=hint)
-        raise DiagnosticError([lost, *error.diagnostics]) from error
-    names = listed_targets(manifest)
-    return compare(directory, manifest, contents(compiled, directory, names=names, seed=None))
+    chosen = compiled or _compile_recorded(directory, manifest)
+    wanted = contents(chosen, directory, names=listed_targets(manifest), seed=None)
+    # By which spec a directory came to be what it should be does not make it stale.
+    same_source = replace(wanted, source=manifest.source, overrides=manifest.overrides)
+    return compare(directory, manifest, same_source)
 
 
-def _refuse_equal_names(compiled: Sequence[Compiled]) -> None:
-    first: dict[str, str] = {}
+def refuse_equal_names(compiled: Iterable[Compiled]) -> None:
+    """Raises a DiagnosticError if two of the specs have one directory."""
+    first: dict[str, Compiled] = {}
     found: list[Diagnostic] = []
     for item in compiled:
         name = item.network.name
-        if name in first:
-            message = f"has the name `{name}`, and so has {first[name]}"
+        other = first.setdefault(name, item)
+        if other is item:
+            continue
+        if other.path.resolve() == item.path.resolve():
+            also = "" if other.source == item.source else f", first as {other.source}"
+            message, hint = f"is given twice{also}", "name it once"
+        else:
+            message = f"has the name `{name}`, and so has {other.source}"
             hint = "both would be written to the same directory"
-            found.append(Diagnostic("same-name", message, Span.of_file(item.source), hint=hint))
-        first.setdefault(name, item.source)
+        found.append(Diagnostic("same-name", message, Span.of_file(item.source), hint=hint))
     if found:
         raise DiagnosticError(found)
+
+
+def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:
+    """What the manifest of `directory` says that it was compiled from, compiled again."""
+    spec = reference(directory, manifest.source)
+    try:
+        return compile_spec(spec, overrides=manifest.overrides)
+    except DiagnosticError as error:
+        place = Span.of_file(str(directory / MANIFEST))
+        hint = f"build the network again, or remove {directory}"
+        known = f"records {quote(spec)} as its source, and that"
+        first = error.diagnostics[0]
+        if (first.code, first.span) == ("missing-file", Span.of_file(spec)):
+            gone = Diagnostic("lost-source", f"{known} no longer exists", place, hint=hint)
+            raise DiagnosticError([gone]) from error
+        lost = Diagnostic("lost-source", f"{known} does not compile", place, hint=hint)
+        raise DiagnosticError([lost, *error.diagnostics]) from error
+
+
+@contextmanager
+def _told_of_verification() -> Generator[None]:
+    """Turns what the system refuses, a full disk for one, into a diagnostic."""
+    try:
+        yield
+    except OSError as error:
+        # What fails at an open file names none, and all that a verification writes is scratch.
+        file = error.filename or tempfile.tempdir
+        place = Span.of_file(str(file)) if file else None
+        message = f"the verification stopped: {error.strerror or error}"
+        hint = None if error.filename else "TMPDIR names the directory for its scratch files"
+        raise DiagnosticError([Diagnostic("not-verified", message, place, hint=hint)]) from error
 
 
 def _each(items: Iterable[_Item], make: Callable[[_Item], _Made]) -> list[_Made]:

@@ -214,6 +214,104 @@ KERAS = (
     ),
 )
 
+FLAX = (
+    Fault(
+        "stride-on-the-1x1",
+        replace(
+            (
+                "conv1x1(in_channels, width, rngs",
+                "conv1x1(in_channels, width, strides=stride, rngs",
+            ),
+            ("conv3x3(width, width, strides=stride", "conv3x3(width, width"),
+        ),
+        "layer2.0.conv1",
+        "its stride is 2, not 1",
+    ),
+    Fault(
+        "same-padding",
+        replace(("strides=2, padding=3", 'strides=2, padding="SAME"')),
+        "conv1",
+        "as SAME padding makes",
+    ),
+    Fault("epsilon", replace(("epsilon=1e-05", "epsilon=1.5e-05")), "bn1", "1.5e-05"),
+    Fault(
+        "no-inner-activation",
+        replace(("nnx.relu(self.bn2(self.conv2(x)))", "self.bn2(self.conv2(x))")),
+        "layer1.0.act2",
+        "is missing",
+    ),
+    Fault(
+        "other-activation",
+        replace(("return nnx.relu(x + shortcut)", "return nnx.silu(x + shortcut)")),
+        "layer1.0.act",
+        "is SiLU",
+    ),
+    Fault(
+        "no-activation-of-the-stem",
+        replace(
+            (
+                "nnx.relu(self.bn1(self.conv1(x)))\n        x = nnx.max",
+                "self.bn1(self.conv1(x))\n        x = nnx.max",
+            )
+        ),
+        "act1",
+        "is missing",
+    ),
+    Fault("average-pool", replace(("nnx.max_pool", "nnx.avg_pool")), "maxpool", "averages"),
+    Fault(
+        "pool-padding",
+        replace(("((1, 1), (1, 1))", '"SAME"')),
+        "maxpool",
+        "its padding is",
+    ),
+    Fault(
+        "doubled-shortcut",
+        replace(("x + shortcut", "x + 2 * shortcut")),
+        "layer1.0.add",
+        "adds the shortcut twice",
+    ),
+    Fault(
+        "swapped-gamma-and-beta",
+        replace(
+            ('load(module.scale, f"{name}.weight")', 'load(module.scale, f"{name}.bias")'),
+            (
+                'load(module.bias, f"{name}.bias")\n                load(module.mean',
+                'load(module.bias, f"{name}.weight")\n                load(module.mean',
+            ),
+        ),
+        "bn1",
+    ),
+    Fault(
+        "transposed-kernel",
+        replace(("(2, 3, 1, 0)", "(3, 2, 1, 0)")),
+        "conv1",
+        "its kernel is transposed",
+    ),
+    Fault(
+        "zero-channels-in-front",
+        replace(("(0, self.extra_channels)", "(self.extra_channels, 0)")),
+        "layer3.0.shortcut",
+        "in front",
+    ),
+    Fault(
+        "maximum-at-the-end",
+        replace(("x.mean(axis=(1, 2))", "x.max(axis=(1, 2))")),
+        "avgpool",
+        "takes the maximum",
+    ),
+    Fault(
+        "softmax-on-the-logits",
+        replace(
+            (
+                "return self.fc(x.mean(axis=(1, 2)))",
+                "return nnx.softmax(self.fc(x.mean(axis=(1, 2))))",
+            )
+        ),
+        "fc",
+        "followed by a softmax",
+    ),
+)
+
 
 def node(model: Any, name: str) -> Any:
     return next(each for each in model.graph.node if each.name == name)

@@ -91,6 +91,8 @@ def test_completion_of_block_knows_the_rows_of_the_spec(words: str, offered: str
         ("build resnet18 --level shape",
          "there is no level `shape`\nexpected: shapes, forward\nhint: did you mean `shapes`?"),
         ("build resnet18 --device rocm", "there is no device `rocm`\nexpected: cpu, cuda"),
+        ("verify here --device GPU",
+         "there is no device `GPU`\nexpected: cpu, cuda\nhint: did you mean `cuda`?"),
         ("verify here --dtype float",
          "there is no dtype `float`\nexpected: float32, float64\nhint: did you mean `float32`?"),
     ],
@@ -122,6 +124,20 @@ def test_table_of_any_width_keeps_its_numbers_whole(
     assert len(whole) > 5
     monkeypatch.setenv("COLUMNS", str(columns))
     assert numbers() == whole
+
+
+@pytest.mark.parametrize("arguments", TABLES)
+@pytest.mark.parametrize("columns", [1, 40, 60, 61, 63, 80])
+def test_table_of_any_width_keeps_its_words_whole(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, arguments: str, columns: int
+) -> None:
+    def words() -> set[str]:
+        table = resnetgen(*arguments.split()).out.partition("Their files: ")[0]
+        return {word for word in table.split() if word[0] != "─"}
+
+    whole = words()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert words() <= whole
 
 
 @pytest.mark.parametrize("arguments", TABLES)
@@ -261,6 +277,16 @@ class TestShow:
     def test_source_is_of_one_network(self, resnetgen: Run) -> None:
         assert resnetgen("show", "resnet18", "resnet34", "--format", "torch").code == 2
 
+    @pytest.mark.parametrize("form", ["torch", "table", "markdown"])
+    def test_json_and_another_format_are_not_both_asked_for(
+        self, resnetgen: Run, form: str
+    ) -> None:
+        ran = resnetgen("show", "resnet18", "--json", "--format", form)
+        assert (ran.code, ran.err) == (2, "")
+        (found,) = ran.json["diagnostics"]
+        assert found["message"] == f"--json and --format {form} ask for two different things"
+        assert resnetgen("show", "resnet18", "--json", "--format", "json").code == 0
+
     def test_unknown_format_names_the_nearest(self, resnetgen: Run) -> None:
         ran = resnetgen("show", "resnet18", "--format", "markdwon")
         assert ran.code == 2
@@ -307,6 +333,21 @@ def test_specs_lists_all_that_ship(resnetgen: Run) -> None:
     assert all(f"\n{name} " in out for name in bundled())
 
 
+def test_specs_fit_into_80_columns_with_their_folders_said_once(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = resnetgen("specs", "--json").json["specs"]
+    monkeypatch.setenv("COLUMNS", "80")
+    *table, last = resnetgen("specs").out.splitlines()
+    assert max(map(len, table)) <= 80
+    said = last.removeprefix("Their files: NAME.yaml in ").split(" or ")
+    assert {os.path.dirname(item["file"]) for item in facts} == set(said)
+    assert all(os.path.basename(item["file"]) == f"{item['name']}.yaml" for item in facts)
+    monkeypatch.delenv("COLUMNS")
+    wide = resnetgen("specs").out
+    assert all(f"  {item['file']}\n" in wide for item in facts)
+
+
 def test_schema_is_json_schema(resnetgen: Run) -> None:
     schema = resnetgen("schema").json
     assert schema["$schema"].startswith("https://json-schema.org/")
@@ -344,6 +385,28 @@ def test_pipe_that_closes_early_is_no_error() -> None:
         text=True,
     )
     assert (ran.stdout, ran.stderr) == ("{\n", "")
+
+
+@pytest.mark.parametrize("arguments", ["specs", "show resnet18 --format torch", "--help"])
+def test_stdout_that_takes_nothing_is_one_message(arguments: str) -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "resnetgen", *arguments.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert ran.stderr == "stdout: error: cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_table_is_ruled_with_what_stdout_can_show(encoding: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "resnetgen", "show", "resnet18"],
+        capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    _title, head, rule, *_ = ran.stdout.decode(encoding).splitlines()
+    assert rule == "-" * len(head)
 
 
 def test_colour_is_for_terminals_and_can_be_refused(tmp_path: Path) -> None:

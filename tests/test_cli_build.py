@@ -1,9 +1,12 @@
 """`build` through the front door: what it writes, what it leaves alone, and what it says."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Run
@@ -24,6 +27,7 @@ FILES = [
     "model.onnx",
     "model.onnxtxt",
     "model.safetensors",
+    "model_flax.py",
     "model_keras.py",
     "model_torch.py",
     "spec.yaml",
@@ -138,7 +142,7 @@ def test_unknown_target_names_the_nearest(resnetgen: Run) -> None:
     ran = resnetgen("build", tiny(), "--target", "torch,kears")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "error: there is no target `kears`\nexpected: torch, keras, onnx\n"
+        "error: there is no target `kears`\nexpected: torch, keras, flax, onnx\n"
         "hint: did you mean `keras`?\n"
     )
 
@@ -195,6 +199,98 @@ def test_two_specs_of_one_name_are_refused(resnetgen: Run) -> None:
     assert not Path("generated").exists()
 
 
+def test_spec_that_is_given_twice_is_refused(resnetgen: Run) -> None:
+    from resnetgen.spec.load import bundled
+
+    ran = resnetgen("build", "resnet20", bundled()["resnet20"], "--no-verify")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        f"{bundled()['resnet20']}: error: is given twice, first as bundled:resnet20\n"
+        "hint: name it once\n"
+    )
+
+
+def run_within(seconds: float, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process, for what might never end."""
+    return subprocess.run(
+        [sys.executable, "-m", "resnetgen", *arguments],
+        capture_output=True, text=True, timeout=seconds,
+    )  # fmt: skip
+
+
+def test_link_into_the_same_parent_does_not_wait_for_its_own_run(resnetgen: Run) -> None:
+    Path("out").mkdir()
+    Path("out/b").symlink_to("elsewhere")
+    ran = run_within(30, "build", tiny("a"), tiny("b"), "--no-verify", "--no-weights", "-o", "out")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert names("out") == ["a", "b", "elsewhere"]
+    assert names("out/elsewhere") == [name for name in FILES if name != "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("a", "two networks would be written here"),
+        ("a/inside", "another network would be written in here, to {here}/out/a/inside"),
+    ],
+)
+def test_link_to_where_another_network_goes_is_refused(
+    resnetgen: Run, tmp_path: Path, target: str, said: str
+) -> None:
+    Path("out/a").mkdir(parents=True)
+    Path("out/b").symlink_to(target)
+    ran = resnetgen("build", tiny("a"), tiny("b"), "--no-verify", "--force", "-o", tmp_path / "out")
+    here = os.path.realpath(tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"{here}/out/a: error: {said.format(here=here)}\nhint: ")
+    assert names("out/a") == []
+
+
+def test_link_that_leads_in_a_circle_is_one_message(resnetgen: Run) -> None:
+    Path("generated").mkdir()
+    Path("generated/tiny").symlink_to("tiny")
+    ran = resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    assert ran.code == 2
+    assert ran.err.endswith("generated/tiny: error: cannot be written: Not a directory\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_edit_made_while_weights_are_drawn_is_not_lost(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    from resnetgen.weights import file
+
+    resnetgen("build", tiny(), "--no-verify", "--no-weights", "--target", "torch")
+    model, card = Path("generated/tiny/model_torch.py"), Path("generated/tiny/README.md")
+    before = card.read_bytes()
+    draw = file.write
+
+    def edit_meanwhile(path: Path, *arguments: Any, **keywords: Any) -> str:
+        model.write_text("mine")
+        Path("generated/tiny/model_keras.py").write_text("mine too")
+        return draw(path, *arguments, **keywords)
+
+    monkeypatch.setattr(file, "write", edit_meanwhile)
+    ran = resnetgen("build", tiny(), "--no-verify", "--set", "classes=7", *options)
+    assert (ran.code, ran.out) == (2, "")
+    changed = "changed while the build was running, so nothing was replaced\nhint: build again\n"
+    assert ran.err == (
+        f"generated/tiny/model_keras.py: error: {changed}\n"
+        f"generated/tiny/model_torch.py: error: {changed}"
+    )
+    assert (model.read_text(), card.read_bytes()) == ("mine", before)
+    assert names("generated") == ["tiny"]
+
+
+def test_path_that_is_no_utf8_is_recorded(resnetgen: Run) -> None:
+    folder = Path(os.fsdecode(b"\xff"))
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(TINY)
+    assert resnetgen("build", folder / "tiny.yaml", "--no-verify", "--no-weights").code == 0
+    assert manifest("generated/tiny")["source"] == f"../../{folder}/tiny.yaml"
+    assert resnetgen("build", "--check").code == 0
+
+
 def test_build_needs_a_spec(resnetgen: Run) -> None:
     assert resnetgen("build").code == 2
 
@@ -232,6 +328,89 @@ def test_output_that_cannot_be_a_directory_is_one_message(resnetgen: Run) -> Non
     ran = resnetgen("build", tiny(), "--no-verify", "-o", "file/below")
     assert ran.code == 2
     assert ran.err == "file/below: error: cannot be written: Not a directory\n"
+
+
+@pytest.mark.parametrize("option", ["--target", "--no-weights"])
+def test_help_says_that_what_is_left_out_stays_for_the_same_spec_alone(
+    resnetgen: Run, option: str
+) -> None:
+    said = " ".join(
+        resnetgen("build", "--help").out.split(f"  {option} ")[1].split("  --")[0].split()
+    )
+    assert "if the spec is the one that" in said
+    assert "else is removed" in said or "else are removed" in said
+
+
+class TestBrokenTargets:
+    """Targets of other packages that are not what they should be."""
+
+    @pytest.fixture
+    def install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """A function that puts packages on the path, each with one target."""
+        place = tmp_path / "site"
+        monkeypatch.setenv("PYTHONPATH", str(place))
+
+        def install(package: str, target: str, value: str) -> None:
+            metadata = place / f"{package}-1.dist-info"
+            metadata.mkdir(parents=True)
+            (metadata / "METADATA").write_text(f"Name: {package}\nVersion: 1\n")
+            (metadata / "entry_points.txt").write_text(f"[resnetgen.targets]\n{target} = {value}\n")
+
+        return install
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ("no_such_module:TARGET",
+             "of bad cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
+            ("json:TARGET",
+             "of bad cannot be loaded: AttributeError: module 'json' has no attribute 'TARGET'"),
+            ("json:dumps", "of bad is no Target: json:dumps is a value of type function"),
+        ],
+    )  # fmt: skip
+    def test_they_are_named_and_hinder_nothing_else(
+        self, resnetgen: Run, install: Callable[..., None], value: str, said: str
+    ) -> None:
+        install("bad", "odd", value)
+        without = ("--no-verify", "--no-weights")
+        ran = run_within(60, "build", tiny(), *without)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr == (
+            f"error: the target `odd` {said}\nhint: mend or uninstall bad, or name other targets\n"
+        )
+        for _ in range(2):
+            assert run_within(60, "build", tiny(), *without, "--target", "torch").returncode == 0
+        assert run_within(60, "build", "--check").returncode == 0
+        assert run_within(60, "show", tiny(), "--format", "torch").returncode == 0
+
+    def test_files_that_may_be_theirs_are_not_called_obsolete(
+        self, resnetgen: Run, install: Callable[..., None]
+    ) -> None:
+        resnetgen("build", tiny(), "--no-verify", "--no-weights")
+        path = Path("generated/tiny/manifest.json")
+        path.write_text(path.read_text().replace('"files": {', '"files": {"model_odd.py": "0",'))
+        install("bad", "odd", "no_such_module:TARGET")
+        ran = run_within(60, "build", "--check")
+        assert ran.returncode == 2
+        assert ran.stderr.startswith("error: the target `odd` of bad cannot be loaded: ")
+
+    def test_ours_is_preferred_to_one_of_the_same_name(
+        self, resnetgen: Run, install: Callable[..., None]
+    ) -> None:
+        install("bad", "torch", "no_such_module:TARGET")
+        ran = run_within(60, "build", tiny(), "--no-verify", "--no-weights")
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+    def test_two_of_one_name_are_refused(
+        self, resnetgen: Run, install: Callable[..., None]
+    ) -> None:
+        install("bad", "odd", "json:dumps")
+        install("worse", "odd", "json:loads")
+        ran = run_within(60, "show", tiny(), "--format", "odd")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr == (
+            "error: the target `odd` is in bad and worse\nhint: uninstall all but one of them\n"
+        )
 
 
 class TestCheck:
@@ -282,6 +461,27 @@ class TestCheck:
         assert resnetgen("build", "--check", "b.yaml").code == 0
         assert resnetgen("build", "--check", "a.yaml").code == 1
 
+    def test_directory_is_compared_with_the_spec_that_is_given(self, resnetgen: Run) -> None:
+        """Whatever it was built from."""
+        resnetgen("build", tiny(), "--no-verify", "--set", "classes=7")
+        Path("same.yaml").write_text(TINY.replace("classes: 10", "classes: 7"))
+        Path("other.yaml").write_text(TINY.replace("width: 16", "width: 24"))
+        assert resnetgen("build", "--check").code == 0
+        assert resnetgen("build", "--check", "same.yaml").code == 0
+        assert resnetgen("build", "--check", "tiny.yaml", "--set", "classes=7").code == 0
+        ran = resnetgen("build", "--check", "tiny.yaml")
+        assert ran.code == 1
+        assert "    -classes: 7\n    +classes: 10\n" in ran.out
+        ran = resnetgen("build", "--check", "other.yaml", "--set", "classes=7", "--json")
+        assert (ran.code, ran.json["current"]) == (1, False)
+        assert resnetgen("build", "--check", "same.yaml", "other.yaml").code == 2
+
+    def test_change_to_no_spec_is_bad_input(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        ran = resnetgen("build", "--check", "--set", "classes=7")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith("error: --set changes a SPEC, and none is given\n")
+
     def test_directory_that_was_never_built_is_not_current(self, resnetgen: Run) -> None:
         ran = resnetgen("build", "--check", tiny())
         assert ran.code == 1
@@ -292,7 +492,68 @@ class TestCheck:
         Path("tiny.yaml").unlink()
         ran = resnetgen("build", "--check")
         assert ran.code == 2
-        assert ran.err.startswith("generated/tiny/manifest.json: error: records `tiny.yaml` as its")
+        assert ran.err == (
+            "generated/tiny/manifest.json: error: records `tiny.yaml` as its source, and that no"
+            " longer exists\nhint: build the network again, or remove generated/tiny\n"
+        )
+
+    def test_source_that_extends_what_is_gone_says_so(self, resnetgen: Run) -> None:
+        Path("heir.yaml").write_text("extends: ./tiny.yaml\nname: heir\n")
+        tiny()
+        resnetgen("build", "heir.yaml", "--no-verify")
+        Path("tiny.yaml").unlink()
+        ran = resnetgen("build", "--check")
+        assert ran.code == 2
+        assert "records `heir.yaml` as its source, and that does not compile\n" in ran.err
+        assert "heir.yaml:1:10: error: `tiny.yaml` does not exist\n" in ran.err
 
     def test_nothing_to_check_is_bad_input(self, resnetgen: Run) -> None:
         assert resnetgen("build", "--check").code == 2
+
+    @pytest.mark.parametrize(
+        "manifest",
+        ["[" * 200_000, "1" * 10_000, "{", "", "null", '{"resnetgen": 1}', "\0", b"\xff"],
+        ids=["deep", "huge", "cut", "empty", "null", "number", "zero", "bytes"],
+    )
+    def test_manifest_that_is_none_differs(self, resnetgen: Run, manifest: str | bytes) -> None:
+        resnetgen("build", tiny(), "--no-verify", "--no-weights")
+        content = manifest if isinstance(manifest, bytes) else manifest.encode()
+        Path("generated/tiny/manifest.json").write_bytes(content)
+        ran = resnetgen("build", "--check")
+        assert (ran.code, ran.err) == (1, "")
+        assert ran.out.startswith("generated/tiny/manifest.json: differs\n")
+        assert resnetgen("build", tiny(), "--no-verify").code == 2
+
+    @pytest.mark.parametrize(
+        ("key", "value", "code"),
+        [
+            ("resnetgen", "\ud800", 0),
+            ("spec_sha256", "\ud800", 1),
+            ("source", "\ud800", 2),
+            ("source", "\0", 2),
+            ("source", "x" * 5000, 2),
+            ("source", 10**4000, 1),
+            ("overrides", ["\ud800"], 2),
+            ("overrides", [["classes=7"]], 1),
+            ("overrides", {"classes": 7}, 1),
+            ("files", ["README.md"], 1),
+            ("files", {"README.md": 10**4000}, 1),
+            ("files", {"../escape": "0"}, 1),
+            ("files", {"": "0"}, 1),
+            ("files", {"..": "0"}, 1),
+            ("files", {"nul\0": "0"}, 1),
+            ("files", {"\ud800": "0"}, 1),
+            ("files", {"x" * 5000: "0"}, 1),
+            ("model.safetensors", {"sha256": 1, "seed": "x"}, 1),
+            ("model.safetensors", {"sha256": "0", "seed": 10**4000}, 0),
+        ],
+    )
+    def test_hostile_manifest_is_no_traceback(
+        self, resnetgen: Run, key: str, value: object, code: int
+    ) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        path = Path("generated/tiny/manifest.json")
+        document = {**json.loads(path.read_text()), key: value}
+        path.write_text(json.dumps(document, indent=2) + "\n")
+        assert resnetgen("build", "--check").code == code
+        assert resnetgen("build", tiny(), "--no-verify", "--json").code in (0, 2)

@@ -1,5 +1,6 @@
 """`verify`, and `build` with its proof: tables, JSON, exit codes, and what is written."""
 
+import errno
 import json
 import os
 import signal
@@ -12,16 +13,30 @@ import pytest
 from commands import Run
 from test_cli_build import TINY, tiny
 
-DEFAULT_TARGETS = ["torch", "keras-tensorflow", "onnx"]
+from resnetgen.ir.network import Network
+from resnetgen.verify.check import Options
+from resnetgen.verify.result import TargetResult, Verification
+
+DEFAULT_TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx"]
 
 
 def contents(directory: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
 
 
+def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every verification find that PyTorch agrees with the spec."""
+
+    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+        found = {"torch": TargetResult("passed", None, options.device)}
+        return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+
+
 @pytest.mark.frameworks
 def test_build_ends_with_the_proof(resnetgen: Run) -> None:
-    for framework in ("torch", "tensorflow", "keras", "onnxruntime"):
+    for framework in ("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime"):
         pytest.importorskip(framework)
     ran = resnetgen("build", tiny(), "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -127,7 +142,143 @@ def test_certificate_that_cannot_be_written_is_refused_at_once(resnetgen: Run) -
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     ran = resnetgen("verify", "generated/tiny", "--certificate", "nowhere/proof.json")
     assert ran.code == 2
-    assert ran.err.startswith("nowhere: error: is not a directory\n")
+    assert ran.err == (
+        "nowhere: error: is not a directory\n"
+        "hint: --certificate takes a file in a directory that exists and can be written to\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("generated/tiny/model_torch.py", "is no certificate, and would be overwritten"),
+        ("generated/tiny/manifest.json", "is no certificate, and would be overwritten"),
+        ("generated", "is in the way: it is no file"),
+        ("dangling", "is in the way: it is no file"),
+        ("/dev/null", "is in the way: it is no file"),
+    ],
+)
+def test_certificate_replaces_nothing_but_a_certificate(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    """And says so before anything runs."""
+    monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: pytest.fail("it ran"))
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    Path("dangling").symlink_to("nowhere")
+    before = contents("generated/tiny")
+    ran = resnetgen("verify", "generated/tiny", "--certificate", name)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"{name}: error: {reason}\nhint: move it away")
+    assert contents("generated/tiny") == before
+
+
+def test_certificate_replaces_an_older_one(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    arguments = ("verify", "generated/tiny", "--certificate", "proof.json")
+    assert resnetgen(*arguments, "--seed", 1).code == 0
+    assert resnetgen(*arguments, "--seed", 2).code == 0
+    assert json.loads(Path("proof.json").read_text())["seed"] == 2
+
+
+@pytest.mark.frameworks
+def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    resnetgen("build", tiny(), "--target", "torch", "--level", "shapes")
+    certificate = Path("generated/tiny/certificate.json")
+    before = certificate.read_bytes()
+    assert json.loads(before)["status"] == "passed"
+    arguments = ("verify", "generated/tiny", "--device", "cuda")
+    ran = resnetgen(*arguments)
+    assert ran.code == 1
+    assert ran.out.endswith(
+        "failed: nothing was proven, and no certificate was written; torch did not run\n"
+    )
+    ran = resnetgen(*arguments, "--certificate", "proof.json", "--json")
+    assert (ran.code, ran.json["verification"]["status"]) == (1, "failed")
+    assert certificate.read_bytes() == before
+    assert not Path("proof.json").exists()
+
+
+@pytest.mark.frameworks
+def test_remarks_name_the_layer_and_what_is_wrong_with_it(resnetgen: Run) -> None:
+    """In a sentence, whether the cause begins with a verb or has a subject of its own."""
+    pytest.importorskip("torch")
+    arguments = ("build", tiny(), "--set", "stem={width: 8, kernel: 7, stride: 2, pool: max}")
+    model = Path("generated/tiny/model_torch.py")
+    for written, instead, said in (
+        ("self.relu(x + shortcut)", "x + shortcut", "layer1.0.act: it is missing"),
+        ("stride=2, padding=3", "stride=2, padding=2", "conv1: its padding is 2, not 3"),
+    ):
+        resnetgen(*arguments, "--no-verify", "--force")
+        assert written in model.read_text()
+        model.write_text(model.read_text().replace(written, instead, 1))
+        ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+        assert f"torch: the first wrong layer is {said}\n" in ran.out
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("broken", ["def (", "raise ValueError"])
+def test_model_that_could_not_be_built_has_no_parameters(resnetgen: Run, broken: str) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    model = Path("generated/tiny/model_torch.py")
+    model.write_text(f"{model.read_text()}\n{broken}\n")
+    arguments = ("verify", "generated/tiny", "--target", "torch")
+    row = next(line for line in resnetgen(*arguments).out.splitlines() if line.startswith("torch "))
+    assert row.split() == ["torch", "failed", "cpu"]
+    target = resnetgen(*arguments, "--json").json["verification"]["targets"]["torch"]
+    assert target["params"] is None
+
+
+def test_full_scratch_disk_is_one_message(resnetgen: Run, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk; the drawn weights exceed it."""
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    program = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from resnetgen.cli import main\n"
+        "sys.argv = ['resnetgen', 'verify', 'generated/tiny']\n"
+        "sys.exit(main())\n"
+    )
+    (tmp_path / "scratch").mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", program], capture_output=True, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"{tmp_path / 'scratch'}: error: the verification stopped: File too large\n"
+        "hint: TMPDIR names the directory for its scratch files\n"
+    )
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not Path("generated/tiny/certificate.json").exists()
+
+
+def test_certificate_that_the_disk_has_no_room_for_is_one_message(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    before = contents("generated/tiny")
+    write_text = Path.write_text
+
+    def fill_the_disk(path: Path, text: str, **keywords: str) -> int:
+        if "certificate" in path.name:
+            write_text(path, text[:10], **keywords)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(path, text, **keywords)
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    ran = resnetgen("verify", "generated/tiny")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "generated/tiny/certificate.json: error: cannot be written: No space left on device\n"
+    )
+    assert contents("generated/tiny") == before
 
 
 def test_edited_spec_that_is_wrong_is_bad_input(resnetgen: Run) -> None:
@@ -144,7 +295,7 @@ def test_target_that_is_no_runner_names_the_nearest(resnetgen: Run, target: str)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     ran = resnetgen("verify", "generated/tiny", "--target", target)
     assert ran.code == 2
-    assert "hint: did you mean `keras-" in ran.err
+    assert "hint: did you mean `keras-tensorflow`?" in ran.err
 
 
 @pytest.mark.frameworks

@@ -122,6 +122,36 @@ for block in blocks:
     before = outputs[prefix + "_act"]
 """
 
+FLAX = """
+import jax
+jax.config.update("jax_enable_x64", True)
+from flax import nnx
+import model_flax
+model = model_flax.blocks(rngs=nnx.Rngs(0))
+model_flax.load_safetensors(model, "model.safetensors")
+model.eval()
+nnx.update(model, jax.tree.map(
+    lambda leaf: leaf.astype("float64") if leaf.dtype == "float32" else leaf, nnx.state(model)))
+def nchw(value): return np.asarray(value).transpose(0, 3, 1, 2)
+def nhwc(value): return value.transpose(0, 2, 3, 1)
+modules = {".".join(map(str, path)): module for path, module in nnx.iter_modules(model)}
+before = relu(nchw(model.bn1(model.conv1(nhwc(x)))))
+for block in blocks:
+    module = modules[block["name"]]
+    after = nchw(module(nhwc(before)))
+    main = nhwc(before)
+    for number in range(1, block["convolutions"] + 1):
+        if number > 1: main = relu(np.asarray(main))
+        main = getattr(module, f"bn{number}")(getattr(module, f"conv{number}")(main))
+    if block["shortcut"] == "projection":
+        convolution, norm = module.downsample
+        shortcut = nchw(norm(convolution(nhwc(before))))
+    else:
+        shortcut = shortcut_by_hand(block, before)
+    agree(block, after, nchw(main), shortcut)
+    before = after
+"""
+
 ONNX = """
 import onnx, onnx.reference
 from onnx import numpy_helper
@@ -161,7 +191,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blocks")
     (folder / "spec.yaml").write_text(DOCUMENT)
     network = lower(load(str(folder / "spec.yaml")).spec)
-    for name, content in emit(network, names=["torch", "keras", "onnx"], spec_yaml="").items():
+    for name, content in emit(
+        network, names=["torch", "keras", "flax", "onnx"], spec_yaml=""
+    ).items():
         (folder / name).write_bytes(content)
     write(folder / "model.safetensors", layout(network), tensors=initial(network, seed=1))
     blocks = [
@@ -169,7 +201,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "name": block.name,
             "shortcut": block.shortcut,
             "stride": block.stride,
-            "convolutions": len(block.kind.convolutions),
+            "convolutions": len(block.convolutions),
             "out_channels": block.out_channels,
         }
         for block in network.blocks
@@ -180,7 +212,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("framework", "script"), [("torch", TORCH), ("keras", KERAS), ("onnx", ONNX)]
+    ("framework", "script"), [("torch", TORCH), ("keras", KERAS), ("flax", FLAX), ("onnx", ONNX)]
 )
 def test_block_output_is_activation_of_branch_plus_shortcut(
     framework: str, script: str, directory: Path

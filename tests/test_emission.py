@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 GOLDEN_TEXTS = Path(__file__).parent / "golden"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 # ruff's rules for people's code, plus its own; line length is what the templates are written for.
-RUFF_RULES = "E,F,I,UP,B,RUF,SIM,RET,PT"
+RUFF_RULES = "E,F,I,UP,B,RUF,SIM,RET"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,53 @@ stages:
   - {name: fourth, repeats: 2, width: 48, stride: 2, block: basic, shortcut: zero_pad}
   - {name: fifth, repeats: 2, width: 16, stride: 1, shortcut: none,
      block: [{kernel: 5}, {kernel: 1}]}
+""",
+    # The knobs that ResNeXt, ResNet-D and SENet turn, on blocks with and without a stride.
+    "knobs": """
+name: knobs
+input: {channels: 3, size: 32}
+classes: 10
+stem: {hidden: [4, 6], width: 16, kernel: 3, stride: 2, pool: max}
+block: bottleneck
+groups: 2
+width_per_group: 16
+reduce_first: 2
+downsample: avg
+attention: se
+anti_alias: avg
+stages:
+  - {name: conv2_x, repeats: 2, width: 16, stride: 1}
+  - {name: conv3_x, repeats: 2, width: 40, stride: 2}
+""",
+    # Others, and channels that do not follow from the width.
+    "other_knobs": """
+name: other_knobs
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 12, kernel: 3, stride: 1, pool: conv}
+block: bottleneck
+expansion: 2
+width_per_group: 40
+projection_kernel: 3
+attention: eca
+conv_bias: true
+stages:
+  - {name: conv2_x, repeats: 5, width: 9, stride: 2}
+  - {name: conv3_x, repeats: 2, width: 17, stride: 1}
+  - {name: conv4_x, repeats: 2, width: 80, stride: 1}
+""",
+    "blurred": """
+name: blurred
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 16, kernel: 3, stride: 1, pool: max}
+block: basic
+attention: se
+se_ratio: 0.25
+anti_alias: blur
+stages:
+  - {name: conv2_x, repeats: 2, width: 16, stride: 1}
+  - {name: conv3_x, repeats: 1, width: 24, stride: 2}
 """,
     # The longest name, and one block whose every parameter is constant.
     LONG: f"""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from resnetgen.diagnostics import DiagnosticError
-from resnetgen.spec.load import load
+from resnetgen.pipeline import compile_spec
 
 FOLDER = Path(__file__).parent / "invalid_specs"
 SPECS = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -19,7 +19,7 @@ SPECS = sorted(path.name for path in FOLDER.glob("*.yaml"))
 
 def message(reference: str) -> str:
     with pytest.raises(DiagnosticError) as caught:
-        load(reference)
+        compile_spec(reference)
     return caught.value.render()
 
 
@@ -233,7 +233,7 @@ def write_message(path: Path) -> None:
     text = path.read_text("utf-8")
     body = text.splitlines(keepends=True)[len(stated_message(text).splitlines()) :]
     try:
-        load(path.name)
+        compile_spec(path.name)
     except DiagnosticError as error:
         lines = [f"# {line}".rstrip() + "\n" for line in error.render().splitlines()]
         path.write_text("".join([*lines, *body]), "utf-8")

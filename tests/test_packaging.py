@@ -104,7 +104,7 @@ def test_installed_command_builds_a_bundled_network(environment: Path, tmp_path:
     assert (ran.returncode, ran.stderr) == (0, "")
     assert {path.name for path in (tmp_path / "generated" / "resnet18").iterdir()} == {
         "README.md", "manifest.json", "model.onnx", "model.onnxtxt", "model.safetensors",
-        "model_keras.py", "model_torch.py", "spec.yaml",
+        "model_flax.py", "model_keras.py", "model_torch.py", "spec.yaml",
     }  # fmt: skip
     assert run(environment, "resnetgen", "build", "--check", directory=tmp_path).returncode == 0
 

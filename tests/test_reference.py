@@ -7,6 +7,7 @@ import pytest
 
 from resnetgen.ir.ops import (
     Add,
+    AvgPool2d,
     BatchNorm2d,
     Conv2d,
     Flatten,
@@ -36,21 +37,21 @@ def closely(actual: Array, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)]
 )
-@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("groups", "bias"), [(1, False), (1, True), (2, False)])
 def test_convolution(
-    kernel: int, stride: int, padding: int, bias: bool, size: tuple[int, int]
+    kernel: int, stride: int, padding: int, groups: int, bias: bool, size: tuple[int, int]
 ) -> None:
     torch = pytest.importorskip("torch")
-    op = Conv2d(
-        "conv", ("x",), 3, 5, kernel, stride, Padding.symmetric(padding), bias, "he_fan_out"
-    )
-    value, weight, offset = draw(2, 3, *size), draw(5, 3, kernel, kernel), draw(5)
+    padded = Padding.symmetric(padding)
+    op = Conv2d("conv", ("x",), 4, 6, kernel, stride, padded, groups, bias, "he_fan_out")
+    value, weight, offset = draw(2, 4, *size), draw(6, 4 // groups, kernel, kernel), draw(6)
     expected = torch.nn.functional.conv2d(
         torch.tensor(value),
         torch.tensor(weight),
         torch.tensor(offset) if bias else None,
         stride=stride,
         padding=padding,
+        groups=groups,
     )
 
     closely(evaluate(op, (value,), tensors={"weight": weight, "bias": offset}), expected)
@@ -58,7 +59,7 @@ def test_convolution(
 
 def test_convolution_pads_each_side_by_its_own_number() -> None:
     torch = pytest.importorskip("torch")
-    op = Conv2d("conv", ("x",), 3, 5, 3, 2, Padding(0, 1, 2, 3), False, "he_fan_out")
+    op = Conv2d("conv", ("x",), 3, 5, 3, 2, Padding(0, 1, 2, 3), 1, False, "he_fan_out")
     value, weight = draw(2, 3, 8, 9), draw(5, 3, 3, 3)
     padded = torch.nn.functional.pad(torch.tensor(value), (1, 3, 0, 2))
     expected = torch.nn.functional.conv2d(padded, torch.tensor(weight), stride=2)
@@ -85,6 +86,18 @@ def test_max_pool_of_negative_values(size: tuple[int, int]) -> None:
     value = -1.0 - np.abs(draw(2, 3, *size))
     op = MaxPool2d("pool", ("x",), 3, 2, Padding.symmetric(1))
     expected = torch.nn.functional.max_pool2d(torch.tensor(value), 3, stride=2, padding=1)
+
+    closely(evaluate(op, (value,), tensors={}), expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])
+def test_average_pool_does_not_count_what_an_odd_size_lacks(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    value = draw(2, 3, *size)
+    op = AvgPool2d("pool", ("x",), 2, 2, Padding(0, 0, 1, 1))
+    expected = torch.nn.functional.avg_pool2d(
+        torch.tensor(value), 2, ceil_mode=True, count_include_pad=False
+    )
 
     closely(evaluate(op, (value,), tensors={}), expected)
 

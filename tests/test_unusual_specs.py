@@ -34,6 +34,7 @@ shortcut: none
 stages:
   - {name: conv2_x, repeats: 40, width: 8, stride: 1}
 """
+ALL = "torch,keras,flax,onnx"
 DEEP_RESIDUAL = (
     DEEP_PLAIN.replace("deep_plain", "deep_residual")
     .replace("shortcut: none", "shortcut: projection")
@@ -44,8 +45,9 @@ DEEP_RESIDUAL = (
 @pytest.mark.parametrize(
     ("name", "document", "targets"),
     [
-        ("mixed", ODD_SPECS["mixed"], "torch,keras,onnx"),
-        ("always_padded", ALWAYS_PADDED, "torch,keras,onnx"),
+        ("mixed", ODD_SPECS["mixed"], ALL),
+        *((name, ODD_SPECS[name], ALL) for name in ("knobs", "other_knobs", "blurred")),
+        ("always_padded", ALWAYS_PADDED, ALL),
         ("deep_plain", DEEP_PLAIN, "torch,onnx"),
         ("deep_residual", DEEP_RESIDUAL, "torch,onnx"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from verification import SMALL, TINY, files, network_of
+from verification import SMALL, TINY, files, network_of, verify_together
 
 from resnetgen.ir.ops import BatchNorm2d
 from resnetgen.verify.cases import drawn_cases
@@ -32,6 +32,9 @@ PROMISED = (
     "first_divergence",
     "cause",
 )
+
+
+KERAS = ("keras-tensorflow", "keras-jax", "keras-torch")
 
 
 def installed(*modules: str) -> None:
@@ -62,6 +65,50 @@ def test_text_that_says_something_else_than_the_graph_fails(tmp_path: Path) -> N
     assert "model.onnxtxt and model.onnx differ at node bn1" in str(result.reason)
 
 
+STATEMENTS = {
+    "ir_version": ("ir_version: 9", "ir_version: 8", "differ in ir_version"),
+    "opset": ('"": 20', '"": 19', "differ in opset_import"),
+    "input": ("float[N, 3, H, W]", "float[N, 4, H, W]", "differ in inputs"),
+    "output": ("float[N, 10]", "float[N, 11]", "differ in outputs"),
+    "type": (
+        'float[8] "bn1.weight"',
+        'double[8] "bn1.weight"',
+        "differ in initializer bn1.weight",
+    ),
+    "shape": ('float[8] "bn1.bias"', 'float[9] "bn1.bias"', "differ in initializer bn1.bias"),
+    "values": (
+        '"subsample.steps.2" = {2, 2}',
+        '"subsample.steps.2" = {2, 1}',
+        "differ in initializer subsample.steps.2",
+    ),
+    "location": (
+        'float[8] "bn1.weight"',
+        'float[8] "bn1.weight" = ["location": "elsewhere"]',
+        "differ in initializer bn1.weight",
+    ),
+    "missing": ('float[8] "bn1.weight",', "", "has no initializer bn1.weight"),
+}
+
+
+@pytest.mark.frameworks
+def test_all_that_the_text_states_is_compared_with_the_graph(tmp_path: Path) -> None:
+    installed("onnxruntime")
+    network = network_of(TINY, tmp_path)
+    directories: list[Path] = []
+    for name, (stated, instead, _) in STATEMENTS.items():
+        directory = files(network, tmp_path / name)
+        text = directory / "model.onnxtxt"
+        assert stated in text.read_text()
+        text.write_text(text.read_text().replace(stated, instead, 1))
+        directories.append(directory)
+
+    results = verify_together("onnx", directories)
+
+    assert {result["status"] for result in results.values()} == {"failed"}
+    for name, (_, _, reason) in STATEMENTS.items():
+        assert reason in results[name]["reason"]
+
+
 @pytest.mark.frameworks
 def test_weights_that_pytorch_saved_anew_pass(tmp_path: Path) -> None:
     """Its counters of training steps are nobody else's, and the graph finds the rest."""
@@ -84,7 +131,7 @@ def test_weights_that_pytorch_saved_anew_pass(tmp_path: Path) -> None:
 
 @pytest.mark.frameworks
 def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
-    installed("torch", "tensorflow", "keras", "onnxruntime")
+    installed("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime")
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
     before = contents(directory)
@@ -100,7 +147,7 @@ def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
     assert contents(directory) == before
     assert verification.status == "passed"
     assert verification.weights == "shipped"
-    assert list(verification.targets) == ["torch", "keras-tensorflow", "onnx"]
+    assert list(verification.targets) == ["torch", *KERAS, "flax", "onnx"]
     assert {("torch", "running"), ("torch", "passed")} <= set(told)
     for result in verification.targets.values():
         document = result.to_json()
@@ -114,7 +161,7 @@ def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
             assert figures.minimum_tolerance < figures.tolerance
     evaluators = [run.evaluator for run in verification.targets["onnx"].runs]
     assert sorted(evaluators) == ["onnx.reference", "onnxruntime"]
-    written = json.dumps(certificate(verification, network, directory), allow_nan=False)
+    written = json.dumps(certificate(verification, network), allow_nan=False)
     assert str(tmp_path) not in written
     # The card is for reading: nothing in it was judged.
     assert set(json.loads(written)["files"]) == set(before) - {"README.md"}
@@ -192,7 +239,7 @@ def test_external_data_must_lie_in_the_directory(tmp_path: Path) -> None:
 
 
 def test_targets_come_in_the_order_of_emission() -> None:
-    ours = ("torch", "keras-jax", "keras-tensorflow", "keras-torch", "onnx")
+    ours = ("torch", *KERAS, "flax", "onnx")
     assert targets()[: len(ours)] == ours
 
 
@@ -217,7 +264,7 @@ NOT_DUE = TargetResult("not_run", "why", "cpu", due=False)
 )
 def test_status(results: tuple[TargetResult, ...], status: str) -> None:
     named: Mapping[str, TargetResult] = dict(zip("abc", results, strict=False))
-    verification = Verification("forward", "ir", "shipped", 0, (), named)
+    verification = Verification("forward", "ir", "shipped", 0, (), {}, named)
 
     assert verification.status == status
 

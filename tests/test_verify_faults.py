@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from faults import KERAS, ONNX, TORCH, Fault
+from faults import FLAX, KERAS, ONNX, TORCH, Fault
 from verification import TINY, files, network_of, verify_together
 
 pytestmark = pytest.mark.frameworks
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.frameworks
 TABLES = [
     pytest.param("torch", "model_torch.py", "torch", TORCH, id="torch"),
     pytest.param("keras-tensorflow", "model_keras.py", "tensorflow", KERAS, id="keras"),
+    pytest.param("flax", "model_flax.py", "flax", FLAX, id="flax"),
     pytest.param("onnx", "model.onnx", "onnxruntime", ONNX, id="onnx"),
 ]
 

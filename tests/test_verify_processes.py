@@ -1,19 +1,27 @@
 """What becomes of a runner's process is a result of its target, and nothing is left behind."""
 
+import hashlib
+import json
 import os
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import verification as in_one_process
 from verification import SMALL, files, network_of
 
 from resnetgen.ir.network import Network
+from resnetgen.verify.certificate import certificate
 from resnetgen.verify.check import Options, verify
+from resnetgen.verify.compare import Dtype
 from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.runners.registry import runner
 
 FAITHFUL = """
 def build():
@@ -42,6 +50,19 @@ def judged(network: Network, folder: Path, model: str, *, timeout: float = 60.0)
     directory = files(network, folder / "built", spec=SMALL)
     (directory / "model_other.py").write_text(f'__all__ = ["build"]\n{model}')
     options = Options(("other",), timeout=timeout)
+    return verify(network, directory, options=options, progress=lambda *_: None)
+
+
+def faithful(network: Network, folder: Path, *, spec: str = SMALL) -> Path:
+    directory = files(network, folder / "built", spec=spec)
+    (directory / "model_other.py").write_text(f'__all__ = ["build"]\n{FAITHFUL}')
+    return directory
+
+
+def verified(
+    network: Network, directory: Path, *targets: str, dtype: Dtype | None = None
+) -> Verification:
+    options = Options(targets or ("other",), dtype=dtype)
     return verify(network, directory, options=options, progress=lambda *_: None)
 
 
@@ -169,6 +190,230 @@ def test_weights_of_another_network_are_a_failure(network: Network, tmp_path: Pa
 
     reason = failed(verification).reason
     assert reason == "model.safetensors: the data of layer1.1.conv2.weight lies outside the file"
+
+
+@pytest.mark.parametrize("tensor", ["bn1.bias", "layer1.1.conv2.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(
+    tensor: str, value: float, network: Network, tmp_path: Path
+) -> None:
+    directory = faithful(network, tmp_path)
+    put(directory / "model.safetensors", tensor, value)
+
+    assert failed(verified(network, directory)).reason == (
+        f"model.safetensors: {tensor} is not finite"
+    )
+
+
+def test_finite_weights_that_give_nothing_finite_are_no_frameworks_fault(
+    network: Network, tmp_path: Path
+) -> None:
+    directory = faithful(network, tmp_path)
+    put(directory / "model.safetensors", "bn1.running_var", -1.0)
+
+    assert failed(verified(network, directory)).reason == (
+        "model.safetensors: these weights make bn1 NaN or infinite"
+    )
+
+
+def header(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The table of a weights file, and its data."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def with_header(text: str, data: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode() + data
+
+
+def put(path: Path, tensor: str, value: float) -> None:
+    """Overwrites the tensor's first number."""
+    table, data = header(path)
+    offset = len(path.read_bytes()) - len(data) + table[tensor]["data_offsets"][0]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(np.float32(value).tobytes())
+
+
+def endless(path: Path) -> None:
+    """A hole that claims to be a header."""
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 10**8 + 1))
+        file.truncate(10**8 + 9)
+
+
+def unreadable(path: Path) -> None:
+    """Reading from address 0 of a process is an error for root, too."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+
+def overlapping(path: Path) -> None:
+    table, data = header(path)
+    table["bn1.bias"]["data_offsets"] = table["bn1.weight"]["data_offsets"]
+    path.write_bytes(with_header(json.dumps(table), data))
+
+
+def shaped(extent: str) -> Callable[[Path], None]:
+    facts = f'{{"dtype": "F32", "shape": [{extent}], "data_offsets": [0, 0]}}'
+    return lambda path: path.write_bytes(with_header(f'{{"conv1.weight": {facts}}}')) and None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (
+            lambda path: path.write_bytes(with_header('{"a": ' + "[" * 10**5)),
+            "is no safetensors file: its header is too deep",
+        ),
+        (endless, "is no safetensors file: its header is too long"),
+        (unreadable, "cannot be read: Input/output error"),
+        (shaped("1e400"), "is no safetensors file: inf is no natural number"),
+        (shaped("-1"), "is no safetensors file: -1 is no natural number"),
+        (shaped("1.5"), "is no safetensors file: 1.5 is no natural number"),
+        (overlapping, "the data of bn1.bias and bn1.weight overlap"),
+    ],
+)
+def test_a_broken_weights_file_is_a_failure(
+    spoil: Callable[[Path], None], reason: str, network: Network, tmp_path: Path
+) -> None:
+    directory = faithful(network, tmp_path)
+    spoil(directory / "model.safetensors")
+
+    assert reason in str(failed(verified(network, directory)).reason)
+
+
+def test_a_runner_that_shows_no_value_of_the_network_fails(
+    network: Network, tmp_path: Path
+) -> None:
+    result = verified(network, faithful(network, tmp_path), "blind").targets["blind"]
+
+    assert (result.status, result.runs, result.blocks_compared) == ("failed", (), 0)
+    assert result.reason == "shows no value of layer1.0.act"
+
+
+def test_a_parameter_seen_twice_is_a_problem_and_counts_once(
+    network: Network, tmp_path: Path
+) -> None:
+    directory = faithful(network, tmp_path)
+    verification = verified(network, directory, "other", "twice")
+
+    twice, once = verification.targets["twice"], verification.targets["other"]
+    assert (twice.status, twice.reason) == ("failed", "has conv1.weight more than once")
+    assert twice.parameters_compared == once.parameters_compared
+
+
+def test_a_file_that_changes_under_its_own_verification_fails(
+    network: Network, tmp_path: Path
+) -> None:
+    directory = faithful(network, tmp_path)
+    file = directory / "model_other.py"
+    file.write_text(f"{file.read_text()}\nopen(__file__, 'a').write('# more')\n")
+    ran = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    verification = verified(network, directory)
+
+    result = failed(verification)
+    assert (result.reason, result.runs) == ("model_other.py changed while it was verified", ())
+    hashes = certificate(verification, network)["files"]
+    assert isinstance(hashes, dict)
+    assert hashes["model_other.py"] == ran
+    assert set(hashes) == {"model.safetensors", "model_other.py", "spec.yaml"}
+
+
+def test_a_listed_file_that_a_runner_judges_must_be_there(network: Network, tmp_path: Path) -> None:
+    directory = faithful(network, tmp_path)
+    assert verified(network, directory).status == "passed"
+    (directory / "manifest.json").write_text('{"files": {"model_other.txt": ""}}')
+
+    assert failed(verified(network, directory)).reason == "model_other.txt is not there"
+
+
+def test_a_manifest_nested_without_end_is_none(network: Network, tmp_path: Path) -> None:
+    directory = faithful(network, tmp_path)
+    (directory / "manifest.json").write_text("[" * 10**5)
+
+    assert verified(network, directory).status == "passed"
+
+
+def test_shipped_weights_that_a_dtype_cannot_run_leave_the_target_unproven(
+    network: Network, tmp_path: Path
+) -> None:
+    """Fresh weights make a residual sum larger at every block."""
+    deep = SMALL.replace("repeats: 2", "repeats: 300")
+    network = network_of(deep, tmp_path)
+    directory = faithful(network, tmp_path, spec=deep)
+
+    single = verified(network, directory, dtype="float32")
+    result = single.targets["other"]
+    assert (result.status, single.status) == ("not_run", "failed")
+    assert result.reason == (
+        "the shipped weights were not run: their values leave the range of float32"
+    )
+    assert inputs_compared(single, network) == [1, 2, 3, 4, 5]
+
+    double = verified(network, directory)
+    assert double.status == "passed"
+    assert inputs_compared(double, network) == [0, 1, 2, 3, 4, 5]
+
+    (directory / "model.safetensors").unlink()
+    absent = verified(network, directory, dtype="float32")
+    assert (absent.status, absent.weights) == ("passed", "absent")
+
+
+def inputs_compared(verification: Verification, network: Network) -> list[int]:
+    document: Any = certificate(verification, network)
+    (run,) = document["targets"]["other"]["runs"]
+    assert [each["weights"] for each in document["inputs"]] == ["shipped"] + ["drawn"] * 5
+    return run["inputs_compared"]
+
+
+def test_a_target_waits_until_it_runs(network: Network, tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    options = Options(("other", "blind"), jobs=1)
+    verify(
+        network,
+        faithful(network, tmp_path),
+        options=options,
+        progress=lambda target, what: told.append((target, what)),
+    )
+
+    assert told[:3] == [("other", "waiting"), ("blind", "waiting"), ("other", "running")]
+    assert set(told[3:5]) == {("other", "passed"), ("blind", "running")}
+    assert told[5:] == [("blind", "failed")]
+
+
+def package(folder: Path, name: str, runners: str) -> None:
+    """Installs a package that brings these runners."""
+    information = folder / f"{name}-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(f"[resnetgen.runners]\n{runners}\n")
+
+
+def test_broken_runners_of_others_are_told_of_and_end_nothing(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path / "packages", "halved", "halved = not_there:RUNNER\nnumber = math:pi")
+    package(tmp_path / "packages", "rival", "other = elsewhere:RUNNER\ntorch = elsewhere:RUNNER")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    directory = faithful(network, tmp_path)
+    for file in directory.glob("model*"):
+        if file.name != "model.safetensors":
+            file.unlink()
+
+    verification = verify(network, directory, options=Options(), progress=lambda *_: None)
+
+    reasons = {name: result.reason for name, result in verification.targets.items()}
+    assert reasons == {
+        "halved": "not_there:RUNNER of halved cannot be loaded: "
+        "ModuleNotFoundError: No module named 'not_there'",
+        "number": "math:pi of halved is float, not Runner",
+        "other": "other-runner and rival each bring a runner named other: uninstall all but one",
+    }
+    assert {result.status for result in verification.targets.values()} == {"not_run"}
+    assert runner("torch").target == "torch"
 
 
 def _lives(pid: int) -> bool:

@@ -349,6 +349,46 @@ def test_names_that_only_look_like_remains_stay(directory: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_comes_while_files_are_carried_over_is_carried_too(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new file, one that an editor put in an older one's place, and one in a folder."""
+    build(directory, contents())
+    notes = directory / "notes.txt"
+    notes.write_text("mine")
+    (directory / "runs").mkdir()
+    sync = exchange.sync
+
+    def come_meanwhile(path: Path) -> None:
+        sync(path)
+        if path.name.startswith(".net.new-") and not (directory / "new.txt").exists():
+            (directory / "new.txt").write_text("new")
+            (directory / "runs" / "log").write_text("new too")
+            (directory / ".notes.txt.swp").write_text("saved")
+            (directory / ".notes.txt.swp").replace(notes)
+
+    monkeypatch.setattr(exchange, "sync", come_meanwhile)
+    build(directory, contents(spec="2"))
+    assert files(directory).keys() == {*FILES, "manifest.json", "notes.txt", "new.txt"}
+    assert notes.read_text() == "saved"
+    assert (directory / "runs" / "log").read_text() == "new too"
+    assert no_litter(directory)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "certificate.json"])
+def test_record_of_the_users_that_comes_meanwhile_is_refused(directory: Path, name: str) -> None:
+    def come_meanwhile(path: Path) -> str:
+        (directory / name).write_text("mine")
+        path.write_bytes(b"weights")
+        return read_hash(b"weights")
+
+    directory.mkdir(parents=True)
+    with pytest.raises(DiagnosticError, match=f"{name}: error: changed while the build"):
+        build(directory, contents(weights=Weights(0, come_meanwhile)))
+    assert files(directory) == {name: b"mine"}
+    assert no_litter(directory)
+
+
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path

@@ -24,6 +24,7 @@ from resnetgen.verify.runners.protocol import (
     request_path,
 )
 from resnetgen.verify.runners.protocol import write as write_message
+from resnetgen.verify.runners.registry import runner
 from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import layout
@@ -67,7 +68,7 @@ def files(network: Network, directory: Path, *, spec: str = TINY, weights: bool 
     source.write_text(spec)
     spec_yaml = to_yaml(load(str(source)).spec)
     for name, content in emit(
-        network, names=("torch", "keras", "onnx"), spec_yaml=spec_yaml
+        network, names=("torch", "keras", "flax", "onnx"), spec_yaml=spec_yaml
     ).items():
         (directory / name).write_bytes(content)
     if weights:
@@ -84,8 +85,7 @@ def verify_together(name: str, directories: Sequence[Path]) -> dict[str, Mapping
     command = [sys.executable, __file__, name, *map(str, directories)]
     environment = {
         **os.environ,
-        "KERAS_BACKEND": name.removeprefix("keras-"),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **runner(name).environment,
         "CUDA_VISIBLE_DEVICES": "",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

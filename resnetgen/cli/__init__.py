@@ -1,6 +1,7 @@
 """The command line: arguments, progress, printing and exit codes."""
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -9,13 +10,23 @@ from typing import Annotated, cast
 import typer
 
 from resnetgen.cli import build, catalog, show, verify
-from resnetgen.cli.output import BAD_INPUT, INTERRUPTED, diagnose, say, usage_error
+from resnetgen.cli.output import (
+    BAD_INPUT,
+    INTERRUPTED,
+    diagnose,
+    give_up_stdout,
+    prepare_stdout,
+    say,
+    usage_error,
+)
 from resnetgen.diagnostics import DiagnosticError
 
 __all__ = ["app", "main"]
 
 # Typer has no public name for what every mistake in the arguments derives from.
 _UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+_REFUSALS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How the system refuses what is written to stdout."""
 
 app = typer.Typer(
     name="resnetgen",
@@ -73,15 +84,22 @@ def main() -> int:
     # The frameworks need the cores; NumPy's own threads would only wait for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:]
+    prepare_stdout()
     try:
         # Typer turns an interrupt into this exit code itself.
         code = app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0
+        sys.stdout.flush()
     except _UsageError as error:
         usage_error(cast(typer.BadParameter, error), as_json="--json" in arguments)
         return BAD_INPUT
     except DiagnosticError as error:
         diagnose(error.diagnostics, error.render(), as_json="--json" in arguments)
         return BAD_INPUT
+    except OSError as error:
+        # What fails at any other file names it, or is a diagnostic by now.
+        if error.errno not in _REFUSALS or error.filename is not None:
+            raise
+        return give_up_stdout(error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:

@@ -43,7 +43,11 @@ def build(
     ] = False,
     no_weights: Annotated[
         bool,
-        typer.Option("--no-weights", help="Write no model.safetensors; one that is there stays."),
+        typer.Option(
+            "--no-weights",
+            help="Write no model.safetensors; one that is there stays if the spec is the one that "
+            "it was built from, and else is removed.",
+        ),
     ] = False,
     level: LevelOption = Level.forward,
     device: DeviceOption = Device.cpu,
@@ -57,7 +61,8 @@ def build(
         bool,
         typer.Option(
             "--check",
-            help="Write nothing; exit code 1 if a directory is not what its source compiles to.",
+            help="Write nothing; exit code 1 if a directory is not what SPEC compiles to, or "
+            "without SPEC any of them what its recorded source does.",
         ),
     ] = False,
     as_json: Json = False,

@@ -1,5 +1,11 @@
 """The commands that look at specs alone: `check`, `specs` and `schema`."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from resnetgen.cli.options import Json, Overrides, Specs
@@ -7,11 +13,15 @@ from resnetgen.cli.output import (
     BAD_INPUT,
     diagnose,
     diagnostic_facts,
+    fits,
     print_grids,
     print_json,
     reporting,
 )
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from resnetgen.report.grid import Grid
 
 
 def check(spec: Specs, overrides: Overrides = None, as_json: Json = False) -> None:
@@ -68,7 +78,24 @@ def specs(as_json: Json = False) -> None:
     if as_json:
         print_json({"specs": catalog_facts(networks)})
     else:
-        print_grids([catalog_grid(networks)])
+        _print_catalog(catalog_grid(networks), list(networks))
+
+
+def _print_catalog(grid: "Grid", paths: Sequence[Path]) -> None:
+    """The column of files comes last; where it does not fit, their folders are said once."""
+    if fits(grid):
+        print_grids([grid])
+        return
+    rows = tuple(row[:-1] for row in grid.rows)
+    print_grids([replace(grid, columns=grid.columns[:-1], rows=rows)])
+    folders = sorted({_shown(path.parent) for path in paths})
+    typer.echo(f"Their files: NAME.yaml in {' or '.join(folders)}")
+
+
+def _shown(folder: Path) -> str:
+    """The folder from here, if it lies below here."""
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith("..") else relative
 
 
 def schema() -> None:

@@ -1,4 +1,4 @@
-"""`build --check`: says which directories are not what their recorded sources compile to."""
+"""`build --check`: says which directories are not what their specs compile to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +11,24 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.emit.current import Finding
+    from resnetgen.output import Compiled
 
 
 def check_current(
     specs: Sequence[str], output: Path, *, overrides: Sequence[str], as_json: bool
 ) -> None:
-    """Compares the directories of these specs, or all of them in `output`; writes nothing."""
+    """Compares the directories of these specs with what they compile to; writes nothing.
+
+    Without specs, all directories in `output` with what their recorded sources compile to.
+    """
     from resnetgen.pipeline import findings
 
     with reporting(as_json=as_json):
-        directories = _of_specs(specs, output, overrides) if specs else _all(output)
-        found = {directory: findings(directory) for directory in directories}
+        if overrides and not specs:
+            message, hint = "--set changes a SPEC, and none is given", "name one"
+            raise DiagnosticError([Diagnostic("no-spec", message, hint=hint)])
+        compiled = _of_specs(specs, output, overrides) if specs else dict.fromkeys(_all(output))
+        found = {directory: findings(directory, item) for directory, item in compiled.items()}
     if as_json:
         print_json({"current": not any(found.values()), "directories": _facts(found)})
     else:
@@ -29,11 +36,14 @@ def check_current(
     raise typer.Exit(FAILED if any(found.values()) else PASSED)
 
 
-def _of_specs(specs: Sequence[str], output: Path, overrides: Sequence[str]) -> list[Path]:
-    from resnetgen.pipeline import compile_specs
+def _of_specs(
+    specs: Sequence[str], output: Path, overrides: Sequence[str]
+) -> "dict[Path, Compiled | None]":
+    from resnetgen.pipeline import compile_specs, refuse_equal_names
 
     compiled = compile_specs(specs, overrides=overrides)
-    return [output / item.network.name for item in compiled]
+    refuse_equal_names(compiled)
+    return {output / item.network.name: item for item in compiled}
 
 
 def _all(output: Path) -> list[Path]:

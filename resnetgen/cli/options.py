@@ -9,6 +9,9 @@ import typer
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quote
 
+_MEANT = {"gpu": "cuda"}
+"""Words that look like one known word and mean another."""
+
 
 class Level(StrEnum):
     """How much is compared."""
@@ -123,8 +126,8 @@ BuildTargets = Annotated[
     typer.Option(
         "--target",
         metavar="LIST",
-        help="Comma-separated: torch, keras, onnx; all by default. The files of others stay "
-        "as they are.",
+        help="Comma-separated: torch, keras, flax, onnx; all by default. The files of others stay "
+        "as they are if the spec is the one that they were built from, and else are removed.",
         autocompletion=_complete_target,
     ),
 ]
@@ -133,8 +136,8 @@ RunTargets = Annotated[
     typer.Option(
         "--target",
         metavar="LIST",
-        help="Comma-separated: torch, keras-tensorflow, onnx (these by default), keras-jax, "
-        "keras-torch.",
+        help="Comma-separated: torch, keras-tensorflow, keras-jax, keras-torch, flax, onnx; all by "
+        "default, but Keras on JAX or PyTorch only where those are installed.",
         autocompletion=_complete_runner,
     ),
 ]
@@ -207,6 +210,6 @@ def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic(
         f"unknown-{what}",
         f"there is no {what} {quote(word)}",
-        hint=did_you_mean(word, known),
+        hint=did_you_mean(_MEANT.get(word.lower(), word), known),
         expected=", ".join(known),
     )

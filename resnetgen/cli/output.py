@@ -1,11 +1,13 @@
 """Prints: tables and lines for people, JSON for programs, diagnostics for both."""
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -83,12 +85,51 @@ def print_grids(grids: "Iterable[Grid]") -> None:
 
     screen = console()
     for grid in grids:
-        screen.print(terminal(grid, width=screen.width), end="\n\n", soft_wrap=True)
+        text = terminal(grid, width=screen.width, rule=_rule())
+        screen.print(text, end="\n\n", soft_wrap=True)
+
+
+def fits(grid: "Grid") -> bool:
+    """Whether stdout is wide enough for the table with no cell in pieces."""
+    from resnetgen.report.terminal import terminal
+
+    whole = terminal(grid, width=sys.maxsize, rule="-").plain.splitlines()
+    return max(map(len, whole)) <= console().width
+
+
+def prepare_stdout() -> None:
+    """Has it take every character: one that its encoding lacks as an escape, as stderr does."""
+    if sys.stdout is None:
+        # So Python stands for one that the caller closed.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    stdout = cast(TextIOWrapper, sys.stdout)
+    if stdout.errors == "strict":
+        stdout.reconfigure(errors="backslashreplace")
+
+
+def give_up_stdout(error: OSError) -> int:
+    """Ends after stdout refused what was written, without a word if its reader has gone."""
+    # What is still in the buffer is written when Python ends, and would be refused again.
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return FAILED
+    diagnose([], f"stdout: error: cannot be written: {error.strerror}", as_json=False)
+    return BAD_INPUT
 
 
 def say(message: str) -> None:
     """Prints a remark on stderr."""
     console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _rule() -> str:
+    """What the line below a table's head is made of."""
+    try:
+        "─".encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return "-"
+    return "─"
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -42,14 +42,16 @@ def _complete_block(ctx: typer.Context, incomplete: str) -> list[str]:
 def show(
     spec: Specs,
     form: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="table, markdown, latex or json; or one target's source: torch, keras, onnx.",
+            help="table (the default), markdown, latex or json; or a target's source: torch, "
+            "keras, flax, onnx.",
             autocompletion=_complete_format,
+            show_default=False,
         ),
-    ] = "table",
+    ] = None,
     block: Annotated[
         str | None,
         typer.Option(
@@ -80,11 +82,14 @@ def show(
     from resnetgen.emit import targets
     from resnetgen.pipeline import compile_specs
 
-    form = "json" if as_json else form
-    with reporting(as_json=form == "json"):
+    asked, form = form, form or ("json" if as_json else "table")
+    with reporting(as_json=as_json or form == "json"):
         known = (*_TABLES, *targets())
         if form not in known:
             raise DiagnosticError([unknown("format", form, known)])
+        if as_json and form != "json":
+            message = f"--json and --format {asked} ask for two different things"
+            raise DiagnosticError([Diagnostic("two-formats", message, hint="give one of them")])
         if form in targets() and (len(spec) > 1 or block is not None):
             message = f"--format {form} prints the whole source of one network"
             hint = "give one SPEC, and no --block"

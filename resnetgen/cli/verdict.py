@@ -16,7 +16,7 @@ def runners_of(targets: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         name
         for name in registry.targets()
-        if registry.runner(name).default
+        if registry.is_due(name)
         and any(name == target or name.startswith(f"{target}-") for target in targets)
     )
 

@@ -41,7 +41,8 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the certificate here instead of DIR/certificate.json.",
+            help="Write the certificate here instead of DIR/certificate.json; what is there must "
+            "be a certificate too.",
             show_default=False,
         ),
     ] = None,
@@ -51,7 +52,8 @@ def verify(
 
     This runs the Python in DIR, so give it only what you would run yourself. Each framework runs
     in a process of its own on the same weights and images, and is compared with a NumPy
-    interpreter of the network. Writes the certificate and nothing else.
+    interpreter of the network. Replaces the certificate, unless nothing could run, and writes
+    nothing else.
 
     Examples:
 
@@ -60,7 +62,7 @@ def verify(
       resnetgen verify generated/resnet50 --target torch,onnx --level shapes
       resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
     """
-    from resnetgen.emit.manifest import files
+    from resnetgen.emit.manifest import CERTIFICATE, files
     from resnetgen.pipeline import compile_spec, prove
     from resnetgen.report.facts import network_facts
     from resnetgen.verify.check import Options
@@ -69,7 +71,8 @@ def verify(
     with reporting(as_json=as_json):
         named = choose(target, registry.targets())
         network = compile_spec(str(_spec_file(directory))).network
-        _refuse_unwritable(directory if certificate is None else certificate.parent)
+        _refuse_unwritable(directory, certificate)
+        _refuse_to_replace(certificate or directory / CERTIFICATE, is_ours=certificate is None)
         options = Options(
             targets=named,
             level=level.value,
@@ -101,17 +104,37 @@ def verify(
     raise typer.Exit(exit_code([verification], named=named or ()))
 
 
-def _refuse_unwritable(directory: Path) -> None:
+def _refuse_unwritable(directory: Path, certificate: Path | None) -> None:
     """Says at once what would otherwise be found out when the frameworks have run."""
-    if not directory.is_dir():
+    folder = directory if certificate is None else certificate.parent
+    if not folder.is_dir():
         reason = "is not a directory"
-    elif not os.access(directory, os.W_OK):
+    elif not os.access(folder, os.W_OK):
         reason = "is not writable"
     else:
         return
-    hint = "--certificate FILE puts the certificate elsewhere"
+    if certificate is None:
+        hint = "--certificate FILE puts the certificate elsewhere"
+    else:
+        hint = "--certificate takes a file in a directory that exists and can be written to"
+    raise DiagnosticError([Diagnostic("not-written", reason, Span.of_file(str(folder)), hint=hint)])
+
+
+def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
+    """Saves a file that was named by mistake; one that is ours by its place needs no look."""
+    from resnetgen.emit.manifest import is_certificate
+
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        reason = "is in the way: it is no file"
+    elif not is_ours and not is_certificate(path):
+        reason = "is no certificate, and would be overwritten"
+    else:
+        return
+    hint = "move it away, or name another file with --certificate"
     raise DiagnosticError(
-        [Diagnostic("not-written", reason, Span.of_file(str(directory)), hint=hint)]
+        [Diagnostic("not-a-certificate", reason, Span.of_file(str(path)), hint=hint)]
     )
 
 

@@ -1,13 +1,14 @@
 """Compares a directory with what its spec compiles to now, the weights and certificate aside."""
 
 import difflib
+import os
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from resnetgen.emit.manifest import MANIFEST, Manifest
-from resnetgen.emit.write import Contents, manifest_of
+from resnetgen.emit.write import Contents, manifest_of, told
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _SHOWN_LINES = 20
@@ -32,7 +33,7 @@ def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Fi
     obsolete = [
         Finding(name, "obsolete", ())
         for name in manifest.files
-        if name not in wanted and name != WEIGHTS_FILE and (directory / name).exists()
+        if name not in wanted and name != WEIGHTS_FILE and os.path.lexists(directory / name)
     ]
     return (*(finding for finding in found if finding is not None), *obsolete)
 
@@ -40,7 +41,8 @@ def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Fi
 def _compare_file(path: Path, content: bytes) -> Finding | None:
     if not path.is_file():
         return Finding(path.name, "missing", ())
-    present = path.read_bytes()
+    with told(path, "read"):
+        present = path.read_bytes()
     if present == content:
         return None
     return Finding(path.name, "differs", _diff(path, present, content))

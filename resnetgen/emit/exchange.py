@@ -25,6 +25,7 @@ _RENAME_EXCHANGE = 2
 def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Generator[None]:
     """Makes the parent directories, holds them for this process alone, and mends them.
 
+    No two of them may be one directory: the second lock would wait for the first.
     `waiting` is called with a parent that another process holds. The lock is one on the directory
     itself and leaves no file. Parents made here are removed again if they stay empty.
     """

@@ -1,27 +1,39 @@
 """Emits `model_keras.py`: the network as a Keras 3 functional model, for every backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.render import call, render
+from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.layers import Layer, literal
+from resnetgen.emit.render import applied, call, render
 from resnetgen.emit.source import (
-    Kind,
+    attentions,
+    biases,
     block_keywords,
     block_parameters,
     block_summary,
+    blur_padding,
     complement,
     constants,
     docstring,
     example_shape,
     header,
-    kinds,
+    pads_strided,
     runs,
-    times,
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Block, Network, Stage
-from resnetgen.ir.ops import Conv2d, Flatten, MaxPool2d
+from resnetgen.ir.ops import (
+    AvgPool2d,
+    BatchNorm2d,
+    BlurPool,
+    Conv2d,
+    Flatten,
+    MaxPool2d,
+    Relu,
+    Scale,
+)
 
 FILE = "model_keras.py"
 # Keras recurses once per layer on the longest path and meets Python's default limit at 986.
@@ -54,15 +66,18 @@ class _View:
     bn_epsilon: str
     conv_bn_signature: tuple[str, ...]
     strided: bool
+    grouped: bool
     strided_padding: bool
-    """Whether a layer both pads and has a stride, where `padding="same"` would be another one."""
     pads: str
     zeroed: bool
     init_mode: str
+    attentions: frozenset[str]
+    blur_padding: str | None
     bias: bool
+    biases: str
+    """Which convolutions have a bias, those of attention too."""
     blocks: tuple[_BlockView, ...]
     stem: tuple[str, ...]
-    pool: MaxPool2d | None
     stages: tuple[tuple[str, ...], ...]
     features: int
     linear_init: str
@@ -94,10 +109,8 @@ TARGET = Target("keras", source=FILE, emit=emit, usage=usage, title="Keras 3")
 
 def _view(network: Network) -> _View:
     shared = constants(network)
-    found = kinds(network)
-    by_kind = {kind.kind: kind for kind in found}
-    stem = next(op for op in network.stem if isinstance(op, Conv2d))
-    zeroed = {kind: zeroed_norm(network, kind) for kind in found}
+    found = kinds(network, channels_word="filters")
+    zeroed = any(zeroed_norm(kind) for kind in found)
     height, width = network.input_size
     path = _longest_path(network)
     is_deep = path > _DEEP_PATH
@@ -120,25 +133,20 @@ def _view(network: Network) -> _View:
         bn_momentum=complement(shared.momentum),
         torch_momentum=repr(shared.momentum),
         bn_epsilon=repr(shared.epsilon),
-        conv_bn_signature=_conv_bn_signature(network, zeroed=any(zeroed.values())),
+        conv_bn_signature=_conv_bn_signature(network, zeroed=zeroed),
         strided=_is_strided(network),
-        strided_padding=_pads_strided(network),
+        grouped=_is_grouped(network),
+        strided_padding=pads_strided(network),
         pads=_pads(network),
-        zeroed=any(zeroed.values()),
+        zeroed=zeroed,
         init_mode=shared.conv_init.removeprefix("he_"),
+        attentions=attentions(network),
+        blur_padding=blur_padding(network, "stride"),
         bias=shared.bias,
-        blocks=tuple(_block_view(kind, zeroed[kind]) for kind in found),
-        stem=_conv_bn(
-            "x = ",
-            ["image", str(stem.out_channels), str(stem.kernel)],
-            stride=str(stem.stride),
-            layers=('"conv1"', '"bn1"'),
-            indent=4,
-        ),
-        pool=next((op for op in network.stem if isinstance(op, MaxPool2d)), None),
-        stages=tuple(
-            _stage_lines(stage, by_kind[stage.blocks[0].kind]) for stage in network.stages
-        ),
+        biases=biases(network),
+        blocks=tuple(_block_view(kind) for kind in found),
+        stem=_stem_lines(network),
+        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
         features=shared.features,
         linear_init=shared.linear_init,
         result=call(
@@ -173,11 +181,8 @@ def _is_strided(network: Network) -> bool:
     return any(isinstance(op, Conv2d) and op.stride != 1 for op in network.ops)
 
 
-def _pads_strided(network: Network) -> bool:
-    return any(
-        isinstance(op, Conv2d | MaxPool2d) and op.stride != 1 and op.kernel > 1
-        for op in network.ops
-    )
+def _is_grouped(network: Network) -> bool:
+    return any(isinstance(op, Conv2d) and op.groups != 1 for op in network.ops)
 
 
 def _pads(network: Network) -> str:
@@ -192,52 +197,123 @@ def _conv_bn_signature(network: Network, *, zeroed: bool) -> tuple[str, ...]:
     parameters = ["x: KerasTensor", "filters: int", "kernel_size: int", "*"]
     if _is_strided(network):
         parameters.append("stride: int = 1")
+    if _is_grouped(network):
+        parameters.append("groups: int = 1")
     if zeroed:
         parameters.append('gamma: str = "ones"')
     parameters += ["conv: str", "bn: str"]
     return call("def conv_bn(", parameters, ") -> KerasTensor:", indent=0)
 
 
-def _conv_bn(
-    head: str,
-    arguments: list[str],
-    *,
-    stride: str,
-    layers: tuple[str, str],
-    indent: int,
-    zeroed: bool = False,
+def _stem_lines(network: Network) -> tuple[str, ...]:
+    layers = literal(network.stem[1:])
+    return _layer_lines(layers, variable="x", source="image", prefix="", indent=4)
+
+
+def _layer_lines(
+    layers: Sequence[Layer], *, variable: str, source: str, prefix: str, indent: int
 ) -> tuple[str, ...]:
-    keywords = [] if stride == "1" else [f"stride={stride}"]
-    if zeroed:
-        keywords.append('gamma="zeros"')
-    conv, bn = layers
-    return call(
-        f"{head}conv_bn(", [*arguments, *keywords, f"conv={conv}", f"bn={bn}"], indent=indent
+    """Applies the layers one after another; `prefix` goes before each name."""
+    lines: list[str] = []
+    margin = " " * indent
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+        name = _name(layer, prefix)
+        match layer.op:
+            case Conv2d():
+                assert following is not None, f"{layer.op.name}: no norm follows"
+                names = (name, _name(following, prefix))
+                lines += _conv_bn(layer, following, variable, source, names=names, indent=indent)
+            case BatchNorm2d():
+                pass
+            case Relu():
+                lines.append(f"{margin}{variable} = layers.ReLU(name={name})({source})")
+            case MaxPool2d():
+                lines += _max_pool_lines(layer.op, variable, indent=indent)
+            case Scale():
+                lines.append(f"{margin}{variable} = {_attention_call(layer, source, name)}")
+            case AvgPool2d() | BlurPool():
+                sometimes = layer.name == "aa" and layer.text("stride") == "stride"
+                if sometimes:
+                    lines.append(f"{margin}if stride > 1:")
+                lines += _striding_lines(
+                    layer, variable, source, name, indent=indent + 4 if sometimes else indent
+                )
+            case _:
+                raise AssertionError(f"{layer.op.name}: {type(layer.op).__name__} is no layer")
+        source = variable
+    return tuple(lines)
+
+
+def _name(layer: Layer, prefix: str) -> str:
+    """A layer's name as an expression; underscores stand for the dots of the canonical one."""
+    name = prefix + layer.name.replace(".", "_")
+    return f'f"{name}"' if "{" in name else f'"{name}"'
+
+
+def _conv_bn(
+    conv: Layer,
+    norm: Layer,
+    variable: str,
+    source: str,
+    *,
+    names: tuple[str, str],
+    indent: int,
+) -> tuple[str, ...]:
+    arguments = [source, conv.text("out_channels"), conv.text("kernel")]
+    if conv.text("stride") != "1":
+        arguments.append(f"stride={conv.text('stride')}")
+    if isinstance(conv.op, Conv2d) and conv.op.groups > 1:
+        arguments.append(f"groups={conv.op.groups}")
+    if isinstance(norm.op, BatchNorm2d) and norm.op.zero_gamma:
+        arguments.append('gamma="zeros"')
+    arguments += [f"conv={names[0]}", f"bn={names[1]}"]
+    return call(f"{variable} = conv_bn(", arguments, indent=indent)
+
+
+def _striding_lines(
+    layer: Layer, variable: str, source: str, name: str, *, indent: int
+) -> tuple[str, ...]:
+    match layer.op:
+        case AvgPool2d():
+            # Keras does not count what "same" pads at the end of an odd size.
+            same = ['padding="same"'] if layer.op.padding.bottom else []
+            pool = [layer.text("kernel"), *same, f"name={name}"]
+            head = f"{variable} = layers.AveragePooling2D("
+            return applied(head, pool, source, indent=indent)
+        case _:
+            arguments = [source, layer.text("stride"), f"name={name}"]
+            return call(f"{variable} = blur_pool(", arguments, indent=indent)
+
+
+def _attention_call(layer: Layer, source: str, name: str) -> str:
+    if "squeezed" in layer.expressions:
+        return f"squeeze_excite({source}, {layer.text('squeezed')}, name={name})"
+    kernel_size = layer.text("kernel_size")
+    return f"efficient_channel_attention({source}, {kernel_size}, name={name})"
+
+
+def _max_pool_lines(op: MaxPool2d, variable: str, *, indent: int) -> tuple[str, ...]:
+    margin = " " * indent
+    name = op.name.replace(".", "_")
+    padding = f'layers.ZeroPadding2D({op.padding.top}, name="{name}_pad")(x)'
+    pool = f'layers.MaxPooling2D({op.kernel}, strides={op.stride}, name="{name}")(x)'
+    return (
+        f"{margin}# Zeros are exact here because the ReLU's output is never negative.",
+        f"{margin}{variable} = {padding}",
+        f"{margin}{variable} = {pool}",
     )
 
 
-def _block_view(kind: Kind, zeroed: str | None) -> _BlockView:
-    parameters = ["x: KerasTensor", f"{_width_name(kind)}: int", "*", *block_parameters(kind)]
+def _block_view(kind: Kind) -> _BlockView:
+    sizes = (f"{size}: int" for size in kind.sizes)
+    parameters = ["x: KerasTensor", *sizes, "*", *block_parameters(kind)]
     parameters.append("name: str")
-    layers: list[str] = []
-    last = len(kind.kind.convolutions)
-    for number, layer in enumerate(kind.kind.convolutions, start=1):
-        layers += _conv_bn(
-            "x = ",
-            ["x", times(layer.expansion, _width_name(kind)), str(layer.kernel)],
-            stride=kind.stride if layer.strided else "1",
-            layers=(f'f"{{name}}_conv{number}"', f'f"{{name}}_bn{number}"'),
-            indent=4,
-            zeroed=zeroed == f"bn{number}",
-        )
-        if number != last:
-            layers.append(f'    x = layers.ReLU(name=f"{{name}}_act{number}")(x)')
     return _BlockView(
         summary=block_summary(kind),
         signature=call(f"def {kind.function_name}(", parameters, ") -> KerasTensor:", indent=0),
         shortcut=_shortcut_lines(kind),
         has_shortcut=kind.has_shortcut,
-        layers=tuple(layers),
+        layers=_layer_lines(kind.main, variable="x", source="x", prefix="{name}_", indent=4),
     )
 
 
@@ -254,21 +330,29 @@ def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
 
 
 def _reshape_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
-    if kind.kind.shortcut == "zero_pad":
+    if kind.pads_zeros:
         return _zero_padding_lines(kind, indent=indent)
-    return _conv_bn(
-        "shortcut = ",
-        ["x", times(kind.kind.expansion, _width_name(kind)), "1"],
-        stride=kind.stride,
-        layers=('f"{name}_downsample_0"', 'f"{name}_downsample_1"'),
-        indent=indent,
+    pools = [layer for layer in kind.side if isinstance(layer.op, AvgPool2d)]
+    if not (pools and kind.sometimes_strides):
+        return _layer_lines(
+            kind.side, variable="shortcut", source="x", prefix="{name}_", indent=indent
+        )
+    margin = " " * indent
+    before = () if kind.reshapes == "sometimes" else (f"{margin}shortcut = x",)
+    return (
+        *before,
+        f"{margin}if stride > 1:",
+        *_layer_lines(pools, variable="shortcut", source="x", prefix="{name}_", indent=indent + 4),
+        *_layer_lines(
+            kind.side[1:], variable="shortcut", source="shortcut", prefix="{name}_", indent=indent
+        ),
     )
 
 
 def _zero_padding_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
     margin = " " * indent
     subsample = f'layers.AveragePooling2D(1, strides={kind.stride}, name=f"{{name}}_subsample")(x)'
-    extra = f"{times(kind.kind.expansion, _width_name(kind))} - x.shape[-1]"
+    extra = f"{kind.out_channels} - x.shape[-1]"
     match sorted(kind.shortcut_strides):
         case [1]:
             source, before = "x", ()
@@ -280,10 +364,6 @@ def _zero_padding_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
             source, before = "shortcut", (f"{margin}shortcut = {subsample}",)
     padding = [source, f"((0, 0), (0, 0), (0, 0), (0, {extra}))"]
     return (*before, *call("shortcut = ops.pad(", padding, indent=indent))
-
-
-def _width_name(kind: Kind) -> str:
-    return "filters" if kind.width_name == "out_channels" else kind.width_name
 
 
 def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
@@ -300,5 +380,5 @@ def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
 
 
 def _block_call(block: Block, kind: Kind, name: str, *, indent: int) -> tuple[str, ...]:
-    arguments = ["x", str(block.width), *block_keywords(block, kind), f"name={name}"]
+    arguments = ["x", *kind.sizes_of(block), *block_keywords(block, kind), f"name={name}"]
     return call(f"x = {kind.function_name}(", arguments, indent=indent)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from resnetgen.weights.layout import WEIGHTS_FILE
 
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
+_CERTIFICATE_KEYS = {"name", "spec_sha256", "status", "level", "files", "targets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,22 @@ class Manifest:
         }
         if self.weights is not None:
             document[WEIGHTS_FILE] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        # A path may hold bytes that are no UTF-8; how Python escapes them is right in JSON too.
+        return text.encode(errors="backslashreplace").decode()
 
 
 def read(directory: Path) -> Manifest | None:
     """The directory's manifest, or None where there is none that resnetgen wrote."""
-    try:
-        document: object = json.loads((directory / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return _parse(document)
+    return _parse(_document(directory / MANIFEST))
+
+
+def is_certificate(path: Path) -> bool:
+    """Whether the file is one that a verification wrote, of whatever version."""
+    document = _document(path)
+    if not isinstance(document, dict):
+        return False
+    return cast(dict[str, object], document).keys() >= _CERTIFICATE_KEYS
 
 
 def files(directory: Path) -> tuple[str, ...]:
@@ -68,7 +76,7 @@ def files(directory: Path) -> tuple[str, ...]:
     manifest = read(directory)
     listed = {} if manifest is None else manifest.listed
     names = {MANIFEST, CERTIFICATE, *listed}
-    return tuple(sorted(name for name in names if (directory / name).is_file()))
+    return tuple(sorted(name for name in names if os.path.isfile(directory / name)))
 
 
 def sha256(content: bytes) -> str:
@@ -82,6 +90,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _document(path: Path) -> object:
+    """What the JSON says; None where there is no JSON to read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def _parse(document: object) -> Manifest | None:
     if not isinstance(document, dict):
         return None
@@ -93,7 +109,7 @@ def _parse(document: object) -> Manifest | None:
             "source": str(source),
             "overrides": overrides,
             "files": files,
-        } if _are_texts(overrides) and _maps_texts(files):
+        } if _are_texts(overrides) and _maps_texts(files) and all(map(_is_name, files)):
             pass
         case _:
             return None
@@ -103,6 +119,11 @@ def _parse(document: object) -> Manifest | None:
         case _:
             weights = None
     return Manifest(version, spec_sha256, source, tuple(overrides), files, weights)
+
+
+def _is_name(name: str) -> bool:
+    """Whether it names a file in the directory itself, where all of ours are."""
+    return name not in ("", ".", "..") and not set(name) & {"/", os.sep, "\0"}
 
 
 def _are_texts(value: object) -> TypeGuard[list[str]]:

@@ -5,7 +5,7 @@ It declares the weights by type and name; in `model.onnx` they become initialize
 in `model.safetensors`, at offsets that follow from the network.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -17,7 +17,10 @@ from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -28,6 +31,8 @@ from resnetgen.ir.ops import (
     PadChannels,
     Padding,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
 from resnetgen.ir.rules import network_parameters, parameters
@@ -85,7 +90,7 @@ TARGET = Target("onnx", source=TEXT_FILE, emit=emit, usage=usage, title="ONNX")
 
 
 def _view(network: Network) -> _View:
-    node = partial(_node, output=network.head[-1].name)
+    nodes = partial(_nodes, output=network.head[-1].name)
     weights = [
         f"float[{', '.join(map(str, parameter.shape))}] {_quote(parameter.name)}"
         for parameter in network_parameters(network)
@@ -100,13 +105,13 @@ def _view(network: Network) -> _View:
         classes=network.classes,
         declarations=_with_commas((*weights, *_constants(network))),
         groups=(
-            _Group("stem", tuple(node(op) for op in network.stem[1:])),
+            _Group("stem", nodes(network.stem[1:])),
             *(
-                _Group(f"{stage.title}: {block.name}", tuple(node(op) for op in block.ops))
+                _Group(f"{stage.title}: {block.name}", nodes(block.ops))
                 for stage in network.stages
                 for block in stage.blocks
             ),
-            _Group("head", tuple(node(op) for op in network.head)),
+            _Group("head", nodes(network.head)),
         ),
     )
 
@@ -124,8 +129,52 @@ def _constants(network: Network) -> Iterator[str]:
         yield f"int64[2] {_quote('subsample.axes')} = {{2, 3}}"
     for stride in strides:
         yield f"int64[2] {_quote(f'subsample.steps.{stride}')} = {{{stride}, {stride}}}"
+    if any(isinstance(op, ChannelConv) for op in network.ops):
+        # A zero copies the batch's size.
+        yield f"int64[3] {_quote('se.row')} = {{0, 1, -1}}"
+        yield f"int64[4] {_quote('se.channels')} = {{0, -1, 1, 1}}"
+    for pixels in sorted({op.padding.top for op in network.ops if isinstance(op, BlurPool)}):
+        sides = f"0, 0, {pixels}, {pixels}"
+        yield f"int64[8] {_quote(f'blur.pads.{pixels}')} = {{{sides}, {sides}}}"
     for extra in sorted({op.extra for op in network.ops if isinstance(op, PadChannels)}):
         yield f"int64[8] {_quote(f'shortcut.pads.{extra}')} = {{0, 0, 0, 0, 0, {extra}, 0, 0}}"
+
+
+def _nodes(ops: Sequence[Op], *, output: str) -> tuple[str, ...]:
+    lines: list[str] = []
+    for op in ops:
+        match op:
+            case ChannelConv():
+                lines += _channel_convolution(op)
+            case BlurPool():
+                lines += _blur(op)
+            case _:
+                lines.append(_node(op, output=output))
+    return tuple(lines)
+
+
+def _channel_convolution(op: ChannelConv) -> Iterator[str]:
+    """The channels as one row, its convolution, and the row as channels again."""
+    row, convolved, weight = (_quote(f"{op.name}.{each}") for each in ("row", "rows", "weight"))
+    pads = f"kernel_shape = [{op.kernel}], pads = [{op.kernel // 2}, {op.kernel // 2}]"
+    to_row, to_channels = _quote("se.row"), _quote("se.channels")
+    yield f"[{row}] {row} = Reshape ({_quote(op.inputs[0])}, {to_row})"
+    yield f"[{convolved}] {convolved} = Conv <{pads}> ({row}, {weight})"
+    yield f"[{_quote(op.name)}] {_quote(op.name)} = Reshape ({convolved}, {to_channels})"
+
+
+def _blur(op: BlurPool) -> Iterator[str]:
+    """[1, 2, 1] / 4 is the mean of two pixels, taken twice."""
+    padded, once = (_quote(f"{op.name}.{each}") for each in ("padded", "once"))
+    pads = _quote(f"blur.pads.{op.padding.top}")
+    yield f'[{padded}] {padded} = Pad <mode = "reflect"> ({_quote(op.inputs[0])}, {pads})'
+    yield f"[{once}] {once} = AveragePool <{_window_text(2, 1)}> ({padded})"
+    twice = f"AveragePool <{_window_text(2, op.stride)}> ({once})"
+    yield f"[{_quote(op.name)}] {_quote(op.name)} = {twice}"
+
+
+def _window_text(kernel: int, stride: int) -> str:
+    return ", ".join(_window(kernel, stride, Padding.symmetric(0)))
 
 
 def _node(op: Op, *, output: str) -> str:
@@ -143,9 +192,17 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """ONNX's operator, its attributes, and its inputs besides values and weights."""
     match op:
         case Conv2d():
-            return "Conv", _window(op.kernel, op.stride, op.padding), ()
+            groups = () if op.groups == 1 else (f"group = {op.groups}",)
+            return "Conv", (*_window(op.kernel, op.stride, op.padding), *groups), ()
+        case Sigmoid():
+            return "Sigmoid", (), ()
+        case Scale():
+            return "Mul", (), ()
         case MaxPool2d():
             return "MaxPool", _window(op.kernel, op.stride, op.padding), ()
+        case AvgPool2d():
+            # Without an attribute, ONNX does not count padding.
+            return "AveragePool", _window(op.kernel, op.stride, op.padding), ()
         case BatchNorm2d():
             return "BatchNormalization", (f"epsilon: float = {op.epsilon!r}",), ()
         case Relu():
@@ -163,8 +220,8 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "Flatten", (), ()
         case Linear():
             return "Gemm", ("transB = 1",), ()
-        case Input():
-            raise AssertionError(f"{op.name}: the image is the graph's input, no node makes it")
+        case Input() | ChannelConv() | BlurPool():
+            raise AssertionError(f"{op.name}: no one node makes it")
         case _:
             assert_never(op)
 

@@ -39,6 +39,15 @@ def call(head: str, arguments: Sequence[str], tail: str = ")", *, indent: int) -
     return (f"{margin}{head}", *body, f"{margin}{tail}")
 
 
+def applied(head: str, arguments: Sequence[str], value: str, *, indent: int) -> tuple[str, ...]:
+    """A call of what a call gives, `head(arguments)(value)`: the last brackets break first."""
+    margin = " " * indent
+    first = f"{margin}{head}{', '.join(arguments)})("
+    if len(first) + len(value) + 1 > LINE_LENGTH >= len(first):
+        return (first, f"{margin}{' ' * _INDENT}{value}", f"{margin})")
+    return call(head, arguments, f")({value})", indent=indent)
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

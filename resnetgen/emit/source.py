@@ -1,67 +1,46 @@
-"""What the sources of all frameworks say alike: header, docstring, and the kinds of blocks."""
+"""What the sources of all frameworks say alike: header, docstring, and how blocks are called."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from resnetgen.emit.kinds import Kind
 from resnetgen.emit.render import LINE_LENGTH
-from resnetgen.ir.network import Block, BlockKind, Network, Stage
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, Linear
+from resnetgen.ir.network import Block, BlockTitle, Network, Stage
+from resnetgen.ir.ops import (
+    BatchNorm2d,
+    BlurPool,
+    ChannelConv,
+    Conv2d,
+    ConvInit,
+    Linear,
+    LinearInit,
+    MaxPool2d,
+    Op,
+)
 from resnetgen.ir.summary import Row, rows, total
 
 LISTED_BLOCKS = 4
 """A stage of up to this many blocks is written out; a longer one has a loop."""
 
 _TORCHVISION = {
-    ("basic", (2, 2, 2, 2)),
-    ("basic", (3, 4, 6, 3)),
-    ("bottleneck", (3, 4, 6, 3)),
-    ("bottleneck", (3, 4, 23, 3)),
-    ("bottleneck", (3, 8, 36, 3)),
+    ("basic", (2, 2, 2, 2), 1, 64),
+    ("basic", (3, 4, 6, 3), 1, 64),
+    ("bottleneck", (3, 4, 6, 3), 1, 64),
+    ("bottleneck", (3, 4, 23, 3), 1, 64),
+    ("bottleneck", (3, 8, 36, 3), 1, 64),
+    ("bottleneck", (3, 4, 6, 3), 32, 128),
+    ("bottleneck", (3, 4, 23, 3), 32, 256),
+    ("bottleneck", (3, 4, 23, 3), 64, 256),
+    ("bottleneck", (3, 4, 6, 3), 1, 128),
+    ("bottleneck", (3, 4, 23, 3), 1, 128),
 }
-"""The blocks and repeats of torchvision's resnet18, 34, 50, 101 and 152."""
+"""Block, repeats, groups and first inner width of torchvision's resnet18, 34, 50, 101 and 152,
+resnext50_32x4d, resnext101_32x8d and 64x4d, wide_resnet50_2 and 101_2."""
 
 _PAPER = "He et al., 2015, https://arxiv.org/abs/1512.03385"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of block: its name in the source, and what varies between its uses."""
-
-    kind: BlockKind
-    class_name: str
-    function_name: str
-    strides: frozenset[int]
-    shortcut_strides: frozenset[int]
-    """The strides of those blocks that change the shape of their shortcut."""
-    reshapes: Literal["never", "sometimes", "always"]
-    """Which blocks project or pad their shortcut."""
-
-    @property
-    def has_shortcut(self) -> bool:
-        return self.kind.shortcut != "none"
-
-    @property
-    def stride_varies(self) -> bool:
-        return len(self.strides) > 1
-
-    @property
-    def stride(self) -> str:
-        """The stride as an expression inside the block's code."""
-        return "stride" if self.stride_varies else str(next(iter(self.strides)))
-
-    @property
-    def pads_zeros(self) -> bool:
-        """Whether any block of this kind has option A's shortcut."""
-        return self.kind.shortcut == "zero_pad" and self.reshapes != "never"
-
-    @property
-    def width_name(self) -> str:
-        """What the width parameter is called, given what it decides."""
-        only_width = all(layer.expansion == 1 for layer in self.kind.convolutions)
-        return "out_channels" if only_width else "width"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +50,9 @@ class Constants:
     epsilon: float
     momentum: float
     bias: bool
-    conv_init: Literal["he_fan_in", "he_fan_out"]
-    linear_init: Literal["he_fan_in", "uniform_fan_in"]
+    conv_init: ConvInit
+    linear_init: LinearInit
     features: int
-
-
-def kinds(network: Network) -> tuple[Kind, ...]:
-    """The kinds of block in order of appearance, with names that differ."""
-    uses: dict[BlockKind, list[Block]] = {}
-    for block in network.blocks:
-        uses.setdefault(block.kind, []).append(block)
-    named: dict[str, int] = {}
-    found: list[Kind] = []
-    for kind, blocks in uses.items():
-        class_name, function_name = _kind_names(kind)
-        number = named[class_name] = named.get(class_name, 0) + 1
-        reshaped = [block for block in blocks if block.shortcut in ("projection", "zero_pad")]
-        found.append(
-            Kind(
-                kind=kind,
-                class_name=class_name if number == 1 else f"{class_name}{number}",
-                function_name=function_name if number == 1 else f"{function_name}{number}",
-                strides=frozenset(block.stride for block in blocks),
-                shortcut_strides=frozenset(block.stride for block in reshaped),
-                reshapes=_extent(len(reshaped), len(blocks)),
-            )
-        )
-    return tuple(found)
 
 
 def constants(network: Network) -> Constants:
@@ -105,7 +60,10 @@ def constants(network: Network) -> Constants:
     norm = next(op for op in network.ops if isinstance(op, BatchNorm2d))
     conv = next(op for op in network.ops if isinstance(op, Conv2d))
     linear = next(op for op in network.head if isinstance(op, Linear))
+    own = {op.name for block in network.blocks for op in block.attention}
     for op in network.ops:
+        if op.name in own:
+            continue
         match op:
             case BatchNorm2d():
                 assert (op.epsilon, op.momentum) == (norm.epsilon, norm.momentum), op
@@ -123,11 +81,10 @@ def constants(network: Network) -> Constants:
     )
 
 
-def zeroed_norm(network: Network, kind: Kind) -> str | None:
+def zeroed_norm(kind: Kind) -> str | None:
     """The attribute of the norm whose gamma starts at zero in blocks of this kind, if any."""
-    block = next(block for block in network.blocks if block.kind == kind.kind)
-    zeroed = [op for op in block.ops if isinstance(op, BatchNorm2d) and op.zero_gamma]
-    return zeroed[0].name.rpartition(".")[2] if zeroed else None
+    zeroed = [layer for layer in kind.main if _starts_at_zero(layer.op)]
+    return zeroed[0].name if zeroed else None
 
 
 def header(network: Network, target: str) -> tuple[str, ...]:
@@ -166,6 +123,33 @@ def example_shape(network: Network, *, channels_last: bool = False) -> str:
     return repr((1, *sizes, channels) if channels_last else (1, channels, *sizes))
 
 
+def biases(network: Network) -> Literal["never", "sometimes", "always"]:
+    """Which convolutions have a bias."""
+    found = {op.bias for op in network.ops if isinstance(op, Conv2d)}
+    if found == {True}:
+        return "always"
+    return "sometimes" if True in found else "never"
+
+
+def attentions(network: Network) -> frozenset[Literal["se", "eca"]]:
+    """What attention the network's blocks have."""
+    inner = [op for block in network.blocks for op in block.attention]
+    found: set[Literal["se", "eca"]] = set()
+    if any(isinstance(op, ChannelConv) for op in inner):
+        found.add("eca")
+    if any(isinstance(op, Conv2d) for op in inner):
+        found.add("se")
+    return frozenset(found)
+
+
+def blur_padding(network: Network, stride: str) -> str | None:
+    """What the network's blur pools pad, as an expression in `stride`; None without any."""
+    found = {op.padding.top for op in network.ops if isinstance(op, BlurPool)}
+    if not found:
+        return None
+    return str(found.pop()) if len(found) == 1 else f"({stride} + 1) // 2"
+
+
 def network_class(network: Network) -> str:
     """The class that the source defines and its factory returns."""
     return "ResNet" if has_shortcuts(network) else "PlainNet"
@@ -187,25 +171,37 @@ def has_shortcuts(network: Network) -> bool:
     return any(block.shortcut != "none" for block in network.blocks)
 
 
+def pads_strided(network: Network) -> bool:
+    """Whether a layer pads and has a stride, so that "same" padding would be another one."""
+    return any(
+        isinstance(op, Conv2d | MaxPool2d) and op.stride != 1 and op.kernel > 1
+        for op in network.ops
+    )
+
+
 def is_torchvision(network: Network) -> bool:
     """Whether torchvision has a model with these parameters that computes the same."""
-    found = kinds(network)
-    repeats = tuple(len(stage.blocks) for stage in network.stages)
-    if len(found) != 1 or (found[0].kind.title, repeats) not in _TORCHVISION:
-        return False
-    kind = found[0].kind
-    stem = {op.name: op for op in network.stem}
-    conv1 = stem["conv1"]
-    assert isinstance(conv1, Conv2d)
+    blocks = tuple(network.blocks)
+    first = [stage.blocks[0] for stage in network.stages]
+    title, groups = blocks[0].title, blocks[0].convolutions[1:2]
+    known = (
+        title,
+        tuple(len(stage.blocks) for stage in network.stages),
+        groups[0].groups if groups else 1,
+        blocks[0].width,
+    )
     return (
-        network.classes == 1000
-        and kind.shortcut == "projection"
-        and not kind.projects_all
-        and "maxpool" in stem
-        and (conv1.kernel, conv1.stride, conv1.out_channels, conv1.in_channels) == (7, 2, 64, 3)
-        and [stage.blocks[0].width for stage in network.stages] == [64, 128, 256, 512]
-        and [stage.blocks[0].stride for stage in network.stages] == [1, 2, 2, 2]
-        and next(layer.kernel for layer in kind.convolutions if layer.strided) == 3
+        known in _TORCHVISION
+        and {block.title for block in blocks} == {title}
+        and network.classes == 1000
+        and {block.shortcut for block in blocks} == {"identity", "projection"}
+        and all(block.shortcut == "identity" or _reshapes(block) for block in blocks)
+        and all(_is_plain_projection(block) for block in blocks if block.side)
+        and _is_torchvision_stem(network.stem)
+        and [block.width for block in first] == [blocks[0].width * scale for scale in (1, 2, 4, 8)]
+        and [block.out_channels // 64 for block in first] == _torchvision_channels(title)
+        and [block.stride for block in first] == [1, 2, 2, 2]
+        and all(conv.kernel == 3 for conv in _strided(blocks))
         and constants(network).epsilon == 1e-5
         and not constants(network).bias
     )
@@ -213,26 +209,25 @@ def is_torchvision(network: Network) -> bool:
 
 def block_summary(kind: Kind) -> str:
     """One sentence on a kind of block, for its docstring."""
-    kernels = [f"{layer.kernel}x{layer.kernel}" for layer in kind.kind.convolutions]
+    kernels = [
+        f"{layer.op.kernel}x{layer.op.kernel}"
+        for layer in kind.main
+        if isinstance(layer.op, Conv2d)
+    ]
     path = _path_summary(kernels)
-    match kind.kind.shortcut:
-        case "none":
+    match (kind.shortcut, kind.reshapes):
+        case ("none", _):
             return f"{path} in a row, without a shortcut."
-        case "projection" if kind.reshapes == "always":
+        case ("projection", "always"):
             return f"{path} plus a projected shortcut."
-        case "projection" if kind.reshapes == "sometimes":
+        case ("projection", _):
             return f"{path} plus a shortcut, projected where the shape changes."
-        case "zero_pad" if kind.reshapes == "always":
+        case ("zero_pad", "always"):
             return f"{path} plus a zero-padded shortcut."
-        case "zero_pad" if kind.reshapes == "sometimes":
+        case ("zero_pad", _):
             return f"{path} plus a shortcut, zero-padded where the shape changes."
-        case _:
+        case ("identity", _):
             return f"{path} plus an identity shortcut."
-
-
-def times(factor: int, name: str) -> str:
-    """The product as an expression; a factor of one is not written."""
-    return name if factor == 1 else f"{factor} * {name}"
 
 
 def block_parameters(kind: Kind) -> list[str]:
@@ -276,21 +271,37 @@ def _same_call(one: Block, other: Block) -> bool:
     )
 
 
-def _extent(part: int, whole: int) -> Literal["never", "sometimes", "always"]:
-    if part == 0:
-        return "never"
-    return "always" if part == whole else "sometimes"
+def _starts_at_zero(op: Op) -> bool:
+    return isinstance(op, BatchNorm2d) and op.zero_gamma
 
 
-def _kind_names(kind: BlockKind) -> tuple[str, str]:
-    class_name, function_name = {
-        "basic": ("BasicBlock", "basic_block"),
-        "bottleneck": ("Bottleneck", "bottleneck"),
-        "custom": ("ConvBlock", "conv_block"),
-    }[kind.title]
-    if kind.shortcut == "none":
-        return f"Plain{class_name}", f"plain_{function_name}"
-    return class_name, function_name
+def _is_torchvision_stem(stem: Sequence[Op]) -> bool:
+    if [op.name for op in stem] != ["input", "conv1", "bn1", "act1", "maxpool"]:
+        return False
+    conv = stem[1]
+    assert isinstance(conv, Conv2d), f"conv1 is a {type(conv).__name__}"
+    return (conv.kernel, conv.stride, conv.out_channels, conv.in_channels) == (7, 2, 64, 3)
+
+
+def _torchvision_channels(title: BlockTitle) -> list[int]:
+    """Output channels of the four stages in units of 64."""
+    expansion = 4 if title == "bottleneck" else 1
+    return [expansion * scale for scale in (1, 2, 4, 8)]
+
+
+def _is_plain_projection(block: Block) -> bool:
+    """Whether the shortcut is a 1x1 convolution and a norm, and no more."""
+    conv, *others = block.side
+    return isinstance(conv, Conv2d) and conv.kernel == 1 and len(others) == 1
+
+
+def _reshapes(block: Block) -> bool:
+    return block.stride != 1 or block.in_channels != block.out_channels
+
+
+def _strided(blocks: Iterable[Block]) -> Iterator[Conv2d]:
+    """The convolutions that carry the blocks' strides."""
+    return (conv for block in blocks for conv in block.convolutions if conv.stride != 1)
 
 
 def _path_summary(kernels: list[str]) -> str:

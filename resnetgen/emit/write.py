@@ -9,10 +9,11 @@ without `force`.
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -65,19 +66,42 @@ class Plan:
     """Listed files that this build does not make and that still belong to the spec."""
     present: Mapping[str, str]
     """The hashes of the files on disk that are to be replaced or removed."""
+    foreign_records: tuple[str, ...]
+    """A manifest or certificate that lies there and is not resnetgen's."""
 
 
 def place(parent: Path, name: str) -> Path:
     """The output directory `name` under `parent`; behind a symbolic link, where that leads."""
     directory = parent / name
-    return directory.resolve() if directory.is_symlink() else directory
+    # Unlike `resolve`, this raises nothing for links that lead in a circle.
+    return Path(os.path.realpath(directory)) if directory.is_symlink() else directory
+
+
+def refuse_overlaps(directories: Sequence[Path]) -> None:
+    """Raises a DiagnosticError if one directory is another, or lies in it, behind some link."""
+    resolved = [Path(os.path.realpath(directory)) for directory in directories]
+    shortest_first = sorted(resolved, key=lambda directory: len(directory.parts))
+    found: list[Diagnostic] = []
+    for outer, inner in combinations(shortest_first, 2):
+        if outer == inner:
+            message = "two networks would be written here"
+        elif outer in inner.parents:
+            message = f"another network would be written in here, to {inner}"
+        else:
+            continue
+        hint = "a symbolic link leads here: remove it, or build them into different directories"
+        found.append(Diagnostic("same-directory", message, Span.of_file(str(outer)), hint=hint))
+    if found:
+        raise DiagnosticError(found)
 
 
 @contextmanager
 def locked(directories: Iterable[Path], *, waiting: Callable[[Path], None]) -> Generator[None]:
     """Keeps other runs of resnetgen away from where `directories` lie; see `exchange.locked`."""
-    parents = sorted({directory.parent for directory in directories})
-    with _told(parents[0]), exchange.locked(parents, waiting=waiting):
+    # One order for all runs, whatever they call the directories: none waits for one that waits.
+    parents = {os.path.realpath(each.parent): each.parent for each in directories}
+    ordered = [parents[resolved] for resolved in sorted(parents)]
+    with told(ordered[0]), exchange.locked(ordered, waiting=waiting):
         yield
 
 
@@ -88,31 +112,28 @@ def plan(directory: Path, contents: Contents, *, force: bool) -> Plan:
         raise DiagnosticError(
             [Diagnostic("not-a-directory", message, Span.of_file(str(directory)))]
         )
-    old = read(directory)
-    listed = {} if old is None else old.listed
-    kept: tuple[str, ...] = ()
-    if old is not None and old.spec_sha256 == contents.spec_sha256:
-        kept = tuple(name for name in listed if name not in contents.names)
-    touched = dict.fromkeys([*contents.names, *listed])
-    present = {
-        name: _hash_of(directory / name)
-        for name in touched
-        if name not in kept and os.path.lexists(directory / name)
-    }
+    found = _survey(directory, contents)
     if not force:
-        _refuse_to_overwrite(directory, contents, old, present)
-    return Plan(directory, contents, old, kept, present)
+        _refuse_to_overwrite(found)
+    return found
 
 
 def write(plan: Plan) -> Manifest:
-    """Carries out a plan; the caller holds the lock since before the plan was made."""
-    with _told(plan.directory):
+    """Carries out a plan; the caller holds the lock since before the plan was made.
+
+    The lock keeps no editor away, and to draw weights takes seconds: so what is there is looked
+    at once more before it goes, and anything that changed is refused even with `force`.
+    """
+    with told(plan.directory):
         staging = exchange.staging_directory(plan.directory)
         try:
             manifest = _fill(staging, plan)
             if not _is_current(plan, manifest):
                 _carry_over(staging, plan, manifest)
                 exchange.sync(staging)
+                _refuse_changes(plan)
+                # Again, for what has come since; most is there already.
+                _carry_over(staging, plan, manifest)
                 exchange.swap_in(staging, plan.directory)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -122,7 +143,7 @@ def write(plan: Plan) -> Manifest:
 def write_certificate(path: Path, text: str) -> None:
     """Writes one file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with _told(path):
+    with told(path):
         try:
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
@@ -145,11 +166,28 @@ def manifest_of(
     )
 
 
-def _refuse_to_overwrite(
-    directory: Path, contents: Contents, old: Manifest | None, present: Mapping[str, str]
-) -> None:
+def _survey(directory: Path, contents: Contents) -> Plan:
+    """What lies in the directory now, and what would become of it."""
+    old = read(directory)
     listed = {} if old is None else old.listed
-    wanted = {name: sha256(content) for name, content in contents.files.items()}
+    kept: tuple[str, ...] = ()
+    if old is not None and old.spec_sha256 == contents.spec_sha256:
+        kept = tuple(name for name in listed if name not in contents.names)
+    touched = dict.fromkeys([*contents.names, *listed])
+    present = {
+        name: _hash_of(directory / name)
+        for name in touched
+        if name not in kept and os.path.lexists(directory / name)
+    }
+    records = (MANIFEST, CERTIFICATE) if old is None else ()
+    foreign_records = tuple(name for name in records if os.path.lexists(directory / name))
+    return Plan(directory, contents, old, kept, present, foreign_records)
+
+
+def _refuse_to_overwrite(plan: Plan) -> None:
+    directory, present = plan.directory, plan.present
+    listed = {} if plan.old is None else plan.old.listed
+    wanted = {name: sha256(content) for name, content in plan.contents.files.items()}
     edited = [
         name
         for name, found in present.items()
@@ -158,8 +196,7 @@ def _refuse_to_overwrite(
     foreign = [
         name for name, found in present.items() if name not in listed and found != wanted.get(name)
     ]
-    if old is None:
-        foreign += [name for name in (MANIFEST, CERTIFICATE) if os.path.lexists(directory / name)]
+    foreign += plan.foreign_records
     hint = "move it away or use --force"
     messages = [("edited-file", name, "was edited since resnetgen wrote it") for name in edited]
     messages += [
@@ -170,6 +207,22 @@ def _refuse_to_overwrite(
             Diagnostic(code, message, Span.of_file(str(directory / name)), hint=hint)
             for code, name, message in messages
         )
+
+
+def _refuse_changes(plan: Plan) -> None:
+    """Raises a DiagnosticError if the directory is not what it was when the plan was made."""
+    now = _survey(plan.directory, plan.contents)
+    if now == plan:
+        return
+    names = dict.fromkeys([*plan.present, *now.present])
+    changed = [name for name in names if plan.present.get(name) != now.present.get(name)]
+    message = "changed while the build was running, so nothing was replaced"
+    hint = "build again"
+    raise DiagnosticError(
+        Diagnostic("changed-file", message, Span.of_file(str(plan.directory / name)), hint=hint)
+        # Where no file of the build did, the manifest or a certificate changed.
+        for name in changed or now.foreign_records or [MANIFEST]
+    )
 
 
 def _fill(staging: Path, plan: Plan) -> Manifest:
@@ -205,7 +258,10 @@ def _files_stay(plan: Plan, manifest: Manifest) -> bool:
 
 
 def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
-    """Gives the new directory the files that stay; both have them until the swap."""
+    """Gives the new directory the files that stay; both have them until the swap.
+
+    May be repeated, and then does what is new.
+    """
     if not plan.directory.exists():
         return
     dropped = {MANIFEST, *plan.present}
@@ -220,25 +276,37 @@ def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
 def _share(source: Path, target: Path) -> None:
     """Makes `target` the same file or tree as `source`, by hard links where they are possible."""
     if source.is_dir() and not source.is_symlink():
-        target.mkdir()
+        target.mkdir(exist_ok=True)
         for path in source.iterdir():
             _share(path, target / path.name)
         shutil.copystat(source, target)
         return
+    if os.path.lexists(target):
+        if _are_the_same(source, target):
+            return
+        target.unlink()
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
+def _are_the_same(source: Path, target: Path) -> bool:
+    """Whether `target` is a link to the file or a copy that is not older than its last change."""
+    first, second = source.lstat(), target.lstat()
+    if (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino):
+        return True
+    return (first.st_mtime_ns, first.st_size) == (second.st_mtime_ns, second.st_size)
+
+
 def _hash_of(path: Path) -> str:
     """The hash of a file, or something that is no hash for what is not one."""
-    with _told(path, "read"):
+    with told(path, "read"):
         return sha256_of(path) if path.is_file() else "not a file"
 
 
 @contextmanager
-def _told(subject: Path, what: Literal["read", "written"] = "written") -> Generator[None]:
+def told(subject: Path, what: Literal["read", "written"] = "written") -> Generator[None]:
     """Turns the system's refusals into a diagnostic on `subject`."""
     try:
         yield

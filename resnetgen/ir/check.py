@@ -6,6 +6,7 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     Conv2d,
     Linear,
+    Scale,
 )
 from resnetgen.ir.rules import Shape, network_parameters, output_shape
 
@@ -25,11 +26,15 @@ def check(network: Network) -> None:
         match op:
             case Conv2d():
                 assert inputs[0][0] == op.in_channels, f"{op.name}: takes {inputs[0]}"
+                assert op.in_channels % op.groups == 0, f"{op.name}: {op.groups} groups"
+                assert op.out_channels % op.groups == 0, f"{op.name}: {op.groups} groups"
             case BatchNorm2d():
                 assert inputs[0][0] == op.channels, f"{op.name}: takes {inputs[0]}"
                 assert op.epsilon > 0, f"{op.name}: epsilon {op.epsilon}"
             case Add():
                 assert inputs[0] == inputs[1], f"{op.name}: adds {inputs[0]} and {inputs[1]}"
+            case Scale():
+                assert inputs[1] == (inputs[0][0], 1, 1), f"{op.name}: gates {inputs[1]}"
             case Linear():
                 assert inputs[0] == (op.in_features,), f"{op.name}: takes {inputs[0]}"
             case _:

@@ -4,55 +4,50 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetgen.ir.ops import Input, Op
+from resnetgen.ir.ops import Conv2d, Input, Op
 
+BlockTitle = Literal["basic", "bottleneck", "custom"]
 ShortcutKind = Literal["identity", "projection", "zero_pad", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Convolution:
-    """One convolution of a block kind: output is `expansion` times the block's width."""
+class Block:
+    """One block: a main path, what its shortcut does to the block's input, and how they end.
 
-    kernel: int
-    expansion: int
-    strided: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BlockKind:
-    """What blocks share that differ only in widths, stride and whether they project.
-
-    Generated source has one class or function per kind.
+    `tail` starts with the addition, where there is a shortcut, and ends with the block's output.
     """
 
-    title: Literal["basic", "bottleneck", "custom"]
-    convolutions: tuple[Convolution, ...]
-    shortcut: Literal["projection", "zero_pad", "none"]
-    """What a block of this kind has where its shape changes; elsewhere it is the identity."""
-    projects_all: bool
-    """Option C: a projection in every block."""
-
-    @property
-    def expansion(self) -> int:
-        """Output channels of a block as a multiple of its width."""
-        return self.convolutions[-1].expansion
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One block: its ops in order, ending with its output."""
-
     name: str
-    kind: BlockKind
+    title: BlockTitle
     shortcut: ShortcutKind
     in_channels: int
     width: int
+    """The spec's inner width, from which the others follow."""
     stride: int
-    ops: tuple[Op, ...]
+    main: tuple[Op, ...]
+    side: tuple[Op, ...]
+    """Nothing for an identity, and nothing where there is no shortcut."""
+    tail: tuple[Op, ...]
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """All ops in topological order."""
+        return (*self.main, *self.side, *self.tail)
+
+    @property
+    def convolutions(self) -> tuple[Conv2d, ...]:
+        """Those of the main path, without attention's: what the paper's brackets list."""
+        attention = set(self.attention)
+        return tuple(op for op in self.main if isinstance(op, Conv2d) and op not in attention)
+
+    @property
+    def attention(self) -> tuple[Op, ...]:
+        """The ops that compute gates for the main path's channels and apply them."""
+        return tuple(op for op in self.main if op.name.startswith(f"{self.name}.se."))
 
     @property
     def out_channels(self) -> int:
-        return self.width * self.kind.expansion
+        return self.convolutions[-1].out_channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +99,4 @@ class Network:
     @property
     def depth(self) -> int:
         """Weighted layers as the paper counts them: stem, main paths and head, no shortcuts."""
-        return 2 + sum(len(block.kind.convolutions) for block in self.blocks)
+        return 2 + sum(len(block.convolutions) for block in self.blocks)

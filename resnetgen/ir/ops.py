@@ -7,6 +7,9 @@ that each is defined before it is used. Layouts are NCHW and OIHW throughout.
 from dataclasses import dataclass
 from typing import Literal
 
+BLUR_KERNEL = 3
+"""The size of a BlurPool's filter."""
+
 ConvInit = Literal["he_fan_in", "he_fan_out"]
 LinearInit = Literal["he_fan_in", "uniform_fan_in"]
 
@@ -40,7 +43,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
-    """A square convolution with zero padding."""
+    """A square convolution with zero padding, in groups that do not see each other's channels."""
 
     name: str
     inputs: tuple[str]
@@ -49,6 +52,7 @@ class Conv2d:
     kernel: int
     stride: int
     padding: Padding
+    groups: int
     bias: bool
     init: ConvInit
 
@@ -76,12 +80,58 @@ class Relu:
 
 
 @dataclass(frozen=True, slots=True)
+class Sigmoid:
+    """1 / (1 + exp(-x))."""
+
+    name: str
+    inputs: tuple[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConv:
+    """A convolution along the channels of (N, C, 1, 1), zeros around them, without a bias."""
+
+    name: str
+    inputs: tuple[str]
+    kernel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A value times its gates, one for each image and channel: (N, C, H, W) and (N, C, 1, 1)."""
+
+    name: str
+    inputs: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class MaxPool2d:
     """A square max pool; padding counts as minus infinity."""
 
     name: str
     inputs: tuple[str]
     kernel: int
+    stride: int
+    padding: Padding
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool2d:
+    """A square average pool; padding is not counted."""
+
+    name: str
+    inputs: tuple[str]
+    kernel: int
+    stride: int
+    padding: Padding
+
+
+@dataclass(frozen=True, slots=True)
+class BlurPool:
+    """The binomial filter [1, 2, 1] / 4 in both directions, strided; edges are reflected."""
+
+    name: str
+    inputs: tuple[str]
     stride: int
     padding: Padding
 
@@ -144,7 +194,12 @@ Op = (
     | Conv2d
     | BatchNorm2d
     | Relu
+    | Sigmoid
+    | ChannelConv
+    | Scale
     | MaxPool2d
+    | AvgPool2d
+    | BlurPool
     | Subsample
     | PadChannels
     | Add

@@ -4,14 +4,18 @@ Shapes leave out the batch: (channels, height, width), or (features,) behind the
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
+    BLUR_KERNEL,
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -22,6 +26,8 @@ from resnetgen.ir.ops import (
     PadChannels,
     Padding,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
 
@@ -58,9 +64,12 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
         case Conv2d():
             _, height, width = inputs[0]
             return (op.out_channels, *_window(height, width, op.kernel, op.stride, op.padding))
-        case MaxPool2d():
+        case MaxPool2d() | AvgPool2d():
             channels, height, width = inputs[0]
             return (channels, *_window(height, width, op.kernel, op.stride, op.padding))
+        case BlurPool():
+            channels, height, width = inputs[0]
+            return (channels, *_window(height, width, BLUR_KERNEL, op.stride, op.padding))
         case Subsample():
             channels, height, width = inputs[0]
             return (channels, -(-height // op.stride), -(-width // op.stride))
@@ -73,7 +82,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             return (math.prod(inputs[0]),)
         case Linear():
             return (op.out_features,)
-        case BatchNorm2d() | Relu() | Add():
+        case BatchNorm2d() | Relu() | Sigmoid() | ChannelConv() | Scale() | Add():
             return inputs[0]
         case _:
             assert_never(op)
@@ -83,7 +92,7 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
     """The tensors that `op` owns, named and ordered as PyTorch's state_dict has them."""
     match op:
         case Conv2d():
-            shape = (op.out_channels, op.in_channels, op.kernel, op.kernel)
+            shape = (op.out_channels, op.in_channels // op.groups, op.kernel, op.kernel)
             weight = Parameter(f"{op.name}.weight", shape, trainable=True)
             if not op.bias:
                 return (weight,)
@@ -93,6 +102,8 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
                 Parameter(f"{op.name}.weight", (op.out_features, op.in_features), trainable=True),
                 Parameter(f"{op.name}.bias", (op.out_features,), trainable=True),
             )
+        case ChannelConv():
+            return (Parameter(f"{op.name}.weight", (1, 1, op.kernel), trainable=True),)
         case BatchNorm2d():
             return (
                 Parameter(f"{op.name}.weight", (op.channels,), trainable=True),
@@ -103,7 +114,11 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
         case (
             Input()
             | Relu()
+            | Sigmoid()
+            | Scale()
             | MaxPool2d()
+            | AvgPool2d()
+            | BlurPool()
             | Subsample()
             | PadChannels()
             | Add()
@@ -119,14 +134,20 @@ def macs(op: Op, output: Shape) -> int:
     """Multiply-accumulates for one image: convolutions and the linear layer, biases not counted."""
     match op:
         case Conv2d():
-            return math.prod(output) * op.in_channels * op.kernel**2
+            return math.prod(output) * (op.in_channels // op.groups) * op.kernel**2
+        case ChannelConv():
+            return math.prod(output) * op.kernel
         case Linear():
             return op.in_features * op.out_features
         case (
             Input()
             | BatchNorm2d()
             | Relu()
+            | Sigmoid()
+            | Scale()
             | MaxPool2d()
+            | AvgPool2d()
+            | BlurPool()
             | Subsample()
             | PadChannels()
             | Add()
@@ -148,10 +169,24 @@ def shapes(network: Network, input_size: tuple[int, int] | None = None) -> dict[
     return known
 
 
+def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
+    """The first addition whose two values differ in size for such an image, if any does."""
+    known = shapes(network, input_size)
+    for op in network.ops:
+        if isinstance(op, Add) and len({known[name] for name in op.inputs}) > 1:
+            return op.name
+    return None
+
+
 def network_parameters(network: Network) -> Iterator[Parameter]:
     """All tensors in the order of the ops."""
     for op in network.ops:
         yield from parameters(op)
+
+
+def trainable(ops: Iterable[Op]) -> int:
+    """The trainable parameters of `ops`, for which no shapes need be known."""
+    return sum(each.size for op in ops for each in parameters(op) if each.trainable)
 
 
 def count(ops: Iterator[Op] | tuple[Op, ...], known: Mapping[str, Shape]) -> Counts:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from resnetgen.ir.network import Block, Network, Stage
-from resnetgen.ir.ops import Conv2d, MaxPool2d, Op
+from resnetgen.ir.ops import BLUR_KERNEL, AvgPool2d, BlurPool, Conv2d, MaxPool2d, Op
 from resnetgen.ir.rules import Counts, Shape, count, shapes
 
 _SHORTCUTS = {"projection": "projected", "zero_pad": "padded", "identity": "identity"}
@@ -53,8 +53,7 @@ def total(network: Network) -> Counts:
 def main_path(block: Block) -> str:
     """The block's convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`."""
     return ", ".join(
-        f"{layer.kernel}x{layer.kernel} {block.width * layer.expansion}"
-        for layer in block.kind.convolutions
+        f"{conv.kernel}x{conv.kernel} {conv.out_channels}" for conv in block.convolutions
     )
 
 
@@ -66,6 +65,10 @@ def _stem_content(network: Network) -> str:
                 parts.append(f"{_window(op.kernel, op.stride)} conv {op.out_channels}")
             case MaxPool2d():
                 parts.append(f"{_window(op.kernel, op.stride)} max pool")
+            case AvgPool2d():
+                parts.append(f"{_window(op.kernel, op.stride)} average pool")
+            case BlurPool():
+                parts.append(f"{_window(BLUR_KERNEL, op.stride)} blur pool")
             case _:
                 pass
     return ", ".join(parts)

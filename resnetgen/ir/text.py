@@ -15,7 +15,7 @@ def text(network: Network) -> str:
     for stage in network.stages:
         lines.append(f"{stage.name} {stage.title}")
         for block in stage.blocks:
-            lines.append(f"  {block.name} {block.kind.title} shortcut={block.shortcut}")
+            lines.append(f"  {block.name} {block.title} shortcut={block.shortcut}")
             lines += [f"  {_line(op, known[op.name])}" for op in block.ops]
     lines.append("head")
     lines += [_line(op, known[op.name]) for op in network.head]

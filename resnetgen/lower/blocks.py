@@ -1,8 +1,11 @@
 """Lowers stages to blocks: a main path of convolutions, and a shortcut added to its end."""
 
-from resnetgen.ir.network import Block, BlockKind, Convolution, ShortcutKind, Stage
-from resnetgen.ir.ops import Add, Op, PadChannels, Relu, Subsample
+from resnetgen.ir.network import Block, ShortcutKind, Stage
+from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Relu, Subsample
+from resnetgen.lower.attention import lower_attention
 from resnetgen.lower.layers import batch_norm, convolution
+from resnetgen.lower.pools import anti_alias
+from resnetgen.spec import channels
 from resnetgen.spec.model import ModelSpec, StageSpec
 
 
@@ -21,16 +24,14 @@ def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Sta
 def _lower_stage(
     spec: ModelSpec, stage: StageSpec, *, name: str, source: str, in_channels: int
 ) -> Stage:
-    kind = _block_kind(stage)
     blocks: list[Block] = []
     for index in range(stage.repeats):
         block = _lower_block(
             spec,
-            kind,
+            stage,
             name=f"{name}.{index}",
             source=source,
             in_channels=in_channels,
-            width=stage.width,
             stride=stage.stride if index == 0 else 1,
         )
         source, in_channels = block.ops[-1].name, block.out_channels
@@ -38,47 +39,16 @@ def _lower_stage(
     return Stage(name, stage.name, tuple(blocks))
 
 
-def _block_kind(stage: StageSpec) -> BlockKind:
-    match stage.shortcut:
-        case "projection":
-            shortcut, projects_all = "projection", False
-        case "projection_all":
-            shortcut, projects_all = "projection", True
-        case "zero_pad":
-            shortcut, projects_all = "zero_pad", False
-        case "none":
-            shortcut, projects_all = "none", False
-    return BlockKind(
-        title=stage.block.name or "custom",
-        convolutions=tuple(
-            Convolution(layer.kernel, layer.expansion, layer.strided)
-            for layer in stage.block.convolutions
-        ),
-        shortcut=shortcut,
-        projects_all=projects_all,
-    )
-
-
 def _lower_block(
-    spec: ModelSpec,
-    kind: BlockKind,
-    *,
-    name: str,
-    source: str,
-    in_channels: int,
-    width: int,
-    stride: int,
+    spec: ModelSpec, stage: StageSpec, *, name: str, source: str, in_channels: int, stride: int
 ) -> Block:
-    out_channels = width * kind.expansion
-    shortcut = _shortcut(kind, reshapes=stride != 1 or in_channels != out_channels)
-    main = _main_path(
-        spec, kind, name=name, source=source, in_channels=in_channels, width=width, stride=stride
-    )
+    main = _main_path(spec, stage, name=name, source=source, in_channels=in_channels, stride=stride)
+    out_channels = channels.out_channels(stage)
+    reshapes = stride != 1 or in_channels != out_channels
+    shortcut = _shortcut_kind(stage, reshapes=reshapes)
     match shortcut:
-        case "none":
+        case "none" | "identity":
             side: tuple[Op, ...] = ()
-        case "identity":
-            side = ()
         case "projection":
             side = _projection(
                 spec,
@@ -92,83 +62,105 @@ def _lower_block(
             side = _zero_padding(
                 name, source=source, extra=out_channels - in_channels, stride=stride
             )
-    ops = (*main, *side)
+    tail: list[Op] = []
     if shortcut != "none":
         other = side[-1].name if side else source
-        ops = (*ops, Add(f"{name}.add", (main[-1].name, other)))
+        tail.append(Add(f"{name}.add", (main[-1].name, other)))
+    tail.append(Relu(f"{name}.act", ((tail or main)[-1].name,)))
     return Block(
         name=name,
-        kind=kind,
+        title=stage.block.name or "custom",
         shortcut=shortcut,
         in_channels=in_channels,
-        width=width,
+        width=channels.inner_width(spec, stage),
         stride=stride,
-        ops=(*ops, Relu(f"{name}.act", (ops[-1].name,))),
+        main=main,
+        side=side,
+        tail=tuple(tail),
     )
 
 
-def _shortcut(kind: BlockKind, *, reshapes: bool) -> ShortcutKind:
-    if kind.shortcut == "none" or reshapes or kind.projects_all:
-        return kind.shortcut
-    return "identity"
+def _shortcut_kind(stage: StageSpec, *, reshapes: bool) -> ShortcutKind:
+    match stage.shortcut:
+        case "none":
+            return "none"
+        case "projection_all":
+            return "projection"
+        case "projection" | "zero_pad":
+            return stage.shortcut if reshapes else "identity"
 
 
 def _main_path(
     spec: ModelSpec,
-    kind: BlockKind,
+    stage: StageSpec,
     *,
     name: str,
     source: str,
     in_channels: int,
-    width: int,
     stride: int,
 ) -> tuple[Op, ...]:
     ops: list[Op] = []
-    last = len(kind.convolutions)
+    last = len(stage.block.convolutions)
     # In a plain net the last gamma scales no branch, and zero would silence the whole network.
-    zero_last_gamma = spec.init.zero_last_gamma and kind.shortcut != "none"
-    for number, layer in enumerate(kind.convolutions, start=1):
-        channels = width * layer.expansion
-        ops.append(
-            convolution(
-                spec,
-                f"{name}.conv{number}",
-                source=source,
-                in_channels=in_channels,
-                out_channels=channels,
-                kernel=layer.kernel,
-                stride=stride if layer.strided else 1,
-            )
+    zero_last_gamma = spec.init.zero_last_gamma and stage.shortcut != "none"
+    widths = channels.main_path(spec, stage)
+    pairs = zip(stage.block.convolutions, widths, strict=True)
+    for number, (layer, width) in enumerate(pairs, start=1):
+        conv = convolution(
+            spec,
+            f"{name}.conv{number}",
+            source=source,
+            in_channels=in_channels,
+            out_channels=width,
+            kernel=layer.kernel,
+            stride=stride if layer.strided and spec.anti_alias == "none" else 1,
+            groups=channels.groups(spec, layer.kernel),
         )
         norm = batch_norm(
             spec,
             f"{name}.bn{number}",
-            source=ops[-1].name,
-            channels=channels,
+            source=conv.name,
+            channels=width,
             zero_gamma=zero_last_gamma and number == last,
         )
-        ops.append(norm)
+        ops += [conv, norm]
         if number != last:
             ops.append(Relu(f"{name}.act{number}", (norm.name,)))
-        source, in_channels = ops[-1].name, channels
-    return tuple(ops)
+        if layer.strided:
+            ops += anti_alias(spec, f"{name}.aa", source=ops[-1].name, stride=stride)
+        source, in_channels = ops[-1].name, width
+    return (*ops, *lower_attention(spec, name, source=source, channels=in_channels))
 
 
 def _projection(
     spec: ModelSpec, name: str, *, source: str, in_channels: int, out_channels: int, stride: int
 ) -> tuple[Op, ...]:
-    """Options B and C: a strided 1x1 convolution and its norm."""
+    """Options B and C: a strided convolution and its norm.
+
+    With `downsample: avg` an average pool strides in front of it, and it is `downsample.1` even in
+    blocks without a stride, as in timm.
+    """
+    ops: list[Op] = []
+    first, kernel = 0, spec.projection_kernel if stride != 1 else 1
+    if spec.downsample == "avg":
+        first = 1
+        if stride != 1:
+            # What is missing in the last window of an odd size is not counted.
+            ends = Padding(0, 0, stride - 1, stride - 1)
+            ops.append(AvgPool2d(f"{name}.downsample.0", (source,), stride, stride, ends))
+            source, stride = ops[-1].name, 1
+        kernel = 1
     conv = convolution(
         spec,
-        f"{name}.downsample.0",
+        f"{name}.downsample.{first}",
         source=source,
         in_channels=in_channels,
         out_channels=out_channels,
-        kernel=1,
+        kernel=kernel,
         stride=stride,
     )
-    norm = batch_norm(spec, f"{name}.downsample.1", source=conv.name, channels=out_channels)
-    return (conv, norm)
+    norm = f"{name}.downsample.{first + 1}"
+    return (*ops, conv, batch_norm(spec, norm, source=conv.name, channels=out_channels))
 
 
 def _zero_padding(name: str, *, source: str, extra: int, stride: int) -> tuple[Op, ...]:

@@ -12,9 +12,14 @@ def convolution(
     in_channels: int,
     out_channels: int,
     kernel: int,
-    stride: int,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool | None = None,
 ) -> Conv2d:
-    """A convolution padded by (kernel - 1) / 2 on each side, so that stride 1 keeps the size."""
+    """A convolution padded by (kernel - 1) / 2 on each side, so that stride 1 keeps the size.
+
+    It has a bias where the spec says so, unless `bias` decides.
+    """
     return Conv2d(
         name,
         (source,),
@@ -23,7 +28,8 @@ def convolution(
         kernel=kernel,
         stride=stride,
         padding=Padding.symmetric((kernel - 1) // 2),
-        bias=spec.convolution_bias,
+        groups=groups,
+        bias=spec.convolution_bias if bias is None else bias,
         init=spec.init.convolution,
     )
 

@@ -74,7 +74,7 @@ def _block_facts(blocks: Sequence[Block], known: dict[str, Shape]) -> Facts:
     block = blocks[0]
     return {
         "blocks": [block.name for block in blocks],
-        "kind": block.kind.title,
+        "kind": block.title,
         "shortcut": block.shortcut,
         "in_channels": block.in_channels,
         "out_channels": block.out_channels,

@@ -45,7 +45,6 @@ def _content(row: Row, network: Network) -> Cell:
         return row.content
     first = stage.blocks[0]
     convolutions = tuple(
-        f"{layer.kernel}x{layer.kernel}, {first.width * layer.expansion}"
-        for layer in first.kind.convolutions
+        f"{conv.kernel}x{conv.kernel}, {conv.out_channels}" for conv in first.convolutions
     )
     return Bracket(row.content, convolutions, len(stage.blocks), first.stride)

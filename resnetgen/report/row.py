@@ -6,7 +6,10 @@ from itertools import groupby
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -16,6 +19,8 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
 from resnetgen.ir.rules import Shape, count, shapes
@@ -76,14 +81,25 @@ def operation(op: Op) -> str:
         case Input():
             return "image"
         case Conv2d():
+            groups = "" if op.groups == 1 else f" in {op.groups} groups"
             stride = "" if op.stride == 1 else f", stride {op.stride}"
-            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{stride}"
+            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{groups}{stride}"
         case BatchNorm2d():
             return "batch norm"
         case Relu():
             return "ReLU"
+        case Sigmoid():
+            return "sigmoid"
+        case ChannelConv():
+            return f"conv along the channels, kernel {op.kernel}"
+        case Scale():
+            return "multiply by the gates"
         case MaxPool2d():
             return f"{op.kernel}x{op.kernel} max pool, stride {op.stride}"
+        case AvgPool2d():
+            return f"{op.kernel}x{op.kernel} average pool, stride {op.stride}"
+        case BlurPool():
+            return f"[1, 2, 1] filter, stride {op.stride}"
         case Subsample():
             return f"one pixel in {op.stride}, each way"
         case PadChannels():
@@ -101,7 +117,7 @@ def operation(op: Op) -> str:
 def _block_grid(stage: Stage, blocks: Sequence[Block], known: dict[str, Shape]) -> Grid:
     block = blocks[0]
     title = (
-        f"{stage.title}, {_which(stage, blocks)}: {block.kind.title},"
+        f"{stage.title}, {_which(stage, blocks)}: {block.title},"
         f" {_SHORTCUTS[block.shortcut]}, {block.in_channels} to {block.out_channels} channels"
     )
     return _grid(title, block.ops, known, prefix=f"{block.name}.", whole="block")

@@ -1,4 +1,7 @@
-"""Renders a grid for a terminal: text folds where the table is too wide, numbers never do."""
+"""Renders a grid for a terminal: text folds between words where a table is too wide, numbers never.
+
+A table whose words do not fit sticks out: in pieces they would be harder to read.
+"""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,12 +16,10 @@ if TYPE_CHECKING:
 STYLES = {"passed": "green", "failed": "bold red", "partial": "yellow", "not run": "yellow"}
 """How a status looks."""
 _GAP = "  "
-_NARROWEST = 7
-"""Text that is cut into shorter pieces is harder to read than a table that is too wide."""
 
 
-def terminal(grid: Grid, *, width: int) -> "Text":
-    """The title and the table; no line ends with spaces."""
+def terminal(grid: Grid, *, width: int, rule: str) -> "Text":
+    """The title, and the table with a line of `rule` below its head; no line ends with spaces."""
     from rich.text import Text
 
     titles = [column.title for column in grid.columns]
@@ -28,9 +29,9 @@ def terminal(grid: Grid, *, width: int) -> "Text":
         body = [[cell.replace(", ", ",\n") for cell in row] for row in body]
     widths = _widths([titles, *body, *grid.totals], grid.columns, width)
     lines = [
-        Text(textwrap.fill(grid.title, width, break_long_words=False), "bold"),
+        Text("\n".join(_wrapped(grid.title, width)), "bold"),
         _row(titles, widths, grid.columns, "bold"),
-        Text("─" * _across(widths)),
+        Text(rule * _across(widths)),
         *(_row(row, widths, grid.columns, None) for row in body),
     ]
     if grid.totals:
@@ -39,20 +40,17 @@ def terminal(grid: Grid, *, width: int) -> "Text":
 
 
 def _widths(rows: Sequence[Sequence[str]], columns: Sequence[Column], width: int) -> list[int]:
-    """Text folds between its words, and inside them only if the table fits then."""
-    natural = _natural(rows)
+    """Takes from the column that has most to spare until the table fits, or none has any."""
+    widths = _natural(rows)
     words = _natural([[cell.replace(" ", "\n") for cell in row] for row in rows])
-    numbers = [column.side == "right" for column in columns]
-    whole = [
-        wide if number else word for wide, word, number in zip(natural, words, numbers, strict=True)
+    least = [
+        wide if column.side == "right" else word
+        for wide, word, column in zip(widths, words, columns, strict=True)
     ]
-    pieces = [
-        wide if number else min(wide, _NARROWEST)
-        for wide, number in zip(whole, numbers, strict=True)
-    ]
-    if _across(whole) <= width:
-        return _narrowed(natural, whole, width)
-    return _narrowed(whole, pieces, width) if _across(pieces) <= width else whole
+    while _across(widths) > max(width, _across(least)):
+        spare = [now - end for now, end in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
 
 
 def _natural(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -61,15 +59,6 @@ def _natural(rows: Sequence[Sequence[str]]) -> list[int]:
         max(len(line) for cell in cells for line in cell.split("\n"))
         for cells in zip(*rows, strict=True)
     ]
-
-
-def _narrowed(widths: Sequence[int], least: Sequence[int], width: int) -> list[int]:
-    """Takes from the column that has most to spare until the table fits."""
-    narrowed = list(widths)
-    while _across(narrowed) > width:
-        spare = [now - end for now, end in zip(narrowed, least, strict=True)]
-        narrowed[spare.index(max(spare))] -= 1
-    return narrowed
 
 
 def _across(widths: Sequence[int]) -> int:
@@ -96,7 +85,10 @@ def _row(
 
 
 def _folded(cell: str, width: int) -> list[str]:
-    """The lines of a cell; a word that is too long is cut, but only after it has its own line."""
+    """The lines of a cell, none of which ends within a word."""
     parts = cell.split("\n")
-    lines = [line for part in parts for line in textwrap.wrap(part, width, break_long_words=False)]
-    return [piece for line in lines for piece in textwrap.wrap(line, width)]
+    return [line for part in parts for line in _wrapped(part, width)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -29,7 +29,7 @@ def remarks(verification: Verification) -> Iterator[str]:
     """What is wrong with a target, or why it did not run, a line each."""
     for target, result in verification.targets.items():
         if result.first_divergence is not None:
-            cause = "" if result.cause is None else f": {result.cause}"
+            cause = "" if result.cause is None else f": {_clause(result.cause)}"
             yield f"{target}: the first wrong layer is {result.first_divergence}{cause}"
         if result.reason is not None:
             yield f"{target}: {result.reason}"
@@ -48,8 +48,8 @@ def verdict(verification: Verification) -> str:
     parts = [f"{_listed(passed)} {agree} with the spec{extent}"] if passed else []
     parts += [f"{_listed(failed)} failed"] if failed else []
     parts += [f"{_listed(not_run)} did not run"] if not_run else []
-    if verification.status == "failed" and not failed:
-        parts.insert(0, "nothing was proven")
+    if not verification.ran:
+        parts.insert(0, "nothing was proven, and no certificate was written")
     return f"{verification.status}: {'; '.join(parts)}"
 
 
@@ -73,11 +73,17 @@ def _row(target: str, result: TargetResult) -> tuple[str, ...]:
         _state(result),
         result.device,
         widest.dtype if widest else "",
-        "" if result.params is None else f"{result.params:,}",
+        "" if result.trainable is None else f"{result.trainable:,}",
         "" if result.output_shape is None else sized(result.output_shape),
         f"{widest.max_rel_diff:.1e}" if widest else "",
         f"{widest.bound:.1e}" if widest else "",
     )
+
+
+def _clause(cause: str) -> str:
+    """A cause as a clause: one that begins with its verb is about the layer."""
+    first = cause.split(maxsplit=1)[0]
+    return f"it {cause}" if first.endswith("s") and first != "its" else cause
 
 
 def _state(result: TargetResult | None) -> str:

@@ -21,10 +21,20 @@ def document_blocks(document: "Document") -> tuple[BlockSpec | None, ...]:
     return tuple(_stage_block(document, stage) for stage in document.stages)
 
 
-def block_spec(choice: "BlockName | tuple[Convolution, ...]", *, stride_on: StrideOn) -> BlockSpec:
-    """The main path of a block, with its stride on exactly one convolution."""
+def block_spec(
+    choice: "BlockName | tuple[Convolution, ...]",
+    *,
+    stride_on: StrideOn,
+    expansion: int | None = None,
+) -> BlockSpec:
+    """The main path of a block, with its stride on exactly one convolution.
+
+    `expansion` replaces a bottleneck's own.
+    """
     if isinstance(choice, str):
         name, shapes, stated = choice, _NAMED[choice], None
+        if choice == "bottleneck" and expansion is not None:
+            shapes = (*shapes[:-1], (shapes[-1][0], expansion))
     else:
         name, shapes = None, tuple((item.kernel, item.expansion) for item in choice)
         stated = next((index for index, item in enumerate(choice) if item.strided), None)
@@ -42,7 +52,7 @@ def _stage_block(document: "Document", stage: "Stage") -> BlockSpec | None:
     choice = document.block if stage.block is None else stage.block
     if choice is None:
         return None
-    return block_spec(choice, stride_on=fill_in(document).stride_on)
+    return block_spec(choice, stride_on=fill_in(document).stride_on, expansion=document.expansion)
 
 
 def _strided(shapes: tuple[tuple[int, int], ...], stride_on: StrideOn) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,16 @@ def resolve(document: "Document") -> ModelSpec:
         license=document.license,
         input=InputSpec(document.input.channels, height, width),
         classes=document.classes,
-        stem=StemSpec(stem.width, stem.kernel, stem.stride, stem.pool),
+        stem=StemSpec(stem.hidden, stem.width, stem.kernel, stem.stride, stem.pool),
         stride_on=conventions.stride_on,
+        groups=document.groups,
+        width_per_group=document.width_per_group,
+        reduce_first=document.reduce_first,
+        downsample=document.downsample,
+        projection_kernel=document.projection_kernel,
+        attention=document.attention,
+        se_ratio=document.se_ratio,
+        anti_alias=document.anti_alias,
         convolution_bias=conventions.conv_bias,
         norm=conventions.norm,
         init=conventions.init,
@@ -63,8 +71,9 @@ def resolve(document: "Document") -> ModelSpec:
 def to_yaml(spec: ModelSpec) -> str:
     """The spec as a document with nothing left open; loading it gives an equal spec."""
     size = spec.input
-    pixels = str(size.height) if size.height == size.width else f"[{size.height}, {size.width}]"
+    pixels = str(size.height) if size.height == size.width else _numbers((size.height, size.width))
     stem = {
+        **({"hidden": _numbers(spec.stem.hidden)} if spec.stem.hidden else {}),
         "width": str(spec.stem.width),
         "kernel": str(spec.stem.kernel),
         "stride": str(spec.stem.stride),
@@ -80,8 +89,17 @@ def to_yaml(spec: ModelSpec) -> str:
         f"classes: {spec.classes}",
         f"stem: {_flow(stem)}",
         *(_network_block(spec.stages[0].block) if len(blocks) == 1 else []),
+        *(_expansion(blocks)),
         *([f"shortcut: {spec.stages[0].shortcut}"] if len(shortcuts) == 1 else []),
         f"stride_on: {spec.stride_on}",
+        f"groups: {spec.groups}",
+        *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
+        f"reduce_first: {spec.reduce_first}",
+        f"downsample: {spec.downsample}",
+        f"projection_kernel: {spec.projection_kernel}",
+        f"attention: {spec.attention}",
+        f"se_ratio: {_scalar(spec.se_ratio)}",
+        f"anti_alias: {spec.anti_alias}",
         f"epsilon: {_scalar(spec.norm.epsilon)}",
         f"momentum: {_scalar(spec.norm.momentum)}",
         f"conv_bias: {_scalar(spec.convolution_bias)}",
@@ -117,6 +135,16 @@ def _network_block(block: BlockSpec) -> list[str]:
     if block.name is not None:
         return [f"block: {block.name}"]
     return ["block:", *(f"  - {_flow(_convolution(item))}" for item in block.convolutions)]
+
+
+def _expansion(blocks: Iterable[BlockSpec]) -> list[str]:
+    """That of the bottlenecks, which all have the same."""
+    found = {block.convolutions[-1].expansion for block in blocks if block.name == "bottleneck"}
+    return [f"expansion: {expansion}" for expansion in found]
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return f"[{', '.join(map(str, numbers))}]"
 
 
 def _stage_row(stage: StageSpec, *, with_block: bool, with_shortcut: bool) -> _Row:

@@ -23,11 +23,15 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A spec and where it came from; `source` is `bundled:NAME`, or the path as it was given."""
+    """A spec and where it came from; `source` is `bundled:NAME`, or the path as it was given.
+
+    `document` is what the spec was resolved from, to say where a later pass finds a mistake.
+    """
 
     spec: ModelSpec
     source: str
     path: Path
+    document: MappingNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     refuse(merged, rules.problems(document))
     spec = canonical.resolve(document)
     refuse(merged, limits.problems(spec))
-    return Loaded(spec, source, place.path)
+    return Loaded(spec, source, place.path, merged)
 
 
 def bundled() -> dict[str, Path]:

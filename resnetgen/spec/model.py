@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 Dialect = Literal["torchvision", "paper"]
-Pool = Literal["max", "none"]
+Pool = Literal["max", "conv", "none"]
 BlockName = Literal["basic", "bottleneck"]
 Shortcut = Literal["zero_pad", "projection", "projection_all", "none"]
+Downsample = Literal["conv", "avg"]
+AntiAlias = Literal["none", "avg", "blur"]
+Attention = Literal["none", "se", "eca"]
 StrideOn = Literal["1x1", "3x3"]
 ConvInit = Literal["he_fan_in", "he_fan_out"]
 LinearInit = Literal["he_fan_in", "uniform_fan_in"]
@@ -23,8 +26,13 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class StemSpec:
-    """The first convolution and, with `pool: max`, the 3x3 stride-2 max pool behind it."""
+    """The convolutions in front of the stages, the first with the stride, and what pools them.
 
+    `pool` is a 3x3 max pool or convolution with stride 2.
+    """
+
+    hidden: tuple[int, ...]
+    """Output channels of the convolutions before the last."""
     width: int
     kernel: int
     stride: int
@@ -33,7 +41,8 @@ class StemSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionSpec:
-    """One convolution on a block's main path, with `expansion` times the stage's width."""
+    """One convolution on a block's main path; a last one has `expansion` times the stage's width,
+    any other that multiple of the inner width."""
 
     kernel: int
     expansion: int
@@ -89,6 +98,17 @@ class ModelSpec:
     classes: int
     stem: StemSpec
     stride_on: StrideOn
+    groups: int
+    """Of every convolution on a main path whose kernel is above 1."""
+    width_per_group: int | None
+    """Makes the inner width `groups` times this at width 64, and in proportion at others."""
+    reduce_first: int
+    """What the inner width is divided by in each block's first convolution."""
+    downsample: Downsample
+    projection_kernel: int
+    attention: Attention
+    se_ratio: float
+    anti_alias: AntiAlias
     convolution_bias: bool
     norm: NormSpec
     init: InitSpec

@@ -12,20 +12,22 @@ PATTERN = r"[a-z][a-z0-9_]{0,63}"
 EXPECTED = "a lowercase letter, then lowercase letters, digits or `_`, at most 64 in all"
 
 _MODULES = """
-annotations callable collections flax functional h5py jax jnp json keras layers lax math nn nnx np
-numpy ops optax os partial path re safe_open safetensors struct sys tensor tensorflow tf torch
-typing warnings load_file load_safetensors save_file
+annotations callable collections flax functional h5py jax jnp json keras lax layers load_file
+load_safetensors math nn nnx np numpy ops optax os partial path re safe_open safetensors save_file
+struct sys tensor tensorflow tf torch typing warnings
 """
 _DEFINITIONS = """
-basic_block batch_norm block bottleneck bottleneck_block conv conv1x1 conv3x3 conv_block conv_bn
-custom_block forward kernel_init linear make_layer norm pad_channels plain_basic_block plain_block
-plain_bottleneck plain_bottleneck_block plain_conv_block projection reset_parameters residual_block
-shortcut subsample zero_pad
+average_pool basic_block batch_norm block blur_pool bottleneck bottleneck_block conv conv1x1 conv3x3
+conv_block conv_bn custom_block efficient_channel_attention forward identity kernel_init
+last_batch_norm linear make_layer norm pad_channels plain_basic_block plain_block plain_bottleneck
+plain_bottleneck_block plain_conv_block projection reset_parameters residual_block shortcut
+squeeze_excite subsample zero_pad
 """
 _VARIABLES = """
-bn bound channels cls downsample extra_channels filters height image images in_channels index
-input_shape inputs kernel_size kind kinds layer limit logits main model module name num_classes
-out_channels outputs rngs self shape stride tensors weights width x y
+bn bound channels cls downsample edge extra_channels filters gates he_normal height image images
+in_channels index input_shape inputs kernel_size kind kinds layer limit logits main means model
+module name num_classes out_channels outputs pool rngs self shape squeezed stride tensors uniform
+variable weights width x y
 """
 # Set by `site`, so not everywhere among the builtins.
 _SITE = "copyright credits exit help license quit"

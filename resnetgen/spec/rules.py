@@ -65,11 +65,12 @@ def _epsilon(document: Document) -> Iterator[Problem]:
 
 def _input_size(document: Document) -> Iterator[Problem]:
     stem, size = document.stem, document.input.size
-    pool = 2 if stem.pool == "max" else 1
+    pool = 1 if stem.pool == "none" else 2
     factor = stem.stride * pool * math.prod(stage.stride for stage in document.stages)
     smallest = size if isinstance(size, int) else min(size)
     if smallest < factor:
-        message = f"an input of {smallest} pixels is too small: the strides multiply to {factor:,}"
+        pixels = _plural(smallest, "pixel")
+        message = f"an input of {pixels} is too small: the strides multiply to {factor:,}"
         expected = f"at least {factor:,} pixels in height and width"
         yield Problem("small-input", ("input", "size"), message, expected)
 

@@ -12,9 +12,12 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from resnetgen.spec import names
 from resnetgen.spec.model import (
+    AntiAlias,
+    Attention,
     BlockName,
     ConvInit,
     Dialect,
+    Downsample,
     LinearInit,
     Pool,
     Shortcut,
@@ -90,6 +93,12 @@ Size = Annotated[
 Classes = Annotated[int, Field(ge=1, le=10_000_000)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Expansion = Annotated[int, Field(ge=1, le=64)]
+Groups = Annotated[int, Field(ge=1, le=65_536)]
+HiddenWidths = Annotated[
+    tuple[Width, ...],
+    Field(max_length=8),
+    Expected("a list of up to 8 integers from 1 to 65,536"),
+]
 Kernel = Annotated[
     int,
     Field(ge=1, le=LARGEST_KERNEL, json_schema_extra=_ODD_SCHEMA),
@@ -105,6 +114,7 @@ RepeatsList = Annotated[
 ]
 Depth = Annotated[int, Field(ge=3, le=10_000_000)]
 Epsilon = Annotated[float, Field(ge=1e-12, le=1.0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 
 
@@ -124,10 +134,16 @@ class Input(_Record):
 class Stem(_Record):
     """The layers in front of the stages."""
 
-    width: Width = Field(description="Output channels of the first convolution.")
-    kernel: Kernel = Field(description="Kernel of the first convolution.")
+    hidden: HiddenWidths = Field(
+        (), description="Output channels of further convolutions in front of the last: a deep stem."
+    )
+    width: Width = Field(description="Output channels of the last convolution.")
+    kernel: Kernel = Field(description="Kernel of each convolution.")
     stride: Stride = Field(description="Stride of the first convolution.")
-    pool: Pool = Field(description="`max`: a 3x3 max pool with stride 2 behind it; or `none`.")
+    pool: Pool = Field(
+        description="What halves the size behind it: `max`, a 3x3 max pool; `conv`, a 3x3 "
+        "convolution; or `none`."
+    )
 
 
 class Convolution(_Record):
@@ -211,6 +227,45 @@ class Document(_Record):
     stem: Stem = Field(description="What stands in front of the stages: a convolution, a pool.")
     block: BlockChoice | None = Field(None, description=BLOCK_DESCRIPTION)
     shortcut: Shortcut = Field("projection", description=SHORTCUT_DESCRIPTION)
+    expansion: Expansion | None = Field(
+        None, description="A bottleneck's output channels in multiples of the width: 4 by default."
+    )
+    groups: Groups = Field(
+        1, description="Groups of the blocks' convolutions with a kernel above 1, as in ResNeXt."
+    )
+    width_per_group: Width | None = Field(
+        None,
+        description="Channels in each group where a stage's width is 64, and in proportion in "
+        "others: all convolutions of a block but its last then have `groups` times as many.",
+    )
+    reduce_first: Groups = Field(
+        1, description="Divides the channels of each block's first convolution, as in SENet-154."
+    )
+    downsample: Downsample = Field(
+        "conv",
+        description="How a projection strides: its convolution does (`conv`), or a 2x2 average "
+        "pool before it (`avg`, ResNet-D).",
+    )
+    projection_kernel: Kernel = Field(
+        1, description="Kernel of a projection that has a stride; of any other it is 1."
+    )
+    attention: Attention = Field(
+        "none",
+        description="What weighs a block's output channels before the addition: `se` "
+        "(squeeze-and-excitation), `eca` (efficient channel attention), or `none`.",
+    )
+    se_ratio: Ratio = Field(
+        0.0625,
+        description="Channels inside squeeze-and-excitation as a part of the block's, rounded to "
+        "the nearest multiple of 8 and at least 8.",
+    )
+    anti_alias: AntiAlias = Field(
+        "none",
+        description="What strides in place of a block's convolution, behind its activation: an "
+        "average pool (`avg`), a binomial filter with reflected edges (`blur`), or `none`. The "
+        "stem's max pool becomes a 2x2 average pool with `avg`, and strides by a filter with "
+        "`blur`.",
+    )
     stride_on: StrideOn | None = Field(
         None,
         description="Where a block's stride sits: on its first convolution (`1x1`), or on the "

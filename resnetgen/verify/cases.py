@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Conv2d, MaxPool2d
+from resnetgen.ir.ops import AvgPool2d, BlurPool, Conv2d, MaxPool2d
+from resnetgen.ir.rules import misfit
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.weights.initial import stream
@@ -55,8 +57,8 @@ def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     The first case's image is the one that the drawn weights are made for.
     """
     even = _base_size(network)
-    odd = even + 1
-    wide = even + even // 2 + 1
+    odd = _fitting(network, even + 1)
+    wide = _fitting(network, even + even // 2 + 1)
     pair = _image(network, seed, "even", shape=(2, even, even))
     return (
         Case("drawn", 1.0, pair),
@@ -92,13 +94,19 @@ def scaled(image: Array, scale: float) -> Array:
 
 def _total_stride(network: Network) -> int:
     """The product of all strides from the image to the last block."""
-    stem = math.prod(op.stride for op in network.stem if isinstance(op, Conv2d | MaxPool2d))
+    strided = (Conv2d, MaxPool2d, AvgPool2d, BlurPool)
+    stem = math.prod(op.stride for op in network.stem if isinstance(op, strided))
     return stem * math.prod(block.stride for block in network.blocks)
 
 
 def _base_size(network: Network) -> int:
     """Even, and such that the last stage sees at least two by two pixels."""
     return max(2 * _total_stride(network), _SMALLEST_SIZE)
+
+
+def _fitting(network: Network, size: int) -> int:
+    """The least size from this one on at which every shortcut fits its branch."""
+    return next(each for each in count(size) if misfit(network, (each, each)) is None)
 
 
 def _image(network: Network, seed: int, label: str, *, shape: tuple[int, int, int]) -> Array:

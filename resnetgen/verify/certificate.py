@@ -1,20 +1,14 @@
 """Writes down what a verification proved: of which bytes, with which versions, how closely."""
 
-import hashlib
 import platform
-from pathlib import Path
 
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.result import TargetResult, Verification
-from resnetgen.verify.runners.registry import runner
-from resnetgen.weights.layout import WEIGHTS_FILE
-
-_ALWAYS_READ = ("spec.yaml", WEIGHTS_FILE)
+from resnetgen.verify.result import RunFigures, TargetResult, Verification
 
 
-def certificate(verification: Verification, network: Network, directory: Path) -> dict[str, object]:
+def certificate(verification: Verification, network: Network) -> dict[str, object]:
     """The content of `certificate.json`.
 
     It holds neither a clock nor a path: the same files, versions and machine give the same
@@ -28,7 +22,7 @@ def certificate(verification: Verification, network: Network, directory: Path) -
         "reference": verification.reference,
         "weights": verification.weights,
         "seed": verification.seed,
-        "files": _hashes(verification, directory),
+        "files": dict(verification.files),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "machine": platform.machine(),
         "inputs": [
@@ -39,18 +33,6 @@ def certificate(verification: Verification, network: Network, directory: Path) -
     }
 
 
-def _hashes(verification: Verification, directory: Path) -> dict[str, str]:
-    """The SHA-256, in hex, of every file that was judged."""
-    ran = [name for name, result in verification.targets.items() if result.status != "not_run"]
-    judged = {*_ALWAYS_READ, *(file for name in ran for file in runner(name).files)}
-    hashes: dict[str, str] = {}
-    for path in sorted(directory / name for name in judged):
-        if path.is_file():
-            with path.open("rb") as file:
-                hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
-
-
 def _target(result: TargetResult) -> dict[str, object]:
     return {
         **result.to_json(),
@@ -59,4 +41,10 @@ def _target(result: TargetResult) -> dict[str, object]:
         "parameters_compared": result.parameters_compared,
         "shapes_compared": result.shapes_compared,
         "blocks_compared": result.blocks_compared,
+        "runs": [_run(run) for run in result.runs],
     }
+
+
+def _run(run: RunFigures) -> dict[str, object]:
+    """The figures, and which of the certificate's inputs they are of, counted from 0."""
+    return {**run.to_json(), "inputs_compared": list(run.cases)}

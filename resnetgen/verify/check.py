@@ -1,28 +1,51 @@
 """Verifies the files in a directory, as they are now, against the network they should be."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 from resnetgen.ir.network import Network
+from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.cores import cores
+from resnetgen.verify.hashes import hashes
 from resnetgen.verify.judge import Expected, Judge
-from resnetgen.verify.prepare import Prepared, measured_growths, prepare, reference_values
+from resnetgen.verify.prepare import (
+    Prepared,
+    WeightsState,
+    measured_growths,
+    prepare,
+    reference_values,
+    weights_state,
+)
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import CaseFacts, Level, TargetResult, Verification
-from resnetgen.verify.runners.protocol import Device
-from resnetgen.verify.runners.registry import runner, targets, unavailable
+from resnetgen.verify.runners.launch import Died
+from resnetgen.verify.runners.protocol import Device, Report
+from resnetgen.verify.runners.registry import (
+    BrokenRunnerError,
+    is_due,
+    runner,
+    targets,
+    unavailable,
+)
 from resnetgen.verify.stored import StoredError
 from resnetgen.verify.target import Trial
+from resnetgen.weights.layout import WEIGHTS_FILE
 
 Progress = Callable[[str, str], None]
-"""Is told a target and what is happening to it."""
+"""Is told a target and what is happening to it: it waits, runs, or has its status.
+
+Calls come from several threads, but never two at a time.
+"""
+
+_OF_EVERY_TARGET = ("spec.yaml", WEIGHTS_FILE)
+"""Files that every verdict is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,7 @@ def verify(
     named = options.targets if options.targets is not None else _due(directory)
     results = {target: _without_running(target, directory, options) for target in named}
     runnable = [target for target, result in results.items() if result is None]
+    before = hashes(directory, _judged_files(runnable))
     with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
         scratch = Path(name).resolve()
         try:
@@ -58,29 +82,39 @@ def verify(
         except StoredError as error:
             failed = TargetResult("failed", str(error), device=options.device)
             results |= dict.fromkeys(runnable, failed)
-            return _verification(options, None, results)
+            return _verification(options, weights_state(directory), (), before, results)
         stop = Event()
         trials = _trials(runnable, directory, scratch, options, stop)
-        results |= _run(trials, prepared, options, progress, stop)
-    return _verification(options, prepared, results)
+        results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
+    after = hashes(directory, _judged_files(runnable))
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    results = {target: _of_what_stayed(target, results[target], changed) for target in results}
+    return _verification(options, prepared.state, prepared.cases, before, results)
 
 
 def _due(directory: Path) -> tuple[str, ...]:
-    """The default targets of the files that were built; without a manifest, of those there."""
+    """The targets due for the files that were built; without a manifest, for those there."""
     listed = _manifest_files(directory)
     return tuple(
         target
         for target in targets()
-        if (record := runner(target)).default
-        and (record.file in listed if listed else (directory / record.file).exists())
+        if is_due(target) and _may_be_there(target, directory, listed)
     )
+
+
+def _may_be_there(target: str, directory: Path, listed: frozenset[str]) -> bool:
+    try:
+        file = runner(target).file
+    except BrokenRunnerError:
+        return True
+    return file in listed if listed else (directory / file).exists()
 
 
 def _manifest_files(directory: Path) -> frozenset[str]:
     try:
         manifest: Any = json.loads((directory / "manifest.json").read_bytes())
         return frozenset(manifest["files"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return frozenset()
 
 
@@ -88,10 +122,29 @@ def _without_running(target: str, directory: Path, options: Options) -> TargetRe
     """The verdict on a target that cannot be started at all."""
     if (reason := unavailable(target)) is not None:
         return TargetResult("not_run", reason, device=options.device)
-    file = runner(target).file
-    if not (directory / file).is_file():
-        return TargetResult("failed", f"{file} is not there", device=options.device)
+    record = runner(target)
+    listed = _manifest_files(directory)
+    for file in record.files:
+        needed = file == record.file or file in listed
+        if needed and not (directory / file).is_file():
+            return TargetResult("failed", f"{file} is not there", device=options.device)
     return None
+
+
+def _judged_files(names: Iterable[str]) -> set[str]:
+    return {*_OF_EVERY_TARGET, *(file for target in names for file in runner(target).files)}
+
+
+def _of_what_stayed(
+    target: str, result: TargetResult | None, changed: set[str]
+) -> TargetResult | None:
+    """The target's result, unless nobody can say of which bytes it is."""
+    if result is None or result.status == "not_run":
+        return result
+    for file in sorted(changed & _judged_files([target])):
+        reason = f"{file} changed while it was verified"
+        return TargetResult("failed", reason, device=result.device)
+    return result
 
 
 def _trials(
@@ -119,11 +172,16 @@ def _run(
 ) -> dict[str, TargetResult]:
     """Runs the trials in processes, computes the reference meanwhile, judges each as it ends."""
     results: dict[str, TargetResult] = {}
+
+    def start(trial: Trial) -> Report | Died:
+        progress(trial.target, "running")
+        return trial.run(prepared)
+
+    for trial in trials:
+        progress(trial.target, "waiting")
     with ThreadPoolExecutor(max_workers=_jobs(options)) as pool:
-        running = {pool.submit(trial.run, prepared): trial for trial in trials}
+        running = {pool.submit(start, trial): trial for trial in trials}
         try:
-            for trial in trials:
-                progress(trial.target, "running")
             judge = _judge(prepared, options)
             for done in as_completed(running):
                 trial = running[done]
@@ -133,6 +191,16 @@ def _run(
         finally:
             stop.set()
     return results
+
+
+def _one_at_a_time(progress: Progress) -> Progress:
+    lock = Lock()
+
+    def report(target: str, what: str) -> None:
+        with lock:
+            progress(target, what)
+
+    return report
 
 
 def _judge(prepared: Prepared, options: Options) -> Judge:
@@ -149,19 +217,23 @@ def _judge(prepared: Prepared, options: Options) -> Judge:
 
 def _verification(
     options: Options,
-    prepared: Prepared | None,
+    state: WeightsState,
+    cases: Sequence[Case],
+    files: Mapping[str, str],
     results: Mapping[str, TargetResult | None],
 ) -> Verification:
+    verdicts = {target: result for target, result in results.items() if result is not None}
+    judged = _judged_files(
+        target for target, result in verdicts.items() if result.status != "not_run"
+    )
     return Verification(
         level=options.level,
         reference="ir",
-        weights=prepared.state if prepared else "shipped",
+        weights=state,
         seed=options.seed,
-        cases=tuple(
-            CaseFacts(case.weights, case.shape, case.scale)
-            for case in (prepared.cases if prepared else ())
-        ),
-        targets={target: result for target, result in results.items() if result is not None},
+        cases=tuple(CaseFacts(case.weights, case.shape, case.scale) for case in cases),
+        files={name: digest for name, digest in files.items() if name in judged},
+        targets=verdicts,
     )
 
 

@@ -1,35 +1,45 @@
 """Compares the tensors that a target declares with those that the network owns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.rules import network_parameters, parameters
+from resnetgen.ir.rules import Parameter, network_parameters, parameters
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.runners.protocol import SeenInitializer, SeenParameter
 from resnetgen.weights.layout import WEIGHTS_FILE, Entry
 
 
-def parameter_problems(network: Network, seen: Sequence[SeenParameter]) -> Iterator[Problem]:
+@dataclass(slots=True)
+class ComparedParameters:
+    """What is wrong with a target's parameters, and how many were compared with the network's."""
+
+    problems: list[Problem] = field(default_factory=list[Problem])
+    number: int = 0
+
+
+def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> ComparedParameters:
     """Names, shapes and what is trainable."""
+    found = ComparedParameters()
     position = positions(network)
     by_name = {parameter.name: parameter for parameter in seen}
-    expected = {each.name for each in network_parameters(network)}
     for op in network.ops:
         for parameter in parameters(op):
-            name = parameter.name
-            actual = by_name.get(name)
-            if actual is None:
-                yield Problem(position[op.name], op.name, f"has no {name}")
-            elif actual.shape != parameter.shape:
-                reason = f"{name} has shape {list(actual.shape)}, not {list(parameter.shape)}"
-                yield Problem(position[op.name], op.name, reason)
-            elif actual.trainable != parameter.trainable:
-                state = "trainable" if actual.trainable else "not trainable"
-                yield Problem(position[op.name], op.name, f"{name} is {state}")
-    for name in by_name.keys() - expected:
+            actual = by_name.get(parameter.name)
+            found.number += actual is not None
+            reason = _difference(parameter, actual)
+            if reason is not None:
+                found.problems.append(Problem(position[op.name], op.name, reason))
+    expected = {each.name for each in network_parameters(network)}
+    strange = {name: f"has {name}, which the spec does not" for name in by_name.keys() - expected}
+    repeated = {
+        name: f"has {name} more than once" for name in _repeated(each.name for each in seen)
+    }
+    for name, reason in (*strange.items(), *repeated.items()):
         owner = name.rpartition(".")[0]
-        reason = f"has {name}, which the spec does not"
-        yield Problem(position.get(owner, len(position)), owner, reason)
+        found.problems.append(Problem(position.get(owner, len(position)), owner, reason))
+    return found
 
 
 def initializer_problems(
@@ -47,6 +57,22 @@ def initializer_problems(
     for name, initializer in by_name.items():
         if name not in entries and initializer.location is not None:
             yield Problem(len(position), None, f"initializer {name} is no tensor of this network")
+    for name in _repeated(initializer.name for initializer in seen):
+        yield Problem(len(position), None, f"initializer {name} is there more than once")
+
+
+def _difference(expected: Parameter, actual: SeenParameter | None) -> str | None:
+    if actual is None:
+        return f"has no {expected.name}"
+    if actual.shape != expected.shape:
+        return f"{expected.name} has shape {list(actual.shape)}, not {list(expected.shape)}"
+    if actual.trainable != expected.trainable:
+        return f"{expected.name} is {'trainable' if actual.trainable else 'not trainable'}"
+    return None
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def _misplaced(initializer: SeenInitializer | None, entry: Entry) -> str | None:

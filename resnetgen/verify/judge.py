@@ -8,7 +8,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
-from resnetgen.verify.declared import initializer_problems, parameter_problems
+from resnetgen.verify.declared import compare_parameters, initializer_problems
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
@@ -39,6 +39,7 @@ class Judgement:
     problems: list[Problem] = field(default_factory=list[Problem])
     runs: tuple[RunFigures, ...] = ()
     output_shape: Shape | None = None
+    parameters_compared: int = 0
     shapes_compared: int = 0
     blocks_compared: int = 0
 
@@ -46,6 +47,10 @@ class Judgement:
     def first(self) -> Problem | None:
         """The problem that comes first in the network's order, as it is best seen."""
         return next(iter(self.problems), None)
+
+
+_Differences = dict[tuple[str, Dtype], dict[int, list[Difference]]]
+"""Of each evaluator and dtype, by case, only where something was compared."""
 
 
 class Judge:
@@ -66,23 +71,27 @@ class Judge:
         expected = self._expected
         judgement = Judgement()
         if report.parameters:
-            judgement.problems += parameter_problems(expected.network, report.parameters)
+            compared = compare_parameters(expected.network, report.parameters)
+            judgement.problems += compared.problems
+            judgement.parameters_compared = compared.number
         if report.initializers is not None:
             judgement.problems += initializer_problems(
                 expected.network, report.initializers, entries=expected.entries
             )
-        differences: dict[tuple[str, Dtype], list[Difference]] = {}
+        differences: _Differences = {}
         seen: set[str] = set()
         for run in report.runs:
-            found = differences.setdefault((run.evaluator, run.dtype), [])
+            found: list[Difference] = []
             seen |= self._judge_run(run, scratch, judgement, found)
+            if found:
+                by_case = differences.setdefault((run.evaluator, run.dtype), {})
+                by_case.setdefault(run.case, []).extend(found)
         if report.outcome == "ran":
-            judgement.problems += self._unseen(report, seen)
+            judgement.problems += self._unseen(report, seen, differences)
         judgement.problems.sort(key=self._rank)
         judgement.runs = tuple(
-            self._figures(evaluator, dtype, found)
-            for (evaluator, dtype), found in differences.items()
-            if found
+            _figures(evaluator, dtype, by_case)
+            for (evaluator, dtype), by_case in differences.items()
         )
         return judgement
 
@@ -102,7 +111,11 @@ class Judge:
     def _judge_run(
         self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[Difference]
     ) -> set[str]:
-        """Judges all that the run shows, and returns the names of the values it shows."""
+        """Judges all that the run shows, and returns the names of the values it shows.
+
+        A run that sends any value has to send all that are due: a label that means none of the
+        network's values stands for nothing.
+        """
         shapes_expected = self._batched_shapes(run.case)
         values = self._expected.values[run.case]
         names: set[str] = set()
@@ -125,14 +138,16 @@ class Judge:
                     reason = describe(seen.array, values[name], difference)
                     judgement.problems.append(self._problem(seen.place, reason, run))
         judgement.blocks_compared += len(compared & self._outputs)
-        if values and found and run.error is None:
+        if values and run.values_sent and run.error is None:
             judgement.problems += (
                 Problem(self._positions[name], name, f"shows no value of {name}", run)
                 for name in self._due - compared
             )
         return names
 
-    def _unseen(self, report: Report, seen: set[str]) -> Iterator[Problem]:
+    def _unseen(
+        self, report: Report, seen: set[str], differences: _Differences
+    ) -> Iterator[Problem]:
         """What should have been seen and was not; nothing compared is a failure."""
         last = len(self._positions)
         if not report.parameters:
@@ -140,13 +155,12 @@ class Judge:
         weighted = {op.name for op in self._expected.network.ops if parameters(op)}
         for name in (weighted | self._due) - seen:
             yield Problem(self._positions[name], name, f"shows nothing named {name}")
-        done = {(run.evaluator, run.dtype, run.case) for run in report.runs if run.values_sent}
-        if not done and self._expected.level == "forward":
+        if not differences and self._expected.level == "forward":
             yield Problem(last, None, "no value was compared")
-        for evaluator, dtype in {(evaluator, dtype) for evaluator, dtype, _ in done}:
+        for (evaluator, dtype), by_case in differences.items():
             for number, case in enumerate(self._expected.cases):
-                if dtype in case.dtypes and (evaluator, dtype, number) not in done:
-                    yield Problem(last, None, f"{evaluator} was not run on {case}")
+                if dtype in case.dtypes and number not in by_case:
+                    yield Problem(last, None, f"{evaluator} in {dtype} was not compared on {case}")
 
     def _rank(self, problem: Problem) -> tuple[int, bool, bool, bool]:
         """In the network's order; of one op's, where weights were drawn and the dtype is wide."""
@@ -165,17 +179,22 @@ class Judge:
         batch = self._expected.cases[case].shape[0]
         return {name: (batch, *shape) for name, shape in self._shapes[case].items()}
 
-    def _figures(self, evaluator: str, dtype: Dtype, found: Sequence[Difference]) -> RunFigures:
-        return RunFigures(
-            evaluator=evaluator,
-            dtype=dtype,
-            values=len(found),
-            max_abs_diff=max(each.absolute for each in found),
-            max_rel_diff=max(each.relative for each in found),
-            tolerance=TOLERANCES[dtype],
-            bound=max(each.bound for each in found),
-            minimum_tolerance=max(each.relative / each.growth for each in found),
-        )
+
+def _figures(
+    evaluator: str, dtype: Dtype, by_case: Mapping[int, Sequence[Difference]]
+) -> RunFigures:
+    found = [each for differences in by_case.values() for each in differences]
+    return RunFigures(
+        evaluator=evaluator,
+        dtype=dtype,
+        cases=tuple(sorted(by_case)),
+        values=len(found),
+        max_abs_diff=max(each.absolute for each in found),
+        max_rel_diff=max(each.relative for each in found),
+        tolerance=TOLERANCES[dtype],
+        bound=max(each.bound for each in found),
+        minimum_tolerance=max(each.relative / each.growth for each in found),
+    )
 
 
 def _where(place: Place) -> str:

@@ -9,8 +9,12 @@ from typing import assert_never
 import numpy as np
 
 from resnetgen.ir.ops import (
+    BLUR_KERNEL,
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -21,9 +25,18 @@ from resnetgen.ir.ops import (
     PadChannels,
     Padding,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
-from resnetgen.verify.reference import Array, Tensors, convolve, normalize, windows
+from resnetgen.verify.reference import (
+    Array,
+    Tensors,
+    convolve,
+    convolve_channels,
+    normalize,
+    windows,
+)
 
 _STRIDES = (1, 2, 3, 4)
 
@@ -51,8 +64,18 @@ def mistakes(
             yield from _of_norm(op, inputs[0], tensors, seen)
         case Relu():
             yield from _of_activation(inputs[0], seen)
+        case Sigmoid():
+            yield from _of_sigmoid(inputs[0])
+        case ChannelConv():
+            yield from _of_channel_convolution(inputs[0], tensors["weight"])
+        case Scale():
+            yield from _of_scaling(inputs[0], inputs[1])
         case MaxPool2d():
             yield from _of_pool(op, inputs[0], right, right if seen is None else seen)
+        case AvgPool2d():
+            yield from _of_average_pool(op, inputs[0])
+        case BlurPool():
+            yield from _of_blur(op, inputs[0])
         case Subsample():
             yield from _of_subsample(op, inputs[0])
         case PadChannels():
@@ -78,30 +101,39 @@ def _of_convolution(
     weight = tensors["weight"]
     bias = tensors["bias"][:, None, None] if op.bias else np.zeros((1, 1, 1))
     target = right if seen is None else seen
+
+    def convolved(
+        kernel: Array = weight,
+        *,
+        image: Array = value,
+        stride: int = op.stride,
+        padding: Padding = op.padding,
+    ) -> Array:
+        return convolve(image, kernel, stride=stride, padding=padding, groups=op.groups) + bias
+
     for geometry in _geometries(op.kernel, op, value, target):
-        moved = convolve(value, weight, geometry.stride, geometry.padding)
+        moved = convolved(stride=geometry.stride, padding=geometry.padding)
         cause = geometry.cause(op, shape_kept=target.shape == right.shape)
-        yield Mistake(cause, geometry.cut(moved) + bias)
+        yield Mistake(cause, geometry.cut(moved))
     if op.bias:
         yield Mistake("has no bias", right - bias)
+    if op.groups > 1:
+        order = np.arange(op.in_channels).reshape(op.groups, -1).T.ravel()
+        yield Mistake("takes its groups' channels alternately", convolved(image=value[:, order]))
+        order = np.arange(op.out_channels).reshape(op.groups, -1).T.ravel()
+        yield Mistake("gives its groups' channels alternately", convolved()[:, order])
+        yield Mistake("takes its groups in reverse", convolved(weight[::-1]))
     if op.kernel > 1:
-        transposed, flipped = weight.swapaxes(2, 3), weight[:, :, ::-1, ::-1]
-        yield Mistake(
-            "its kernel is transposed", convolve(value, transposed, op.stride, op.padding) + bias
-        )
-        yield Mistake(
-            "its kernel is flipped", convolve(value, flipped, op.stride, op.padding) + bias
-        )
+        yield Mistake("its kernel is transposed", convolved(weight.swapaxes(2, 3)))
+        yield Mistake("its kernel is flipped", convolved(weight[:, :, ::-1, ::-1]))
         dilated = np.zeros((*weight.shape[:2], 2 * op.kernel - 1, 2 * op.kernel - 1))
         dilated[:, :, ::2, ::2] = weight
         for pixels in {op.padding.top, op.kernel - 1}:
-            moved = convolve(value, dilated, op.stride, Padding.symmetric(pixels))
-            yield Mistake(f"its kernel is dilated by 2, and padded by {pixels}", moved + bias)
-    if op.in_channels == op.out_channels:
-        swapped = weight.swapaxes(0, 1)
+            moved = convolved(dilated, padding=Padding.symmetric(pixels))
+            yield Mistake(f"its kernel is dilated by 2, and padded by {pixels}", moved)
+    if op.in_channels == op.out_channels and op.groups == 1:
         yield Mistake(
-            "its kernel's input and output channels are swapped",
-            convolve(value, swapped, op.stride, op.padding) + bias,
+            "its kernel's input and output channels are swapped", convolved(weight.swapaxes(0, 1))
         )
     if seen is not None and seen.shape == right.shape:
         offset = (seen - right).mean(axis=(0, 2, 3), keepdims=True)
@@ -184,6 +216,29 @@ def _of_activation(value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is GELU", value * 0.5 * (1 + error_function(value / math.sqrt(2))))
 
 
+def _of_sigmoid(value: Array) -> Iterator[Mistake]:
+    yield Mistake("is missing", value)
+    yield Mistake("is a hard sigmoid", np.clip(value / 6 + 0.5, 0.0, 1.0))
+    yield Mistake("is tanh", np.tanh(value))
+    yield Mistake("is ReLU", np.maximum(value, 0.0))
+    exponential = np.exp(value - value.max(axis=1, keepdims=True))
+    yield Mistake("is a softmax", exponential / exponential.sum(axis=1, keepdims=True))
+
+
+def _of_channel_convolution(value: Array, weight: Array) -> Iterator[Mistake]:
+    yield Mistake("is missing", value)
+    yield Mistake("its kernel is flipped", convolve_channels(value, weight[:, :, ::-1]))
+    for shift in (-1, 1):
+        moved = np.roll(convolve_channels(value, weight), shift, axis=1)
+        yield Mistake("its channels are shifted by one", moved)
+
+
+def _of_scaling(value: Array, gates: Array) -> Iterator[Mistake]:
+    yield Mistake("leaves out the gates", value)
+    yield Mistake("adds the gates instead of multiplying", value + gates)
+    yield Mistake("adds what it scales once more", value + value * gates)
+
+
 def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterator[Mistake]:
     zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
     yield Mistake("pads with zeros, not with minus infinity", zeros.max(axis=(4, 5)))
@@ -198,6 +253,34 @@ def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterat
                 cause = f"its kernel is {kernel}, not {op.kernel}; {cause}"
             seen = windows(value, kernel, geometry.stride, geometry.padding, -math.inf)
             yield Mistake(cause, geometry.cut(seen.max(axis=(4, 5))))
+
+
+def _of_average_pool(op: AvgPool2d, value: Array) -> Iterator[Mistake]:
+    zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
+    yield Mistake("counts its padding", zeros.mean(axis=(4, 5)))
+    infinite = windows(value, op.kernel, op.stride, op.padding, -math.inf)
+    yield Mistake("takes the maximum, not the mean", infinite.max(axis=(4, 5)))
+    inside = windows(value, op.kernel, op.stride, Padding.symmetric(0), 0.0)
+    yield Mistake("leaves out the last pixels of an odd size", inside.mean(axis=(4, 5)))
+    strided = value[:, :, :: op.stride, :: op.stride]
+    yield Mistake("takes every stride-th pixel, not the mean", strided)
+    yield Mistake("is missing", value)
+
+
+def _of_blur(op: BlurPool, value: Array) -> Iterator[Mistake]:
+    strided = value[:, :, :: op.stride, :: op.stride]
+    yield Mistake("takes every stride-th pixel without a filter", strided)
+    yield Mistake("is missing", value)
+    zeros = windows(value, BLUR_KERNEL, op.stride, op.padding, 0.0)
+    row = np.array([1.0, 2.0, 1.0]) / 4
+    yield Mistake("pads with zeros, not reflected", np.einsum("nchwij,i,j->nchw", zeros, row, row))
+    yield Mistake("is a 3x3 mean", zeros.mean(axis=(4, 5)))
+    sides = ((0, 0), (0, 0), (1, 1), (1, 1))
+    repeated = np.pad(value, sides, mode="edge")
+    seen = windows(repeated, BLUR_KERNEL, op.stride, Padding.symmetric(0), 0.0)
+    yield Mistake(
+        "repeats its edges instead of reflecting", np.einsum("nchwij,i,j->nchw", seen, row, row)
+    )
 
 
 def _of_subsample(op: Subsample, value: Array) -> Iterator[Mistake]:
@@ -280,7 +363,8 @@ def _geometries(
 ) -> Iterator[_Geometry]:
     """Every stride and padding with which a window gives the target's size, the op's stride first.
 
-    What is padded at the bottom and right follows from the size.
+    What is padded at the bottom and right follows from the size, but for what no window reaches:
+    that is taken to be padded alike on all sides, where it may be.
     """
     if target.ndim != 4:
         return
@@ -290,7 +374,15 @@ def _geometries(
             bottom = (height - 1) * stride + kernel - top - value.shape[2]
             right = (width - 1) * stride + kernel - left - value.shape[3]
             if -stride < bottom < kernel and -stride < right < kernel:
-                padding = Padding(top, left, max(bottom, 0), max(right, 0))
+                # Pixels that no window reaches may be there as well, which one number says shorter.
+                if (
+                    top == left
+                    and bottom <= top < bottom + stride
+                    and right <= top < right + stride
+                ):
+                    padding = Padding.symmetric(top)
+                else:
+                    padding = Padding(top, left, max(bottom, 0), max(right, 0))
                 yield _Geometry(stride, padding, height, width)
 
 

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -28,6 +31,8 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
 from resnetgen.ir.rules import parameters
@@ -52,6 +57,7 @@ class Drawn:
         self._network = network
         self._seed = seed
         self._branch_share = _branch_shares(network)
+        self._normalized = {op.inputs[0] for op in network.ops if isinstance(op, BatchNorm2d)}
 
     def walk(self, image: Array) -> Iterator[tuple[Op, Array]]:
         """Draws every op's tensors from what it sees of `image`; yields each op and its value."""
@@ -68,14 +74,16 @@ class Drawn:
     def _draw_single(self, op: Op, inputs: tuple[Array, ...]) -> dict[str, Single]:
         match op:
             case Conv2d():
-                fan_in = op.in_channels * op.kernel**2
-                shape = (op.out_channels, op.in_channels, op.kernel, op.kernel)
+                shape = parameters(op)[0].shape
                 weight = self._normal(f"{op.name}.weight", shape)
-                weight *= np.float32(_CONVOLUTION_GAIN * math.sqrt(2 / fan_in))
+                gain = _CONVOLUTION_GAIN if op.name in self._normalized else 1.0
+                weight *= np.float32(gain * math.sqrt(2 / math.prod(shape[1:])))
                 if not op.bias:
                     return {"weight": weight}
                 bias = self._normal(f"{op.name}.bias", (op.out_channels,))
-                return {"weight": weight, "bias": bias * np.float32(_CONVOLUTION_GAIN)}
+                return {"weight": weight, "bias": bias * np.float32(gain)}
+            case ChannelConv():
+                return {"weight": self._normal(f"{op.name}.weight", (1, 1, op.kernel))}
             case BatchNorm2d():
                 return self._draw_norm(op, inputs[0])
             case Linear():
@@ -86,7 +94,11 @@ class Drawn:
             case (
                 Input()
                 | Relu()
+                | Sigmoid()
+                | Scale()
                 | MaxPool2d()
+                | AvgPool2d()
+                | BlurPool()
                 | Subsample()
                 | PadChannels()
                 | Add()
@@ -123,5 +135,7 @@ def _branch_shares(network: Network) -> dict[str, float]:
     for stage in network.stages:
         share = 1 / math.sqrt(len(stage.blocks))
         for block in stage.blocks:
-            shares.update({op.inputs[0]: share for op in block.ops if isinstance(op, Add)})
+            if block.shortcut != "none":
+                norms = [op.name for op in block.main if isinstance(op, BatchNorm2d)]
+                shares[norms[-1]] = share
     return shares

@@ -1,5 +1,6 @@
 """Turns what a runner saw, under its own labels, into observations of the network's values."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,11 @@ def places(network: Network) -> dict[str, Place]:
     for block in network.blocks:
         table[block.name] = Place(block.ops[-1].name, None)
         table[block.name + INPUT] = Place(_source(block), block.name)
+        if block.attention:
+            table[f"{block.name}.se"] = Place(block.attention[-1].name, None)
+            table[f"{block.name}.se{INPUT}"] = Place(
+                block.attention[0].inputs[0], f"{block.name}.se"
+            )
         for op in block.ops:
             if isinstance(op, Add) and block.shortcut != "identity":
                 table[f"{block.name}.downsample"] = Place(op.inputs[1], None)
@@ -69,22 +75,32 @@ def boundary_labels(network: Network) -> str:
     """A pattern of the labels under which `boundaries` may be seen."""
     stages = "|".join(re.escape(stage.name) for stage in network.stages)
     ends = {block.ops[-1].name.removeprefix(block.name) for block in network.blocks}
-    return rf"[^.:]*|(?:{stages})\.\d+(?:{'|'.join(map(re.escape, sorted(ends)))})?"
+    blocks = rf"(?:{stages})\.\d+(?:{'|'.join(map(re.escape, sorted(ends)))})?"
+    return rf"{_outer(network)}|{OUTPUT}|{blocks}"
 
 
 def scope(network: Network, op: str) -> tuple[tuple[Op, ...], str]:
     """The ops of the block, stem or head that `op` is in, and a pattern of the labels that show
-    them, what they receive, and what they read from before."""
+    them, what they receive, and what they read from before; with the first block's, the stem's."""
+    outer = rf"(?:{_outer(network)}|{OUTPUT})(?:{re.escape(INPUT)})?"
     block = next((each for each in network.blocks if op.startswith(f"{each.name}.")), None)
-    if block is not None:
-        ops, own = block.ops, rf"{re.escape(block.name)}(?:[.:].*)?"
-    else:
+    if block is None:
         stem = any(each.name == op for each in network.stem)
-        ops, own = network.stem if stem else network.head, rf"[^.:]*(?:{re.escape(INPUT)})?"
+        ops, own = network.stem if stem else network.head, outer
+    elif block.ops[0].inputs[0] == network.stem[-1].name:
+        # The stem's last ops may be functions, which only the first block's output shows.
+        ops, own = (*network.stem, *block.ops), rf"{outer}|{re.escape(block.name)}(?:[.:].*)?"
+    else:
+        ops, own = block.ops, rf"{re.escape(block.name)}(?:[.:].*)?"
     inside = {each.name for each in ops}
     sources = {name for each in ops for name in each.inputs} - inside
     outside = (re.escape(label) for name in sources for label in (name, name.rpartition(".")[0]))
     return ops, "|".join((own, *sorted(outside)))
+
+
+def _outer(network: Network) -> str:
+    """A pattern of the names of the stem's and the head's ops."""
+    return "|".join(re.escape(op.name) for op in (*network.stem, *network.head))
 
 
 def observations(
@@ -94,7 +110,7 @@ def observations(
 
     A label that was seen twice in one run belongs to a module used twice: it says nothing about
     one value. `expected` has the shapes with the batch: a pooled value (N, C) is (N, C, 1, 1)
-    there.
+    there, in whichever form a framework has it.
     """
     times = Counter(seen.label for seen in run.seen)
     with np.load(scratch / run.values, allow_pickle=False) as arrays:
@@ -105,7 +121,7 @@ def observations(
             array = arrays[str(position)] if seen.kept else None
             shape = seen.shape
             wanted = expected[place.value]
-            if wanted[2:] == (1, 1) and shape == wanted[:2]:
+            if wanted[2:] == (1, 1) and math.prod(shape) == math.prod(wanted):
                 shape, array = wanted, None if array is None else array.reshape(wanted)
             yield Observation(place, shape, array)
 

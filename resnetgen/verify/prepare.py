@@ -18,7 +18,7 @@ from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array, run
 from resnetgen.verify.result import Level
 from resnetgen.verify.runners.protocol import CaseRequest
-from resnetgen.verify.stored import Stored, read
+from resnetgen.verify.stored import Stored, StoredError, read
 from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
@@ -28,24 +28,32 @@ _LARGEST_PEAK = 1e6
 fresh weights double a residual sum at every block."""
 
 
+WeightsState = Literal["shipped", "absent"]
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """Weights files, cases, and images on disk; `known` are reference values found on the way."""
 
     network: Network
-    state: Literal["shipped", "absent"]
+    state: WeightsState
     stored: Mapping[Weights, Stored]
     cases: tuple[Case, ...]
     requests: tuple[CaseRequest, ...]
     known: Mapping[int, Mapping[str, Array]]
 
 
+def weights_state(directory: Path) -> WeightsState:
+    """Whether the directory has a weights file, be it a broken one."""
+    return "shipped" if os.path.lexists(directory / WEIGHTS_FILE) else "absent"
+
+
 def prepare(
     network: Network, directory: Path, scratch: Path, *, level: Level, seed: int
 ) -> Prepared:
-    """Raises StoredError where the directory's weights are not this network's."""
+    """Raises StoredError where the directory's weights are not this network's, or not finite."""
     path = directory / WEIGHTS_FILE
-    state: Literal["shipped", "absent"] = "shipped" if os.path.lexists(path) else "absent"
+    state = weights_state(directory)
     if state == "absent":
         path = scratch / "shipped" / WEIGHTS_FILE
         path.parent.mkdir()
@@ -92,16 +100,24 @@ def measured_growths(
 def _shipped_case(
     network: Network, shipped: Stored, *, seed: int
 ) -> tuple[Case, Mapping[str, Array]]:
-    """The shipped weights on one image, scaled down if they blow it up."""
+    """The shipped weights on one image, scaled down if they blow it up.
+
+    Raises StoredError where no framework could be compared: on what is not finite.
+    """
+    shipped.refuse_not_finite()
     case = Case("shipped", 1.0, shipped_image(network, seed=seed))
     peak = 0.0
     values: dict[str, Array] = {}
     kept = set(boundaries(network))
-    for op, value in _walk(network, case, shipped):
-        peak = max(peak, float(np.abs(value).max()))
-        if op.name in kept:
-            values[op.name] = value
-    if peak <= _LARGEST_PEAK or not math.isfinite(peak):
+    with np.errstate(over="ignore", invalid="ignore"):
+        for op, value in _walk(network, case, shipped):
+            largest = float(np.abs(value).max())
+            if not math.isfinite(largest):
+                raise StoredError(f"{WEIGHTS_FILE}: these weights make {op.name} NaN or infinite")
+            peak = max(peak, largest)
+            if op.name in kept:
+                values[op.name] = value
+    if peak <= _LARGEST_PEAK:
         return case, values
     scale = 10.0 ** -math.ceil(math.log10(peak))
     case = Case("shipped", scale, scaled(case.image, scale))

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from resnetgen.ir.ops import (
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -24,6 +27,8 @@ from resnetgen.ir.ops import (
     PadChannels,
     Padding,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
 
@@ -65,7 +70,13 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
         case Input():
             raise AssertionError(f"{op.name}: the image is given, not computed")
         case Conv2d():
-            value = convolve(inputs[0], tensors["weight"], op.stride, op.padding)
+            value = convolve(
+                inputs[0],
+                tensors["weight"],
+                stride=op.stride,
+                padding=op.padding,
+                groups=op.groups,
+            )
             return value + tensors["bias"][:, None, None] if op.bias else value
         case BatchNorm2d():
             return normalize(
@@ -78,8 +89,20 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             )
         case Relu():
             return np.maximum(inputs[0], 0.0)
+        case Sigmoid():
+            return 0.5 * (1 + np.tanh(inputs[0] / 2))
+        case ChannelConv():
+            return convolve_channels(inputs[0], tensors["weight"])
+        case Scale():
+            return inputs[0] * inputs[1]
         case MaxPool2d():
             return windows(inputs[0], op.kernel, op.stride, op.padding, -math.inf).max(axis=(4, 5))
+        case AvgPool2d():
+            sides = windows(inputs[0], op.kernel, op.stride, op.padding, 0.0)
+            inside = windows(np.ones_like(inputs[0]), op.kernel, op.stride, op.padding, 0.0)
+            return sides.sum(axis=(4, 5)) / inside.sum(axis=(4, 5))
+        case BlurPool():
+            return blur(inputs[0], op.stride, op.padding)
         case Subsample():
             return inputs[0][:, :, :: op.stride, :: op.stride]
         case PadChannels():
@@ -103,14 +126,31 @@ def windows(value: Array, kernel: int, stride: int, padding: Padding, fill: floa
     return sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
 
 
-def convolve(value: Array, weight: Array, stride: int, padding: Padding) -> Array:
-    """Cross-correlation with an OIHW weight: im2col, then one matrix product per image."""
+def convolve(
+    value: Array, weight: Array, *, stride: int, padding: Padding, groups: int = 1
+) -> Array:
+    """Cross-correlation with an OIHW weight: im2col, then a matrix product per image and group."""
     out_channels, _, kernel, _ = weight.shape
     seen = windows(value, kernel, stride, padding, 0.0)
     batch, _, height, width, _, _ = seen.shape
-    columns = seen.transpose(0, 1, 4, 5, 2, 3).reshape(batch, -1, height * width)
-    product = weight.reshape(out_channels, -1) @ columns
+    columns = seen.transpose(0, 1, 4, 5, 2, 3).reshape(batch, groups, -1, height * width)
+    product = weight.reshape(groups, out_channels // groups, -1) @ columns
     return product.reshape(batch, out_channels, height, width)
+
+
+def blur(value: Array, stride: int, padding: Padding) -> Array:
+    """The filter of a BlurPool at every stride-th pixel of the value with reflected edges."""
+    sides = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
+    row = np.array([1.0, 2.0, 1.0]) / 4
+    seen = sliding_window_view(np.pad(value, sides, mode="reflect"), (3, 3), axis=(2, 3))
+    return np.einsum("nchwij,i,j->nchw", seen[:, :, ::stride, ::stride], row, row)
+
+
+def convolve_channels(value: Array, weight: Array) -> Array:
+    """Cross-correlation along the channels of (N, C, 1, 1) with a weight (1, 1, kernel)."""
+    kernel = weight.shape[2]
+    padded = np.pad(value[:, :, 0, 0], ((0, 0), (kernel // 2, kernel // 2)))
+    return (sliding_window_view(padded, kernel, axis=1) @ weight[0, 0])[:, :, None, None]
 
 
 def normalize(

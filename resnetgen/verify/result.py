@@ -20,6 +20,8 @@ class RunFigures:
 
     evaluator: str
     dtype: str
+    cases: tuple[int, ...]
+    """The positions, among the verification's cases, of those whose values were compared."""
     values: int
     max_abs_diff: float
     max_rel_diff: float
@@ -64,6 +66,11 @@ class TargetResult:
     versions: Mapping[str, str] | None = None
 
     @property
+    def trainable(self) -> int | None:
+        """`params`, or None where the framework showed none because it built no model."""
+        return self.params if self.parameters_compared else None
+
+    @property
     def widest(self) -> RunFigures | None:
         """The figures of the widest dtype, or None where nothing was compared."""
         return max(self.runs, key=lambda run: run.dtype == "float64", default=None)
@@ -76,7 +83,7 @@ class TargetResult:
             "reason": self.reason,
             "device": self.device,
             "dtype": widest.dtype if widest else None,
-            "params": self.params,
+            "params": self.trainable,
             "output_shape": None if self.output_shape is None else list(self.output_shape),
             "max_abs_diff": _finite(widest.max_abs_diff) if widest else None,
             "max_rel_diff": _finite(widest.max_rel_diff) if widest else None,
@@ -106,7 +113,14 @@ class Verification:
     weights: Literal["shipped", "absent"]
     seed: int
     cases: tuple[CaseFacts, ...]
+    files: Mapping[str, str]
+    """The SHA-256, in hex, of every file that was judged, from before it ran."""
     targets: Mapping[str, TargetResult]
+
+    @property
+    def ran(self) -> bool:
+        """Whether there is a verdict on any target."""
+        return any(result.status != "not_run" for result in self.targets.values())
 
     @property
     def status(self) -> Status:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from resnetgen.verify.judge import Judge
+from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope
 from resnetgen.verify.prepare import Prepared
@@ -52,14 +52,15 @@ class Trial:
             versions=found.versions,
             params=sum(math.prod(each.shape) for each in found.parameters if each.trainable),
             output_shape=judgement.output_shape,
-            parameters_compared=len(found.parameters),
+            parameters_compared=judgement.parameters_compared,
             shapes_compared=judgement.shapes_compared,
             blocks_compared=judgement.blocks_compared,
             runs=judgement.runs,
         )
         problem = judgement.first or judge.where_it_broke(found, self.scratch / "all")
         if problem is None and found.outcome == "ran":
-            return result
+            reason = self._unproven(judgement, prepared)
+            return replace(result, status="not_run", reason=reason) if reason else result
         if problem is None:
             return replace(result, status="failed", reason=self._readable(found.reason or ""))
         divergence = self._look_closer(problem, judge, prepared)
@@ -70,6 +71,16 @@ class Trial:
             first_divergence=divergence.name if divergence else problem.op,
             cause=divergence.cause if divergence else None,
         )
+
+    def _unproven(self, judgement: Judgement, prepared: Prepared) -> str | None:
+        """What keeps a target that has no problem from having passed."""
+        if self.level == "shapes" or prepared.state == "absent":
+            return None
+        compared = {number for run in judgement.runs for number in run.cases}
+        if any(prepared.cases[number].weights == "shipped" for number in compared):
+            return None
+        dtypes = " and ".join(sorted({run.dtype for run in judgement.runs}))
+        return f"the shipped weights were not run: their values leave the range of {dtypes}"
 
     def _look_closer(self, problem: Problem, judge: Judge, prepared: Prepared) -> Divergence | None:
         """Runs the problem's case again with every layer around it recorded, and replays them."""

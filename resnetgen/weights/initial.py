@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, Linear, Op
+from resnetgen.ir.ops import BatchNorm2d, ChannelConv, Conv2d, Linear, Op
 from resnetgen.ir.rules import parameters
 
 Tensor = NDArray[np.float32]
@@ -37,7 +37,8 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
         case Conv2d():
             if kind == "bias":
                 return np.zeros(shape, np.float32)
-            channels = op.in_channels if op.init == "he_fan_in" else op.out_channels
+            # A group's inputs, but all outputs: as PyTorch counts, and Keras and JAX alike.
+            channels = shape[1] if op.init == "he_fan_in" else shape[0]
             return _normal(seed, name, shape, std=math.sqrt(2 / (channels * op.kernel**2)))
         case Linear():
             if op.init == "he_fan_in":
@@ -45,6 +46,8 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
                     return np.zeros(shape, np.float32)
                 return _normal(seed, name, shape, std=math.sqrt(2 / op.in_features))
             return _uniform(seed, name, shape, bound=1 / math.sqrt(op.in_features))
+        case ChannelConv():
+            return _uniform(seed, name, shape, bound=1 / math.sqrt(op.kernel))
         case BatchNorm2d():
             ones = kind == "running_var" or (kind == "weight" and not op.zero_gamma)
             return np.full(shape, 1.0 if ones else 0.0, np.float32)

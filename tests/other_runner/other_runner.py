@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resnetgen.ir.rules import network_parameters
+from resnetgen.ir.network import Network
+from resnetgen.ir.rules import network_parameters, shapes
 from resnetgen.lower import lower
 from resnetgen.spec.load import load
 from resnetgen.verify.reference import run as interpret
@@ -21,14 +22,15 @@ from resnetgen.verify.stored import read
 
 def _run(request: Request, recorder: Recorder) -> None:
     tamper = factory(load_source(Path(request.directory, "model_other.py")))()
-    network = lower(load(str(Path(request.directory, "spec.yaml"))).spec)
-    recorder.parameters += [
-        SeenParameter(each.name, each.shape, each.trainable) for each in network_parameters(network)
-    ]
+    network = _network(request)
+    recorder.parameters += _parameters(network)
+    dtype = request.dtype or "float64"
     for number, case in enumerate(request.cases):
+        if dtype not in case.dtypes:
+            continue
         stored = read(Path(case.weights, "model.safetensors"), network)
         given = {"input": np.load(case.image)}
-        with recorder.run("other", dtype="float64", case=number):
+        with recorder.run("other", dtype=dtype, case=number):
             for op, value in interpret(
                 network.ops, given, tensors=lambda op, _, stored=stored: stored.tensors(op)
             ):
@@ -36,12 +38,43 @@ def _run(request: Request, recorder: Recorder) -> None:
             recorder.value(OUTPUT, value)
 
 
+def _run_with_a_parameter_twice(request: Request, recorder: Recorder) -> None:
+    _run(request, recorder)
+    recorder.parameters.append(recorder.parameters[0])
+
+
+def _run_blindly(request: Request, recorder: Recorder) -> None:
+    """Shows every shape once, and then only the value of a block that is not there."""
+    network = _network(request)
+    recorder.parameters += _parameters(network)
+    image = np.load(request.cases[0].image)
+    with recorder.run("blind", dtype="float64", case=0):
+        for name, shape in shapes(network, image.shape[2:]).items():
+            recorder.shape(name, (len(image), *shape))
+    for number in range(len(request.cases)):
+        with recorder.run("blind", dtype="float64", case=number):
+            recorder.value("layer1.99", np.zeros(1))
+
+
+def _network(request: Request) -> Network:
+    return lower(load(str(Path(request.directory, "spec.yaml"))).spec)
+
+
+def _parameters(network: Network) -> list[SeenParameter]:
+    return [
+        SeenParameter(each.name, each.shape, each.trainable) for each in network_parameters(network)
+    ]
+
+
 RUNNER = Runner(
     target="other",
     file="model_other.py",
     requires={},
     environment={},
-    default=True,
+    due="always",
     run=_run,
+    beside=("model_other.txt",),
 )
-MISSING = replace(RUNNER, target="missing", requires={"no_such_framework": "all"}, default=False)
+TWICE = replace(RUNNER, target="twice", due="never", run=_run_with_a_parameter_twice)
+BLIND = replace(RUNNER, target="blind", due="never", run=_run_blindly)
+MISSING = replace(RUNNER, target="missing", requires={"no_such_framework": "all"}, due="never")

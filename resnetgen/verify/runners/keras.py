@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
 from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParameter
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
-from resnetgen.verify.runners.registry import Runner
+from resnetgen.verify.runners.registry import Due, Runner
 from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
@@ -155,20 +155,20 @@ def _array(keras: Any, tensor: Any) -> NDArray[Any]:
     return nchw_array(np.array(keras.ops.convert_to_numpy(tensor)))
 
 
-def _runner(backend: Backend, *, default: bool, environment: dict[str, str]) -> Runner:
+def _runner(backend: Backend, *, due: Due, environment: dict[str, str]) -> Runner:
     return Runner(
         target=f"keras-{backend}",
         file=_FILE,
         requires={"keras": "tensorflow", backend: backend},
         environment={"KERAS_BACKEND": backend, **environment},
-        default=default,
+        due=due,
         run=partial(_run, backend),
     )
 
 
 TENSORFLOW = _runner(
     "tensorflow",
-    default=True,
+    due="always",
     environment={
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -177,11 +177,11 @@ TENSORFLOW = _runner(
 )
 JAX = _runner(
     "jax",
-    default=False,
+    due="where_installed",
     environment={
         "JAX_ENABLE_X64": "1",
         "JAX_DEFAULT_MATMUL_PRECISION": "highest",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     },
 )
-TORCH = _runner("torch", default=False, environment={})
+TORCH = _runner("torch", due="where_installed", environment={})

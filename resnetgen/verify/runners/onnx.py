@@ -76,25 +76,53 @@ def _run(request: Request, recorder: Recorder) -> None:
                     for label, name in labels:
                         recorder.value(label, values[name])
     # Last, so that a wrong graph is first judged by what it computes.
-    _compare_text(onnx, file.with_name(_TEXT_FILE), graph_only.graph)
+    _compare_text(onnx, file.with_name(_TEXT_FILE), graph_only)
 
 
-def _compare_text(onnx: Any, file: Path, graph: Any) -> None:
-    """Raises where the graph's text, if it is there, says something else than the graph."""
+def _compare_text(onnx: Any, file: Path, model: Any) -> None:
+    """Raises where the model's text, if it is there, says something else than the model."""
     if not file.exists():
         return
-    text = onnx.parser.parse_model(file.read_text(encoding="utf-8")).graph
-    for stated, actual in zip_longest(text.node, graph.node):
+    text = onnx.parser.parse_model(file.read_text(encoding="utf-8"))
+    for fact, stated, actual in (
+        ("ir_version", text.ir_version, model.ir_version),
+        ("opset_import", list(text.opset_import), list(model.opset_import)),
+        ("functions", list(text.functions), list(model.functions)),
+        ("inputs", list(text.graph.input), list(model.graph.input)),
+        ("outputs", list(text.graph.output), list(model.graph.output)),
+    ):
+        if stated != actual:
+            raise ValueError(f"{file.name} and {_FILE} differ in {fact}")
+    for stated, actual in zip_longest(text.graph.node, model.graph.node):
         if stated != actual:
             name = (stated or actual).name
             raise ValueError(f"{file.name} and {_FILE} differ at node {name}")
-    declared = {
-        each.name: tuple(dim.dim_value for dim in each.type.tensor_type.shape.dim)
-        for each in text.value_info
-    }
-    declared |= {each.name: tuple(each.dims) for each in text.initializer}
-    if declared != {each.name: tuple(each.dims) for each in graph.initializer}:
-        raise ValueError(f"{file.name} and {_FILE} declare different weights")
+    actual = {each.name: _content(onnx, each) for each in model.graph.initializer}
+    stated = [(each.name, (*_type(each), None)) for each in text.graph.value_info]
+    stated += [(each.name, _content(onnx, each)) for each in text.graph.initializer]
+    for name, (*type_, content) in stated:
+        *actual_type, actual_content = actual.get(name, (None,))
+        # The text may leave out where the data of a weight lie, but not data that lie in the graph.
+        left_out = content is None and isinstance(actual_content, dict)
+        if type_ != actual_type or not (left_out or content == actual_content):
+            raise ValueError(f"{file.name} and {_FILE} differ in initializer {name}")
+    for name in actual.keys() - {name for name, _ in stated}:
+        raise ValueError(f"{file.name} has no initializer {name}, and {_FILE} has")
+
+
+def _type(declaration: Any) -> tuple[Any, ...]:
+    """A declared tensor's element type and shape."""
+    type_ = declaration.type.tensor_type
+    return (type_.elem_type, tuple(dim.dim_value for dim in type_.shape.dim))
+
+
+def _content(onnx: Any, tensor: Any) -> tuple[Any, ...]:
+    """An initializer's element type and shape, and its data: bytes, or a dict of where they lie."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        data: Any = {each.key: each.value for each in tensor.external_data}
+    else:
+        data = onnx.numpy_helper.to_array(tensor).tobytes()
+    return (tensor.data_type, tuple(tensor.dims), data)
 
 
 def _dtypes(runtime: Any, request: Request) -> tuple[Dtype, ...]:
@@ -259,7 +287,7 @@ RUNNER = Runner(
     file=_FILE,
     requires={"onnxruntime": "onnxruntime"},
     environment={},
-    default=True,
+    due="always",
     run=_run,
     beside=(_TEXT_FILE,),
 )

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from typing import Literal
 
 from resnetgen.verify.runners.protocol import Request
 from resnetgen.verify.runners.recorder import Recorder
 
 _GROUP = "resnetgen.runners"
-_OUR_ORDER = ("torch", "keras", "onnx")
+_OURS = "resnetgen"
+"""The distribution whose runners nobody else's replace."""
+_OUR_ORDER = ("torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx")
+
+Due = Literal["always", "where_installed", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,8 @@ class Runner:
     """The modules that must be importable, and which extra of resnetgen brings each."""
     environment: Mapping[str, str]
     """Variables that must be set before the framework starts."""
-    default: bool
-    """Whether it is due when nobody names a target."""
+    due: Due
+    """When it runs though nobody named it."""
     run: Callable[[Request, Recorder], None]
     beside: tuple[str, ...] = ()
     """Other files of the directory that it reads and judges, where they are there."""
@@ -35,28 +40,85 @@ class Runner:
         return (self.file, *self.beside)
 
 
+class BrokenRunnerError(Exception):
+    """A package's runner cannot be used; the message names the package and says why."""
+
+
 def targets() -> tuple[str, ...]:
     """All targets that can be named: ours in the order of emission, then other people's."""
     return tuple(sorted(entry_points(group=_GROUP).names, key=_rank))
 
 
 def runner(target: str) -> Runner:
-    """The runner of a target that `targets` lists."""
-    (found,) = entry_points(group=_GROUP, name=target)
-    loaded = found.load()
-    assert isinstance(loaded, Runner), f"{target}: {found.value} is no runner"
+    """The runner of a target that `targets` lists; raises BrokenRunnerError."""
+    found = _entry_point(target)
+    try:
+        loaded: object = found.load()
+    except Exception as error:  # Other people's code is run here, and may raise anything.
+        reason = f"{found.value} of {_distribution(found)} cannot be loaded"
+        raise BrokenRunnerError(f"{reason}: {type(error).__name__}: {error}") from error
+    if not isinstance(loaded, Runner):
+        kind = type(loaded).__name__
+        raise BrokenRunnerError(f"{found.value} of {_distribution(found)} is {kind}, not Runner")
     return loaded
+
+
+def is_due(target: str) -> bool:
+    """Whether the target runs where its file is there and nobody names targets.
+
+    One whose runner is broken is due: who installed it will want to know.
+    """
+    try:
+        found = runner(target)
+    except BrokenRunnerError:
+        return True
+    match found.due:
+        case "always":
+            return True
+        case "where_installed":
+            return _missing(found) is None
+        case "never":
+            return False
 
 
 def unavailable(target: str) -> str | None:
     """Why the target cannot run here, as far as can be told without starting it."""
-    for module, extra in runner(target).requires.items():
-        if find_spec(module) is None:
+    try:
+        return _missing(runner(target))
+    except BrokenRunnerError as error:
+        return str(error)
+
+
+def _missing(found: Runner) -> str | None:
+    for module, extra in found.requires.items():
+        if not _is_importable(module):
             return f"{module} is not installed: install resnetgen[{extra}]"
     return None
 
 
+def _entry_point(target: str) -> EntryPoint:
+    """The one that names the target's runner: ours, or else the only one."""
+    found = list(entry_points(group=_GROUP, name=target))
+    chosen = [each for each in found if _distribution(each) == _OURS] or found
+    if len(chosen) > 1:
+        names = " and ".join(sorted(map(_distribution, chosen)))
+        raise BrokenRunnerError(
+            f"{names} each bring a runner named {target}: uninstall all but one"
+        )
+    return chosen[0]
+
+
+def _distribution(found: EntryPoint) -> str:
+    return "an unnamed package" if found.dist is None else found.dist.name
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # The package around it is not there.
+        return False
+
+
 def _rank(target: str) -> tuple[int, str]:
-    framework = target.partition("-")[0]
-    ours = framework in _OUR_ORDER
-    return (_OUR_ORDER.index(framework) if ours else len(_OUR_ORDER), target)
+    ours = target in _OUR_ORDER
+    return (_OUR_ORDER.index(target) if ours else len(_OUR_ORDER), target)

@@ -116,6 +116,6 @@ RUNNER = Runner(
     file=_FILE,
     requires={"torch": "torch"},
     environment={},
-    default=True,
+    due="always",
     run=_run,
 )

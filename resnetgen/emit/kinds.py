@@ -1,0 +1,328 @@
+"""The kinds of block that a source has a class or a function for, read off the network's ops."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from resnetgen.emit.layers import Layer
+from resnetgen.ir.network import Block, BlockTitle, Network, ShortcutKind, Stage
+from resnetgen.ir.ops import (
+    AvgPool2d,
+    BatchNorm2d,
+    BlurPool,
+    ChannelConv,
+    Conv2d,
+    Op,
+    PadChannels,
+    Subsample,
+)
+
+_VARYING = {"name", "inputs", "in_channels", "out_channels", "channels", "stride", "extra"}
+"""Attributes in which the blocks of a kind may differ, since its parameters decide them."""
+
+_Form = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A parameter for channels that do not follow from the width, and its value in each block."""
+
+    name: str
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Blocks with the same layers, which differ in the numbers that their parameters decide."""
+
+    class_name: str
+    function_name: str
+    title: BlockTitle
+    stages: tuple[str, ...]
+    """The names of the stages whose blocks are of this kind."""
+    shortcut: ShortcutKind
+    """What its blocks have where their shape changes, if it changes in any."""
+    reshapes: Literal["never", "sometimes", "always"]
+    """Which blocks project or pad their shortcut."""
+    width_name: str
+    """What the width parameter is called: `width`, unless all it decides is output channels."""
+    extras: tuple[Extra, ...]
+    stride: str
+    """The stride as an expression inside the block's code."""
+    shortcut_strides: frozenset[int]
+    """The strides of those blocks that change the shape of their shortcut."""
+    main: tuple[Layer, ...]
+    side: tuple[Layer, ...]
+    tail: tuple[Layer, ...]
+    out_channels: str
+    """A block's output channels as an expression in its width."""
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The parameters that every block states, besides its input channels."""
+        return (self.width_name, *(extra.name for extra in self.extras))
+
+    def sizes_of(self, block: Block) -> tuple[str, ...]:
+        """The block's values for `sizes`."""
+        return (str(block.width), *(str(extra.values[block.name]) for extra in self.extras))
+
+    @property
+    def stride_varies(self) -> bool:
+        return self.stride == "stride"
+
+    @property
+    def pads_zeros(self) -> bool:
+        """Whether any block of this kind has option A's shortcut."""
+        return self.shortcut == "zero_pad"
+
+    @property
+    def sometimes_strides(self) -> bool:
+        """Whether some shortcuts have a stride and others change their channels alone."""
+        return 1 in self.shortcut_strides and len(self.shortcut_strides) > 1
+
+    @property
+    def has_shortcut(self) -> bool:
+        return self.shortcut != "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the blocks of a stage have in common; None where none of them shows it."""
+
+    title: BlockTitle
+    main: _Form
+    tail: _Form
+    strided: str | None
+    """The convolution that carries the stride."""
+    side: _Form | None
+
+    def merged(self, other: "_Shape") -> "_Shape | None":
+        """The shape of both, where they do not contradict each other."""
+        if (self.title, self.main, self.tail) != (other.title, other.main, other.tail):
+            return None
+        if None not in (self.strided, other.strided) and self.strided != other.strided:
+            return None
+        if None not in (self.side, other.side) and self.side != other.side:
+            return None
+        strided, side = self.strided or other.strided, self.side or other.side
+        return _Shape(self.title, self.main, self.tail, strided, side)
+
+
+def kinds(network: Network, *, channels_word: str = "out_channels") -> tuple[Kind, ...]:
+    """The kinds of block in order of appearance, with names that differ.
+
+    `channels_word` is what the framework calls a layer's output channels.
+    """
+    shapes: list[_Shape] = []
+    members: list[list[Stage]] = []
+    for stage in network.stages:
+        shape = _shape(stage)
+        for index, known in enumerate(shapes):
+            if (merged := known.merged(shape)) is not None:
+                shapes[index] = merged
+                members[index].append(stage)
+                break
+        else:
+            shapes.append(shape)
+            members.append([stage])
+    named: dict[str, int] = {}
+    found: list[Kind] = []
+    for shape, stages in zip(shapes, members, strict=True):
+        class_name, function_name = _names(stages[0].blocks[0])
+        number = named[class_name] = named.get(class_name, 0) + 1
+        suffix = "" if number == 1 else str(number)
+        kind_names = (f"{class_name}{suffix}", f"{function_name}{suffix}")
+        found.append(_kind(shape, stages, names=kind_names, channels_word=channels_word))
+    return tuple(found)
+
+
+def kind_of(stage: Stage, found: Iterable[Kind]) -> Kind:
+    """The kind that the stage's blocks are of."""
+    return next(kind for kind in found if stage.name in kind.stages)
+
+
+def _shape(stage: Stage) -> _Shape:
+    first = stage.blocks[0]
+    strided = [conv for block in stage.blocks for conv in block.convolutions if conv.stride != 1]
+    sides = [block for block in stage.blocks if block.side]
+    return _Shape(
+        title=first.title,
+        main=_form(first.main, first),
+        tail=_form(first.tail, first),
+        strided=_local(strided[0], first) if strided else None,
+        side=(sides[0].shortcut, _form(sides[0].side, sides[0])) if sides else None,
+    )
+
+
+def _form(ops: Sequence[Op], block: Block) -> _Form:
+    """All that is fixed in a kind: nothing of those ops that only a block's own stride decides."""
+    attention = set(block.attention)
+    return tuple(
+        (_local(op, block), type(op), *(() if op in attention else _fixed(op)))
+        for op in ops
+        if not isinstance(op, AvgPool2d | BlurPool | Subsample | PadChannels)
+    )
+
+
+def _fixed(op: Op) -> _Form:
+    return tuple(getattr(op, each.name) for each in fields(op) if each.name not in _VARYING)
+
+
+def _local(op: Op, block: Block) -> str:
+    """The op's name in its block."""
+    prefix, _, name = op.name.partition(f"{block.name.rpartition('.')[0]}.")
+    assert not prefix, f"{op.name} is no op of {block.name}"
+    return name.partition(".")[2]
+
+
+def _kind(
+    shape: _Shape, stages: Sequence[Stage], *, names: tuple[str, str], channels_word: str
+) -> Kind:
+    blocks = [block for stage in stages for block in stage.blocks]
+    reshaped = [block for block in blocks if block.side]
+    strides = {block.stride for block in blocks}
+    stride = str(strides.pop()) if len(strides) == 1 else "stride"
+    only_width = all(conv.out_channels == b.width for b in blocks for conv in b.convolutions)
+    width_name = channels_word if only_width else "width"
+    # A block with a stride has all that the others have, and what strides.
+    sample = max(reshaped, key=lambda block: block.stride) if reshaped else blocks[0]
+    main, extras = _main_layers(blocks, width_name, strided=shape.strided, stride=stride)
+    out_channels = _last_channels(main)
+    return Kind(
+        class_name=names[0],
+        function_name=names[1],
+        title=shape.title,
+        stages=tuple(stage.name for stage in stages),
+        shortcut=sample.shortcut,
+        reshapes=_extent(len(reshaped), len(blocks)),
+        width_name=width_name,
+        extras=extras,
+        stride=stride,
+        shortcut_strides=frozenset(block.stride for block in reshaped),
+        main=main,
+        side=_side_layers(sample, out_channels, stride=stride),
+        tail=tuple(Layer(_local(op, sample), op) for op in sample.tail),
+        out_channels=out_channels,
+    )
+
+
+def _main_layers(
+    blocks: Sequence[Block], width_name: str, *, strided: str | None, stride: str
+) -> tuple[tuple[Layer, ...], tuple[Extra, ...]]:
+    """The main path, and the parameters that it needs besides the width."""
+    # A block with a stride has all that the others have, and what strides.
+    sample = max(blocks, key=lambda block: block.stride)
+    channels = "in_channels"
+    layers: list[Layer] = []
+    extras: list[Extra] = []
+    attention = set(sample.attention)
+    convolutions = [
+        {_local(conv, block): conv.out_channels for conv in block.convolutions} for block in blocks
+    ]
+    for op in sample.main:
+        if op in attention:
+            continue
+        name = _local(op, sample)
+        match op:
+            case Conv2d():
+                expressions = {"in_channels": channels}
+                values = [widths[name] for widths in convolutions]
+                found = _in_widths(values, [block.width for block in blocks], width_name)
+                if found is None:
+                    found = f"{name}_channels"
+                    names = (block.name for block in blocks)
+                    extras.append(Extra(found, dict(zip(names, values, strict=True))))
+                channels = found
+                expressions["out_channels"] = channels
+                expressions["stride"] = stride if name == strided else "1"
+            case BatchNorm2d():
+                expressions = {"channels": channels}
+            case AvgPool2d() | BlurPool():
+                expressions = {"kernel": stride, "stride": stride}
+            case _:
+                expressions = {}
+        layers.append(Layer(name, op, expressions))
+    if attention:
+        layers.append(_attention(blocks, width_name, channels, extras))
+    return tuple(layers), tuple(extras)
+
+
+def _attention(
+    blocks: Sequence[Block], width_name: str, channels: str, extras: list[Extra]
+) -> Layer:
+    """All of attention as one layer, whose sizes may need more parameters."""
+    scale = blocks[0].attention[-1]
+    first = [block.attention[1] for block in blocks]
+    values = [op.kernel if isinstance(op, ChannelConv) else _out_channels(op) for op in first]
+    size = "kernel_size" if isinstance(first[0], ChannelConv) else "squeezed"
+    if size == "squeezed":
+        found = _in_widths(values, [block.width for block in blocks], width_name)
+    else:
+        found = str(values[0]) if len(set(values)) == 1 else None
+    if found is None:
+        found = size
+        names = (block.name for block in blocks)
+        extras.append(Extra(size, dict(zip(names, values, strict=True))))
+    return Layer("se", scale, {"channels": channels, size: found})
+
+
+def _out_channels(op: Op) -> int:
+    assert isinstance(op, Conv2d), f"{op.name}: {type(op).__name__}"
+    return op.out_channels
+
+
+def _in_widths(values: Sequence[int], widths: Sequence[int], name: str) -> str | None:
+    """The expression in the width that gives each value, if one does."""
+    pairs = list(zip(values, widths, strict=True))
+    value, width = pairs[0]
+    factor, divisor = value // width, width // value
+    if all(value == factor * width for value, width in pairs):
+        return name if factor == 1 else f"{factor} * {name}"
+    if divisor and all(value == width // divisor for value, width in pairs):
+        return f"{name} // {divisor}"
+    return None
+
+
+def _last_channels(layers: Sequence[Layer]) -> str:
+    convolutions = [layer for layer in layers if isinstance(layer.op, Conv2d)]
+    return convolutions[-1].text("out_channels")
+
+
+def _side_layers(block: Block, out_channels: str, *, stride: str) -> tuple[Layer, ...]:
+    channels = "in_channels"
+    layers: list[Layer] = []
+    for op in block.side:
+        match op:
+            case Conv2d():
+                expressions = {
+                    "in_channels": channels,
+                    "out_channels": out_channels,
+                    "stride": stride,
+                }
+                channels = out_channels
+            case BatchNorm2d():
+                expressions = {"channels": channels}
+            case AvgPool2d():
+                # It strides in place of the convolution.
+                expressions, stride = {"kernel": stride, "stride": stride}, "1"
+            case _:
+                expressions = {}
+        layers.append(Layer(_local(op, block), op, expressions))
+    return tuple(layers)
+
+
+def _extent(part: int, whole: int) -> Literal["never", "sometimes", "always"]:
+    if part == 0:
+        return "never"
+    return "always" if part == whole else "sometimes"
+
+
+def _names(block: Block) -> tuple[str, str]:
+    class_name, function_name = {
+        "basic": ("BasicBlock", "basic_block"),
+        "bottleneck": ("Bottleneck", "bottleneck"),
+        "custom": ("ConvBlock", "conv_block"),
+    }[block.title]
+    if block.shortcut == "none":
+        return f"Plain{class_name}", f"plain_{function_name}"
+    return class_name, function_name

@@ -1,0 +1,92 @@
+"""Ops as sources write them: each number a literal, or an expression in a block's parameters."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from resnetgen.ir.ops import Conv2d, Op, Relu
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One op of a network, or of all blocks of a kind.
+
+    `name` is its name in its block, and `op` what it is in one of them.
+    """
+
+    name: str
+    op: Op
+    expressions: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What stands for an attribute that is not the same in all of the kind's blocks."""
+
+    def text(self, attribute: str) -> str:
+        """The attribute as the source writes it."""
+        return self.expressions.get(attribute) or str(getattr(self.op, attribute))
+
+
+def literal(ops: Iterable[Op]) -> tuple[Layer, ...]:
+    """Layers of ops that the source has once, so that all of their numbers are literals."""
+    return tuple(Layer(op.name, op) for op in ops)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An attribute of a module: one layer, or several in a row.
+
+    `downsample.0` and `downsample.1` are the sequence `downsample`.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    is_sequence: bool
+
+    @property
+    def is_activation(self) -> bool:
+        return not self.is_sequence and isinstance(self.layers[0].op, Relu)
+
+
+def members(layers: Iterable[Layer]) -> tuple[Member, ...]:
+    """What the layers are attributes of, in order."""
+    found = groupby(layers, key=lambda layer: layer.name.partition(".")[0])
+    return tuple(
+        Member(name, group, is_sequence=group[0].name != name)
+        for name, group in ((name, tuple(each)) for name, each in found)
+    )
+
+
+def chains(layers: Iterable[Layer]) -> Iterator[tuple[Member, ...]]:
+    """Members that one line applies after another: up to each activation, and what is left."""
+    chain: list[Member] = []
+    for member in members(layers):
+        chain.append(member)
+        if member.is_activation:
+            yield tuple(chain)
+            chain = []
+    if chain:
+        yield tuple(chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What convolutions share that have a helper of their own, and its name."""
+
+    kernel: int
+    groups: int
+
+    @property
+    def name(self) -> str:
+        grouped = "" if self.groups == 1 else "grouped_"
+        return f"{grouped}conv{self.kernel}x{self.kernel}"
+
+
+def form(op: Conv2d) -> Form:
+    """The form of a convolution."""
+    return Form(op.kernel, op.groups)
+
+
+def repeated_forms(layers: Iterable[Layer]) -> list[Form]:
+    """The forms that convolutions have more than once, and so deserve a helper."""
+    uses = Counter(form(layer.op) for layer in layers if isinstance(layer.op, Conv2d))
+    repeated = [each for each, number in uses.items() if number > 1]
+    return sorted(repeated, key=lambda each: (each.kernel, each.groups))

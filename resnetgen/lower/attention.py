@@ -1,0 +1,62 @@
+"""Lowers attention: gates for a block's channels, from their means, and their application."""
+
+import math
+
+from resnetgen.ir.ops import ChannelConv, GlobalAvgPool, Op, Relu, Scale, Sigmoid
+from resnetgen.lower.layers import convolution
+from resnetgen.spec.model import ModelSpec
+
+_DIVISOR = 8
+"""What timm rounds squeezed channels to."""
+_SHORTEST_KERNEL = 3
+
+
+def lower_attention(spec: ModelSpec, block: str, *, source: str, channels: int) -> tuple[Op, ...]:
+    """The ops that weigh the value `source` of `block`, named below `se` as in timm."""
+    name = f"{block}.se"
+    pool = GlobalAvgPool(f"{name}.pool", (source,))
+    match spec.attention:
+        case "none":
+            return ()
+        case "se":
+            gates = _squeeze(spec, name, source=pool.name, channels=channels)
+        case "eca":
+            gates = (ChannelConv(f"{name}.conv", (pool.name,), _kernel(channels)),)
+    gate = Sigmoid(f"{name}.gate", (gates[-1].name,))
+    return (pool, *gates, gate, Scale(f"{name}.scale", (source, gate.name)))
+
+
+def _squeeze(spec: ModelSpec, name: str, *, source: str, channels: int) -> tuple[Op, ...]:
+    """Hu et al., "Squeeze-and-Excitation Networks", 2018, equation 3."""
+    squeezed = _squeezed(channels, spec.se_ratio)
+    down = convolution(
+        spec,
+        f"{name}.fc1",
+        source=source,
+        in_channels=channels,
+        out_channels=squeezed,
+        kernel=1,
+        bias=True,
+    )
+    act = Relu(f"{name}.act", (down.name,))
+    up = convolution(
+        spec,
+        f"{name}.fc2",
+        source=act.name,
+        in_channels=squeezed,
+        out_channels=channels,
+        kernel=1,
+        bias=True,
+    )
+    return (down, act, up)
+
+
+def _squeezed(channels: int, ratio: float) -> int:
+    """The nearest multiple of the divisor, and at least that: timm's `make_divisible`."""
+    return max(_DIVISOR, int(channels * ratio + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+
+
+def _kernel(channels: int) -> int:
+    """The odd number near (log2(channels) + 1) / 2: Wang et al., "ECA-Net", 2020, equation 12."""
+    near = int(abs(math.log2(channels) + 1) / 2)
+    return max(near if near % 2 else near + 1, _SHORTEST_KERNEL)

@@ -1,0 +1,68 @@
+"""How many parameters a network may have: counted on one whose equal blocks are left out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from resnetgen.ir.network import Network, Stage
+from resnetgen.ir.rules import misfit, trainable
+from resnetgen.lower import lower
+from resnetgen.spec.model import ModelSpec
+from resnetgen.spec.nodes import Path
+from resnetgen.spec.problems import Problem
+
+MOST_PARAMETERS = 10**11
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part's trainable parameters, and the key that decides most about them."""
+
+    path: Path
+    parameters: int
+
+
+def problems(spec: ModelSpec) -> Iterator[Problem]:
+    """An input that does not fit the shortcuts, and more parameters than the limit."""
+    network = _shortened(spec)
+    if (place := misfit(network, network.input_size)) is not None:
+        message = f"at this size, branch and shortcut differ in `{place}`: where the image is odd,"
+        message += " one rounds its half up and the other down"
+        expected = "a size that is even in front of every stride, such as a multiple of 32"
+        yield Problem("odd-input", ("input", "size"), message, expected)
+    parts = _parts(spec)
+    total = sum(part.parameters for part in parts)
+    if total > MOST_PARAMETERS:
+        largest = max(parts, key=lambda part: part.parameters)
+        message = f"the network has {total:,} parameters"
+        expected = f"at most {MOST_PARAMETERS:,} parameters"
+        yield Problem("too-many-parameters", largest.path, message, expected)
+
+
+def parameters(spec: ModelSpec) -> int:
+    """The trainable parameters of the network that `spec` means, without its equal blocks."""
+    return sum(part.parameters for part in _parts(spec))
+
+
+def _parts(spec: ModelSpec) -> tuple[_Part, ...]:
+    network = _shortened(spec)
+    counted = (
+        _Part(("stages", index, "width"), _parameters(stage, stated.repeats))
+        for index, (stage, stated) in enumerate(zip(network.stages, spec.stages, strict=True))
+    )
+    return (
+        _Part(("stem", "width"), trainable(network.stem)),
+        *counted,
+        _Part(("classes",), trainable(network.head)),
+    )
+
+
+def _shortened(spec: ModelSpec) -> Network:
+    """The network with at most two blocks in each stage."""
+    stages = tuple(replace(stage, repeats=min(stage.repeats, 2)) for stage in spec.stages)
+    return lower(replace(spec, stages=stages))
+
+
+def _parameters(stage: Stage, repeats: int) -> int:
+    """All blocks behind the first are equal."""
+    first, *second = (trainable(block.ops) for block in stage.blocks)
+    return first + (repeats - 1) * sum(second)

@@ -1,0 +1,32 @@
+"""How many channels the convolutions of a block have: arithmetic on the spec, shared by passes."""
+
+from resnetgen.spec.model import ModelSpec, StageSpec
+
+_BASE_WIDTH = 64
+"""The stage width at which `width_per_group` is stated, in torchvision and timm alike."""
+
+
+def inner_width(spec: ModelSpec, stage: StageSpec) -> int:
+    """Output channels of a block's convolutions but the last, in a stage of this width."""
+    if spec.width_per_group is None or len(stage.block.convolutions) == 1:
+        return stage.width
+    return stage.width * spec.width_per_group // _BASE_WIDTH * spec.groups
+
+
+def out_channels(stage: StageSpec) -> int:
+    """Output channels of a block."""
+    return stage.width * stage.block.convolutions[-1].expansion
+
+
+def main_path(spec: ModelSpec, stage: StageSpec) -> tuple[int, ...]:
+    """Output channels of each convolution on a block's main path."""
+    inner = inner_width(spec, stage)
+    channels = [inner * layer.expansion for layer in stage.block.convolutions[:-1]]
+    if channels:
+        channels[0] //= spec.reduce_first
+    return (*channels, out_channels(stage))
+
+
+def groups(spec: ModelSpec, kernel: int) -> int:
+    """Groups of a convolution on the main path."""
+    return spec.groups if kernel > 1 else 1

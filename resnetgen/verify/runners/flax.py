@@ -1,0 +1,159 @@
+"""Runs `model_flax.py` and reports what its modules received and gave, as NCHW."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
+from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, SeenParameter
+from resnetgen.verify.runners.recorder import Recorder, Unavailable
+from resnetgen.verify.runners.registry import Runner
+from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+from resnetgen.weights.layout import WEIGHTS_FILE
+
+_FILE = "model_flax.py"
+_TENSOR_NAMES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "scale": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+def _run(request: Request, recorder: Recorder) -> None:
+    jax, nnx = framework("jax"), framework("flax.nnx")
+    recorder.versions |= {"flax": framework("flax").__version__, "jax": jax.__version__}
+    _set_up_device(jax, request, recorder)
+    dtype: Dtype = request.dtype or "float64"
+
+    module = load_source(Path(request.directory, _FILE))
+    model = _built(jax, nnx, factory(module))
+    recorder.parameters += _parameters(nnx, model)
+    model.eval()
+    _listen(nnx, model, recorder)
+    loaded: str | None = None
+    for number, case in enumerate(request.cases):
+        if dtype not in case.dtypes:
+            continue
+        if case.weights != loaded:
+            _cast(jax, nnx, model, "float32")
+            getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
+            _cast(jax, nnx, model, dtype)
+            loaded = case.weights
+        image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
+        with recorder.run("flax", dtype=dtype, case=number):
+            output = model(jax.numpy.asarray(image))
+            if not isinstance(output, jax.Array):
+                raise TypeError(f"the model returned {type(output).__name__}, not an Array")
+            if output.dtype != dtype:
+                raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
+            recorder.value(OUTPUT, _array(output))
+
+
+def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
+    if request.device == "cpu":
+        return
+    try:
+        devices = jax.devices("gpu")
+    except RuntimeError as error:
+        raise Unavailable("jax finds no CUDA device") from error
+    recorder.device_name = devices[0].device_kind
+
+
+def _built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
+    """The model with zeros for weights: drawing them would compile a program for each shape."""
+    model = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
+
+    def zeros(leaf: Any) -> Any:
+        return jax.numpy.asarray(np.zeros(leaf.shape, leaf.dtype))
+
+    nnx.update(model, jax.tree.map(zeros, nnx.state(model)))
+    return model
+
+
+def _cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
+    """Gives every floating-point tensor of the model this dtype."""
+
+    def cast(leaf: Any) -> Any:
+        floating = jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
+        return jax.numpy.asarray(np.asarray(leaf).astype(dtype)) if floating else leaf
+
+    nnx.update(model, jax.tree.map(cast, nnx.state(model)))
+
+
+def _parameters(nnx: Any, model: Any) -> list[SeenParameter]:
+    found: list[SeenParameter] = []
+    for path, variable in nnx.to_flat_state(nnx.state(model)):
+        *owner, name = map(str, path)
+        found.append(
+            SeenParameter(
+                ".".join([*owner, _TENSOR_NAMES.get(name, name)]),
+                torch_shape(tuple(variable.shape)),
+                isinstance(variable, nnx.Param),
+            )
+        )
+    return found
+
+
+def _listen(nnx: Any, model: Any, recorder: Recorder) -> None:
+    """Notes what every module but the model itself receives and gives.
+
+    NNX has no hooks: each class is made to tell of those of its instances that the model has.
+    """
+    labels: dict[int, str] = {}
+    classes: set[Any] = set()
+    for path, module in nnx.iter_modules(model):
+        if path:
+            labels[id(module)] = ".".join(map(str, path))
+            classes.add(type(module))
+    for each in classes:
+        # A class that holds others, as nnx.List does, has none of its own; `type` does.
+        if any("__call__" in vars(ancestor) for ancestor in each.__mro__):
+            each.__call__ = _telling(each.__call__, labels, recorder)
+
+
+def _telling(
+    call: Callable[..., Any], labels: dict[int, str], recorder: Recorder
+) -> Callable[..., Any]:
+    def telling(self: Any, *inputs: Any, **options: Any) -> Any:
+        label = labels.get(id(self))
+        if label is None:
+            return call(self, *inputs, **options)
+        if len(inputs) == 1:
+            _note(recorder, label + INPUT, inputs[0])
+        output = call(self, *inputs, **options)
+        _note(recorder, label, output)
+        return output
+
+    return telling
+
+
+def _note(recorder: Recorder, label: str, array: Any) -> None:
+    if recorder.wants(label):
+        recorder.value(label, _array(array))
+    else:
+        recorder.shape(label, nchw_shape(tuple(array.shape)))
+
+
+def _array(array: Any) -> NDArray[Any]:
+    return nchw_array(np.array(array))
+
+
+RUNNER = Runner(
+    target="flax",
+    file=_FILE,
+    requires={"jax": "jax", "flax": "jax"},
+    environment={
+        "JAX_ENABLE_X64": "1",
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    },
+    due="always",
+    run=_run,
+)

@@ -1,0 +1,200 @@
+"""Holds the bundled networks against other people's: `python tests/parity.py [NAME...]`.
+
+Each of torchvision's and timm's models is built with weights and statistics drawn at random. The
+PyTorch source of the bundled spec of that name takes its state_dict strictly, and must then give
+the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their
+measured growth.
+"""
+
+import argparse
+import copy
+import gc
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peers import torchvision_models
+
+from resnetgen.emit import source
+from resnetgen.ir.network import Network
+from resnetgen.ir.rules import misfit
+from resnetgen.ir.summary import total
+from resnetgen.pipeline import compile_spec
+from resnetgen.spec.load import bundled
+from resnetgen.verify.compare import bound
+
+EXACT = 1e-10
+"""How far an output may lie from the peer's in float64, as a part of its largest entry."""
+SIZES = ((96, 96), (97, 97), (96, 129))
+"""Even, odd and not square: heights and widths to try, or the next that the network takes."""
+MOVED = 2.0**-26
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Somebody else's network of a name that is also bundled here."""
+
+    name: str
+    library: str
+    build: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was found; differences are parts of the peer's largest output."""
+
+    params: int
+    double: float
+    single: float
+    single_bound: float
+
+    @property
+    def holds(self) -> bool:
+        return self.double <= EXACT and self.single <= self.single_bound
+
+
+def peers() -> dict[str, Peer]:
+    """torchvision's ResNets and all of timm's resnet.py, of those that are bundled, by name."""
+    models = torchvision_models()
+    import timm
+
+    found = {
+        name: Peer(name, "torchvision", lambda name=name: getattr(models, name)())
+        for name in models.list_models(module=models)
+        if models.get_model_builder(name).__module__ == "torchvision.models.resnet"
+    }
+    for name in timm.list_models(module="resnet"):
+        found.setdefault(name, Peer(name, "timm", lambda name=name: timm.create_model(name)))
+    return found
+
+
+def parity(peer: Peer) -> Parity:
+    """Compares the peer with ours; raises where its names or shapes are not ours."""
+    import torch
+
+    torch.manual_seed(0)
+    network = compile_spec(peer.name).network
+    theirs = peer.build()
+    randomize(theirs)
+    ours = built(network)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    params = sum(parameter.numel() for parameter in theirs.parameters())
+    assert params == total(network).trainable, f"{peer.name}: {params} parameters"
+    images = [torch.randn(1, 3, *size) for size in sizes(network)]
+    theirs.eval(), ours.eval()
+    with torch.inference_mode():
+        single = max(difference(ours(image), theirs(image)) for image in images)
+        theirs.double(), ours.double()
+        expected = [theirs(image.double()) for image in images]
+        pairs = zip(images, expected, strict=True)
+        double = max(difference(ours(image.double()), value) for image, value in pairs)
+        del theirs
+        growth = growth_of_rounding(ours, images[0].double())
+    return Parity(params, double, single, bound("float32", growth=growth))
+
+
+def built(network: Network) -> Any:
+    """The model of the generated PyTorch source."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model_torch.py")
+        path.write_text(source(network, "torch"))
+        spec = importlib.util.spec_from_file_location("model_torch", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return getattr(module, network.name)()
+
+
+def randomize(model: Any) -> None:
+    """Draws gammas of both signs, and statistics around those that a batch really has.
+
+    Purely random statistics would blow a deep network up.
+    """
+    import torch
+
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        signs = torch.randint(0, 2, norm.weight.shape) * 2 - 1
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5).data.mul_(signs)
+        torch.nn.init.normal_(norm.bias, std=0.3)
+        norm.momentum = 1.0
+    model.train()
+    with torch.no_grad():
+        model(torch.randn(4, 3, 96, 96))
+        for norm in norms:
+            deviation = norm.running_var.sqrt()
+            norm.running_mean += 0.3 * deviation * torch.randn_like(deviation)
+            norm.running_var *= torch.empty_like(deviation).uniform_(0.5, 2.0)
+
+
+def sizes(network: Network) -> Iterator[tuple[int, int]]:
+    """Sizes that fit the network's shortcuts: with an average pool, not every odd one does."""
+    for height, width in SIZES:
+        while misfit(network, (height, height)) is not None:
+            height += 2
+        while misfit(network, (width, width)) is not None:
+            width += 1
+        yield height, width
+
+
+def difference(actual: Any, expected: Any) -> float:
+    """The largest difference as a part of the largest expected entry."""
+    return float((actual - expected).abs().max() / expected.abs().max())
+
+
+def growth_of_rounding(model: Any, image: Any) -> float:
+    """By how much more the output changes than the weights do, where all are moved a little."""
+    import torch
+
+    before = model(image)
+    moved = copy.deepcopy(model)
+    for tensor in (*moved.parameters(), *moved.buffers()):
+        if tensor.is_floating_point():
+            tensor.mul_(1 + MOVED * torch.randn_like(tensor))
+    return max(1.0, difference(moved(image), before) / MOVED)
+
+
+def report(chosen: Iterable[Peer]) -> bool:
+    """Prints a line for each network as it is done, and what they come to."""
+    done: dict[str, list[bool]] = {}
+    print(f"{'network':24} {'peer':12} {'names':8} {'params':>12} {'float64':>8} {'float32':>8}")
+    for peer in chosen:
+        held = done.setdefault(peer.library, [])
+        try:
+            found = parity(peer)
+        except (AssertionError, RuntimeError) as error:
+            print(f"{peer.name:24} {peer.library:12} failed: {str(error).splitlines()[0]}")
+            held.append(False)
+            continue
+        held.append(found.holds)
+        figures = f"{found.params:12,} {found.double:8.1e} {found.single:8.1e}"
+        end = "" if found.holds else f"  more than {EXACT:.0e} or {found.single_bound:.1e}"
+        print(f"{peer.name:24} {peer.library:12} {'strict':8} {figures}{end}", flush=True)
+        gc.collect()
+    for library, held in done.items():
+        print(f"{library}: {sum(held)} of {len(held)} agree")
+    return all(all(held) for held in done.values())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
+    parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
+    names = parser.parse_args().name
+    found = peers()
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        parser.error(f"no peer is called {', '.join(unknown)}")
+    missing = sorted(found.keys() - bundled().keys())
+    if missing and not names:
+        print(f"not bundled, so not compared: {', '.join(missing)}")
+    chosen = names or [name for name in found if name in bundled()]
+    return 0 if report([found[name] for name in chosen]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Networks that other people know under the same name are the same networks."""
+
+import pytest
+
+pytestmark = pytest.mark.frameworks
+
+# One for each thing that a spec can say; `make parity` compares them all.
+NAMES = (
+    "resnet18",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+    "resnet26t",
+    "seresnet18",
+    "ecaresnet26t",
+    "resnetblur18",
+    "resnetaa34d",
+    "resnetrs50",
+    "test_resnet",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network_is_its_peer(name: str) -> None:
+    for module in ("torch", "torchvision", "timm"):
+        pytest.importorskip(module)
+    from parity import parity, peers
+
+    found = parity(peers()[name])
+    assert found.double <= 1e-10
+    assert found.single <= found.single_bound
+
+
+def test_a_stride_in_another_place_is_not_the_peer() -> None:
+    """The comparison can fail: the parameters are the same, the output is not."""
+    for module in ("torch", "torchvision", "timm"):
+        pytest.importorskip(module)
+    import torch
+    from parity import EXACT, built, difference, peers, randomize
+
+    from resnetgen.pipeline import compile_spec
+
+    torch.manual_seed(0)
+    theirs = peers()["resnet50"].build()
+    randomize(theirs)
+    ours = built(compile_spec("resnet50_paper").network)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    image = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        assert difference(ours.eval()(image), theirs.eval()(image)) > 1e6 * EXACT
