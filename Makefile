@@ -56,6 +56,10 @@ current: .venv/tools ## Is generated/ what the specs compile to now?
 generated: .venv/frameworks ## Build and verify the networks in generated/ again
 	$(BIN)/resnetgen build $(GENERATED) --force
 
+.PHONY: docs
+docs: .venv/tools ## Write docs/language.md again from the language's schema
+	$(BIN)/resnetgen schema --format markdown > docs/language.md
+
 .PHONY: bench
 bench: .venv/tests ## Measure speed and memory
 	$(BIN)/python bench/speed.py

@@ -22,7 +22,7 @@ CONTRACT = {
     "weights": {"spec", "ir", "lower"},
     "emit": {"ir", "weights.layout", "resources"},
     "verify": {"ir", "weights"},
-    "report": {"ir", "verify.result"},
+    "report": {"spec", "ir", "verify.result"},
     "output": {"spec", "ir", "weights", "emit"},
     "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output"},
     "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline"},

@@ -1,14 +1,16 @@
 """The commands that look at specs alone: `check`, `specs` and `schema`."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.cli.options import Json, Overrides, Specs
+from resnetgen.cli.options import Json, Overrides, Specs, choice
 from resnetgen.cli.output import (
     BAD_INPUT,
     diagnose,
@@ -98,8 +100,18 @@ def _shown(folder: Path) -> str:
     return str(folder) if relative.startswith("..") else relative
 
 
-def schema() -> None:
-    """Print the JSON Schema of a spec, for editors.
+class SchemaFormat(StrEnum):
+    json = auto()
+    markdown = auto()
+
+
+def schema(
+    form: Annotated[
+        SchemaFormat,
+        choice("format", SchemaFormat, help="JSON Schema for editors, or a page for people."),
+    ] = SchemaFormat.json,
+) -> None:
+    """Print what a spec may say: as JSON Schema, or as a page that explains each key.
 
     Examples:
 
@@ -107,7 +119,13 @@ def schema() -> None:
       resnetgen schema > spec.schema.json
       # first line of a spec, for editors with the YAML language server:
       # yaml-language-server: $schema=spec.schema.json
+      resnetgen schema --format markdown
     """
+    if form is SchemaFormat.markdown:
+        from resnetgen.report.language import language
+
+        sys.stdout.write(language())
+        return
     from resnetgen.spec.schema import json_schema
 
     print_json(json_schema())

@@ -76,7 +76,7 @@ def _complete_list(incomplete: str, known: Iterable[str]) -> list[str]:
     return [f"{before}{comma}{name}" for name in sorted(known) if name.startswith(last)]
 
 
-def _choice(name: str, known: type[StrEnum], *, help: str) -> object:
+def choice(name: str, known: type[StrEnum], *, help: str) -> object:
     """An option `--name` that takes one of the known words."""
 
     def parse(word: str) -> StrEnum:
@@ -152,15 +152,15 @@ OutputDirectory = Annotated[
 ]
 LevelOption = Annotated[
     Level,
-    _choice("level", Level, help="Compare shapes and parameters alone, or also what is computed."),
+    choice("level", Level, help="Compare shapes and parameters alone, or also what is computed."),
 ]
 DeviceOption = Annotated[
     Device,
-    _choice("device", Device, help="A target that cannot run there is reported as not run."),
+    choice("device", Device, help="A target that cannot run there is reported as not run."),
 ]
 DtypeOption = Annotated[
     Dtype | None,
-    _choice("dtype", Dtype, help="The widest that each target computes, by default."),
+    choice("dtype", Dtype, help="The widest that each target computes, by default."),
 ]
 TimeoutOption = Annotated[
     float,

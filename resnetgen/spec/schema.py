@@ -78,6 +78,7 @@ Name = Annotated[
 StageName = Annotated[
     str, AfterValidator(_legal_stage_name), Field(json_schema_extra=_NAME_SCHEMA), _NAME_EXPECTED
 ]
+Extends = Annotated[str, Expected("a bundled name, or the path of a file in the same folder")]
 License = Annotated[
     str,
     Field(pattern=_LICENSE, max_length=_LONGEST_LICENSE),
@@ -127,32 +128,41 @@ class _Record(BaseModel):
 class Input(_Record):
     """The image that goes in."""
 
-    channels: Channels = Field(description="Channels of the image: 3 for RGB.")
-    size: Size = Field(description="Pixels: one number, or [height, width].")
+    channels: Channels = Field(description="Channels of the image: 3 for RGB.", examples=[3])
+    size: Size = Field(
+        description="Pixels: one number, or [height, width].", examples=[224, [480, 640]]
+    )
 
 
 class Stem(_Record):
     """The layers in front of the stages."""
 
     hidden: HiddenWidths = Field(
-        (), description="Output channels of further convolutions in front of the last: a deep stem."
+        (),
+        description="Output channels of further convolutions in front of the last: a deep stem.",
+        examples=[[24, 32]],
     )
-    width: Width = Field(description="Output channels of the last convolution.")
-    kernel: Kernel = Field(description="Kernel of each convolution.")
-    stride: Stride = Field(description="Stride of the first convolution.")
+    width: Width = Field(description="Output channels of the last convolution.", examples=[64])
+    kernel: Kernel = Field(description="Kernel of each convolution.", examples=[7])
+    stride: Stride = Field(description="Stride of the first convolution.", examples=[2])
     pool: Pool = Field(
         description="What halves the size behind it: `max`, a 3x3 max pool; `conv`, a 3x3 "
-        "convolution; or `none`."
+        "convolution; or `none`.",
+        examples=["max"],
     )
 
 
 class Convolution(_Record):
     """One convolution on the main path of a block of one's own."""
 
-    kernel: Kernel = Field(description="Kernel size; padding keeps the image's size.")
-    expansion: Expansion = Field(1, description="Output channels in multiples of the width.")
+    kernel: Kernel = Field(description="Kernel size; padding keeps the image's size.", examples=[3])
+    expansion: Expansion = Field(
+        1, description="Output channels in multiples of the width.", examples=[2]
+    )
     strided: bool = Field(
-        False, description="Whether the block's stride sits here; otherwise `stride_on` says where."
+        False,
+        description="Whether the block's stride sits here; otherwise `stride_on` says where.",
+        examples=[True],
     )
 
 
@@ -174,18 +184,27 @@ SHORTCUT_DESCRIPTION = (
 class Stage(_Record):
     """A run of equal blocks; the first carries the stride."""
 
-    name: StageName = Field(description="The stage's name in tables, such as conv2_x.")
-    repeats: Repeats | None = Field(
-        None, description="How many blocks; may also be given by `repeats` or `depth` at the top."
+    name: StageName = Field(
+        description="The stage's name in tables, such as conv2_x.", examples=["conv2_x"]
     )
-    width: Width = Field(description="The blocks' inner width: the paper's first number.")
-    stride: Stride = Field(description="Stride of the first block.")
+    repeats: Repeats | None = Field(
+        None,
+        description="How many blocks; may also be given by `repeats` or `depth` at the top.",
+        examples=[3],
+    )
+    width: Width = Field(
+        description="The blocks' inner width: the paper's first number.", examples=[64]
+    )
+    stride: Stride = Field(description="Stride of the first block.", examples=[2])
     block: BlockChoice | None = Field(
-        None, description=f"This stage's block, instead of the network's: {BLOCK_DESCRIPTION}"
+        None,
+        description=f"This stage's block, instead of the network's: {BLOCK_DESCRIPTION}",
+        examples=["basic"],
     )
     shortcut: Shortcut | None = Field(
         None,
         description=f"This stage's shortcut, instead of the network's: {SHORTCUT_DESCRIPTION}",
+        examples=["zero_pad"],
     )
 
 
@@ -202,62 +221,95 @@ Stages = Annotated[
 class Document(_Record):
     """A residual network, as its author writes it."""
 
-    name: Name = Field(description="The network's name: of its factory function and its folder.")
-    extends: str | None = Field(
+    name: Name = Field(
+        description="The network's name: of its factory function and its folder.",
+        examples=["resnet83"],
+    )
+    # Resolved before a document gets its form, and so always absent by then.
+    extends: Extends | None = Field(
         None,
-        description="A bundled spec, or a file in the same folder, that this one changes. Resolved "
-        "before a document gets its form, so always absent by then.",
+        description="A bundled spec, or a file in the same folder, that this one changes.",
+        examples=["resnet50"],
     )
     license: License | None = Field(
-        None, description="An SPDX expression to put into the generated files."
+        None, description="An SPDX expression to put into the generated files.", examples=["MIT"]
     )
     dialect: Dialect = Field(
-        "torchvision", description="Whose numbers fill in what the spec leaves open."
+        "torchvision",
+        description="Whose numbers fill in what the spec leaves open.",
+        examples=["paper"],
     )
-    input: Input = Field(description="The image that goes in: its channels and size.")
-    classes: Classes = Field(description="How many classes the head tells apart.")
+    input: Input = Field(
+        description="The image that goes in: its channels and size.",
+        examples=[{"channels": 3, "size": 224}],
+    )
+    classes: Classes = Field(description="How many classes the head tells apart.", examples=[1000])
     depth: Depth | None = Field(
         None,
         description="Weighted layers, shortcuts not counted. Without repeats they are found from "
         "it (three stages of equal blocks); with repeats it is checked.",
+        examples=[110],
     )
     repeats: RepeatsList | None = Field(
-        None, description="How many blocks each stage has, in place of the stages' own `repeats`."
+        None,
+        description="How many blocks each stage has, in place of the stages' own `repeats`.",
+        examples=[[3, 4, 23, 3]],
     )
-    stem: Stem = Field(description="What stands in front of the stages: a convolution, a pool.")
-    block: BlockChoice | None = Field(None, description=BLOCK_DESCRIPTION)
-    shortcut: Shortcut = Field("projection", description=SHORTCUT_DESCRIPTION)
+    stem: Stem = Field(
+        description="What stands in front of the stages: a convolution, a pool.",
+        examples=[{"width": 64, "kernel": 7, "stride": 2, "pool": "max"}],
+    )
+    block: BlockChoice | None = Field(
+        None,
+        description=BLOCK_DESCRIPTION,
+        examples=["bottleneck", [{"kernel": 3}, {"kernel": 3}, {"kernel": 3}]],
+    )
+    shortcut: Shortcut = Field(
+        "projection", description=SHORTCUT_DESCRIPTION, examples=["zero_pad"]
+    )
     expansion: Expansion | None = Field(
-        None, description="A bottleneck's output channels in multiples of the width: 4 by default."
+        None,
+        description="A bottleneck's output channels in multiples of the width: 4 by default.",
+        examples=[2],
     )
     groups: Groups = Field(
-        1, description="Groups of the blocks' convolutions with a kernel above 1, as in ResNeXt."
+        1,
+        description="Groups of the blocks' convolutions with a kernel above 1, as in ResNeXt.",
+        examples=[32],
     )
     width_per_group: Width | None = Field(
         None,
         description="Channels in each group where a stage's width is 64, and in proportion in "
         "others: all convolutions of a block but its last then have `groups` times as many.",
+        examples=[4],
     )
     reduce_first: Groups = Field(
-        1, description="Divides the channels of each block's first convolution, as in SENet-154."
+        1,
+        description="Divides the channels of each block's first convolution, as in SENet-154.",
+        examples=[2],
     )
     downsample: Downsample = Field(
         "conv",
         description="How a projection strides: its convolution does (`conv`), or a 2x2 average "
         "pool before it (`avg`, ResNet-D).",
+        examples=["avg"],
     )
     projection_kernel: Kernel = Field(
-        1, description="Kernel of a projection that has a stride; of any other it is 1."
+        1,
+        description="Kernel of a projection that has a stride; of any other it is 1.",
+        examples=[3],
     )
     attention: Attention = Field(
         "none",
         description="What weighs a block's output channels before the addition: `se` "
         "(squeeze-and-excitation), `eca` (efficient channel attention), or `none`.",
+        examples=["se"],
     )
     se_ratio: Ratio = Field(
         0.0625,
         description="Channels inside squeeze-and-excitation as a part of the block's, rounded to "
         "the nearest multiple of 8 and at least 8.",
+        examples=[0.25],
     )
     anti_alias: AntiAlias = Field(
         "none",
@@ -265,29 +317,43 @@ class Document(_Record):
         "average pool (`avg`), a binomial filter with reflected edges (`blur`), or `none`. The "
         "stem's max pool becomes a 2x2 average pool with `avg`, and strides by a filter with "
         "`blur`.",
+        examples=["blur"],
     )
     stride_on: StrideOn | None = Field(
         None,
         description="Where a block's stride sits: on its first convolution (`1x1`), or on the "
         "first with a kernel above 1 (`3x3`).",
+        examples=["1x1"],
     )
-    epsilon: Epsilon | None = Field(None, description="Batch normalization's epsilon.")
+    epsilon: Epsilon | None = Field(
+        None, description="Batch normalization's epsilon.", examples=[0.001]
+    )
     momentum: Momentum | None = Field(
-        None, description="Weight of the new value in running statistics, as PyTorch counts."
+        None,
+        description="Weight of the new value in running statistics, as PyTorch counts.",
+        examples=[0.01],
     )
-    conv_bias: bool | None = Field(None, description="Whether convolutions have a bias.")
+    conv_bias: bool | None = Field(
+        None, description="Whether convolutions have a bias.", examples=[True]
+    )
     conv_init: ConvInit | None = Field(
-        None, description="How convolutions start: He et al.'s normal by fan in, or by fan out."
+        None,
+        description="How convolutions start: He et al.'s normal by fan in, or by fan out.",
+        examples=["he_fan_in"],
     )
     linear_init: LinearInit | None = Field(
         None,
         description="How the last layer starts: He et al.'s normal by fan in, or uniform within "
         "1 / sqrt(fan in).",
+        examples=["he_fan_in"],
     )
     zero_init_last: bool | None = Field(
-        None, description="Whether the last gamma of each block starts at zero."
+        None, description="Whether the last gamma of each block starts at zero.", examples=[True]
     )
-    stages: Stages = Field(description="The stages, from the stem to the head.")
+    stages: Stages = Field(
+        description="The stages, from the stem to the head.",
+        examples=[[{"name": "conv2_x", "repeats": 3, "width": 64, "stride": 1}]],
+    )
 
 
 class _EditorSchema(GenerateJsonSchema):

@@ -159,7 +159,7 @@ def _runner(backend: Backend, *, due: Due, environment: dict[str, str]) -> Runne
     return Runner(
         target=f"keras-{backend}",
         file=_FILE,
-        requires={"keras": "tensorflow", backend: backend},
+        requires={"keras": "jax" if backend == "jax" else "tensorflow", backend: backend},
         environment={"KERAS_BACKEND": backend, **environment},
         due=due,
         run=partial(_run, backend),
