@@ -257,13 +257,13 @@ FLAX = (
         "act1",
         "is missing",
     ),
-    Fault("average-pool", replace(("nnx.max_pool", "nnx.avg_pool")), "maxpool", "averages"),
     Fault(
-        "pool-padding",
-        replace(("((1, 1), (1, 1))", '"SAME"')),
+        "average-pool",
+        replace(("nnx.max_pool", "nnx.avg_pool"), ("-jnp.inf", "0.0")),
         "maxpool",
-        "its padding is",
+        "averages",
     ),
+    Fault("pool-padding", replace(("edge = (1, 1)", "edge = (0, 2)")), "maxpool", "its padding is"),
     Fault(
         "doubled-shortcut",
         replace(("x + shortcut", "x + 2 * shortcut")),

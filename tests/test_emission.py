@@ -159,6 +159,20 @@ def test_sources_are_what_ruff_leaves_alone(emitted: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.frameworks
+def test_sources_pass_a_type_checker(emitted: Path) -> None:
+    """By the types that frameworks declare: Keras has few, and guesses from its code are wrong."""
+    pytest.importorskip("torch")
+    pytest.importorskip("flax")
+    names = ("resnet18", "plain20", "resnet110", "resnet50d", *ODD_SPECS)
+    options = {"typeCheckingMode": "basic", "useLibraryCodeForTypes": False}
+    config = emitted / "pyrightconfig.json"
+    config.write_text(json.dumps({**options, "include": names, "reportMissingModuleSource": False}))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", config]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_no_source_has_what_its_spec_does_not_use(emitted: Path) -> None:
     resnet18 = (emitted / "resnet18" / "model_torch.py").read_text()
     assert "Bottleneck" not in resnet18

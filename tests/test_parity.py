@@ -1,5 +1,7 @@
 """Networks that other people know under the same name are the same networks."""
 
+from importlib.util import find_spec
+
 import pytest
 
 pytestmark = pytest.mark.frameworks
@@ -19,10 +21,16 @@ NAMES = (
 )
 
 
+def need_peers() -> None:
+    """Looked for, not imported: torchvision may need help to be imported."""
+    for module in ("torch", "torchvision", "timm"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_network_is_its_peer(name: str) -> None:
-    for module in ("torch", "torchvision", "timm"):
-        pytest.importorskip(module)
+    need_peers()
     from parity import parity, peers
 
     found = parity(peers()[name])
@@ -32,8 +40,7 @@ def test_network_is_its_peer(name: str) -> None:
 
 def test_a_stride_in_another_place_is_not_the_peer() -> None:
     """The comparison can fail: the parameters are the same, the output is not."""
-    for module in ("torch", "torchvision", "timm"):
-        pytest.importorskip(module)
+    need_peers()
     import torch
     from parity import EXACT, built, difference, peers, randomize
 

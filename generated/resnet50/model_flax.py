@@ -37,6 +37,12 @@ conv1x1 = partial(conv, kernel_size=(1, 1), padding=0)
 batch_norm = partial(nnx.BatchNorm, momentum=0.9, epsilon=1e-05)
 
 
+def max_pool(x: jax.Array) -> jax.Array:
+    edge = (1, 1)
+    x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)), constant_values=-jnp.inf)
+    return nnx.max_pool(x, (3, 3), strides=(2, 2))
+
+
 class Bottleneck(nnx.Module):
     """1x1, 3x3 and 1x1 convolutions plus a shortcut, projected where the shape changes."""
 
@@ -115,7 +121,7 @@ class ResNet(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nnx.relu(self.bn1(self.conv1(x)))
-        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 x = block(x)
@@ -134,7 +140,9 @@ def load_safetensors(model: nnx.Module, path: str | Path) -> None:
     """
     tensors = load_file(path)
 
-    def load(variable: nnx.Variable, name: str, axes: tuple[int, ...] = (0,)) -> None:
+    def load(variable: nnx.Variable | None, name: str, axes: tuple[int, ...] = (0,)) -> None:
+        if variable is None:
+            return
         value = tensors.pop(name).transpose(axes)
         if value.shape != variable.shape:
             raise ValueError(f"{name} gives {value.shape}, the model has {variable.shape}")

@@ -119,7 +119,9 @@ def load_safetensors(model: nnx.Module, path: str | Path) -> None:
     """
     tensors = load_file(path)
 
-    def load(variable: nnx.Variable, name: str, axes: tuple[int, ...] = (0,)) -> None:
+    def load(variable: nnx.Variable | None, name: str, axes: tuple[int, ...] = (0,)) -> None:
+        if variable is None:
+            return
         value = tensors.pop(name).transpose(axes)
         if value.shape != variable.shape:
             raise ValueError(f"{name} gives {value.shape}, the model has {variable.shape}")

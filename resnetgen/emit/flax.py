@@ -79,6 +79,7 @@ class _View:
     channels: int
     strided_padding: bool
     attentions: frozenset[str]
+    max_pool: MaxPool2d | None
     average_pool: bool
     blur_padding: str | None
     identity: bool
@@ -156,6 +157,7 @@ def _view(network: Network) -> _View:
         strided_padding=pads_strided(network),
         attentions=attentions(network),
         blur_padding=blur_padding(network, "stride"),
+        max_pool=next((op for op in network.stem if isinstance(op, MaxPool2d)), None),
         average_pool=any(isinstance(op, AvgPool2d) and op.padding.bottom for op in network.ops),
         identity=any(_may_be_identity(kind) for kind in found),
         pads_zeros=any(kind.pads_zeros for kind in found),
@@ -209,6 +211,8 @@ def _made(layer: Layer, repeated: Sequence[Form]) -> _Item:
     """What a list has for the layer: a module, or a function where there are no weights."""
     if isinstance(layer.op, Relu):
         return _Item("nnx.relu")
+    if isinstance(layer.op, MaxPool2d):
+        return _Item("max_pool")
     function, arguments = _call(layer, repeated)
     return _Item(function, tuple(arguments))
 
@@ -232,8 +236,6 @@ def _call(layer: Layer, repeated: Sequence[Form]) -> tuple[str, list[str]]:
                 return "average_pool", [stride]
             window = f"({stride}, {stride})"
             return "partial", ["nnx.avg_pool", f"window_shape={window}", f"strides={window}"]
-        case MaxPool2d():
-            return "partial", ["nnx.max_pool", *_pool_arguments(layer.op, named=True)]
         case BlurPool():
             return "partial", ["blur_pool", f"stride={layer.text('stride')}"]
         case _:
@@ -273,20 +275,9 @@ def _applied(layer: Layer, value: str) -> str:
         case Relu():
             return f"nnx.relu({value})"
         case MaxPool2d():
-            arguments = ", ".join(_pool_arguments(layer.op, named=False))
-            return f"nnx.max_pool({value}, {arguments})"
+            return f"max_pool({value})"
         case _:
             return f"self.{layer.name}({value})"
-
-
-def _pool_arguments(op: MaxPool2d, *, named: bool) -> list[str]:
-    sides = op.padding
-    window = f"({op.kernel}, {op.kernel})"
-    return [
-        f"window_shape={window}" if named else window,
-        f"strides=({op.stride}, {op.stride})",
-        f"padding=(({sides.top}, {sides.bottom}), ({sides.left}, {sides.right}))",
-    ]
 
 
 def _block_view(kind: Kind, repeated: Sequence[Form]) -> _BlockView:

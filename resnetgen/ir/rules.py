@@ -170,11 +170,20 @@ def shapes(network: Network, input_size: tuple[int, int] | None = None) -> dict[
 
 
 def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
-    """The first addition whose two values differ in size for such an image, if any does."""
+    """The first op that such an image does not fit, if any.
+
+    An addition needs two values of one size, and an edge is reflected only by what is larger.
+    """
     known = shapes(network, input_size)
     for op in network.ops:
-        if isinstance(op, Add) and len({known[name] for name in op.inputs}) > 1:
-            return op.name
+        inputs = [known[name] for name in op.inputs]
+        match op:
+            case Add() if inputs[0] != inputs[1]:
+                return op.name
+            case BlurPool() if min(inputs[0][1:]) <= op.padding.top:
+                return op.name
+            case _:
+                pass
     return None
 
 

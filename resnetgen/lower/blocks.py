@@ -56,6 +56,7 @@ def _lower_block(
                 source=source,
                 in_channels=in_channels,
                 out_channels=out_channels,
+                kernel=spec.projection_kernel if stage.stride != 1 else 1,
                 stride=stride,
             )
         case "zero_pad":
@@ -133,7 +134,14 @@ def _main_path(
 
 
 def _projection(
-    spec: ModelSpec, name: str, *, source: str, in_channels: int, out_channels: int, stride: int
+    spec: ModelSpec,
+    name: str,
+    *,
+    source: str,
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int,
 ) -> tuple[Op, ...]:
     """Options B and C: a strided convolution and its norm.
 
@@ -141,7 +149,7 @@ def _projection(
     blocks without a stride, as in timm.
     """
     ops: list[Op] = []
-    first, kernel = 0, spec.projection_kernel if stride != 1 else 1
+    first = 0
     if spec.downsample == "avg":
         first = 1
         if stride != 1:

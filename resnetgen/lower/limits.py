@@ -25,10 +25,10 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
     """An input that does not fit the shortcuts, and more parameters than the limit."""
     network = _shortened(spec)
     if (place := misfit(network, network.input_size)) is not None:
-        message = f"at this size, branch and shortcut differ in `{place}`: where the image is odd,"
-        message += " one rounds its half up and the other down"
+        message = f"an image of this size does not fit `{place}`, where branch and shortcut round"
+        message += " half an odd size differently, or a filter reflects more than there is"
         expected = "a size that is even in front of every stride, such as a multiple of 32"
-        yield Problem("odd-input", ("input", "size"), message, expected)
+        yield Problem("misfit", ("input", "size"), message, expected)
     parts = _parts(spec)
     total = sum(part.parameters for part in parts)
     if total > MOST_PARAMETERS:

@@ -19,9 +19,9 @@ struct sys tensor tensorflow tf torch typing warnings
 _DEFINITIONS = """
 average_pool basic_block batch_norm block blur_pool bottleneck bottleneck_block conv conv1x1 conv3x3
 conv_block conv_bn custom_block efficient_channel_attention forward identity kernel_init
-last_batch_norm linear make_layer norm pad_channels plain_basic_block plain_block plain_bottleneck
-plain_bottleneck_block plain_conv_block projection reset_parameters residual_block shortcut
-squeeze_excite subsample zero_pad
+last_batch_norm linear make_layer max_pool norm pad_channels plain_basic_block plain_block
+plain_bottleneck plain_bottleneck_block plain_conv_block projection reset_parameters residual_block
+shortcut squeeze_excite subsample zero_pad
 """
 _VARIABLES = """
 bn bound channels cls downsample edge extra_channels filters gates he_normal height image images

@@ -296,7 +296,7 @@ class Document(_Record):
     )
     projection_kernel: Kernel = Field(
         1,
-        description="Kernel of a projection that has a stride; of any other it is 1.",
+        description="Kernel of the projections in stages with a stride; elsewhere it is 1.",
         examples=[3],
     )
     attention: Attention = Field(
