@@ -250,8 +250,8 @@ FLAX = (
         "no-activation-of-the-stem",
         replace(
             (
-                "nnx.relu(self.bn1(self.conv1(x)))\n        x = nnx.max",
-                "self.bn1(self.conv1(x))\n        x = nnx.max",
+                "nnx.relu(self.bn1(self.conv1(x)))\n        x = max_pool",
+                "self.bn1(self.conv1(x))\n        x = max_pool",
             )
         ),
         "act1",
