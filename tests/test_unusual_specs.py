@@ -46,7 +46,7 @@ DEEP_RESIDUAL = (
     ("name", "document", "targets"),
     [
         ("mixed", ODD_SPECS["mixed"], ALL),
-        *((name, ODD_SPECS[name], ALL) for name in ("knobs", "other_knobs", "blurred")),
+        *((name, ODD_SPECS[name], ALL) for name in ("knobs", "other_knobs", "blurred", "striding")),
         ("always_padded", ALWAYS_PADDED, ALL),
         ("deep_plain", DEEP_PLAIN, "torch,onnx"),
         ("deep_residual", DEEP_RESIDUAL, "torch,onnx"),

@@ -192,18 +192,18 @@ def _assignments(
     """Makes every layer that has weights an attribute."""
     lines: list[str] = []
     for member in members(layers):
+        layer = member.layers[0]
         if member.is_sequence:
-            made = [_made(layer, repeated) for layer in member.layers]
+            made = [_made(each, repeated) for each in member.layers]
             lines += _listed(f"self.{member.name} = nnx.List(", made, indent=indent)
-        elif isinstance(member.layers[0].op, _MADE):
-            layer = member.layers[0]
+        elif layer.optional and isinstance(layer.op, BlurPool):
+            filtered = _made(layer, repeated).text
+            margin = " " * indent
+            lines.append(f"{margin}self.aa = {filtered} if stride > 1 else {_IDENTITY.text}")
+        elif isinstance(layer.op, _MADE):
+            # Where nothing strides, an average pool takes the mean of one pixel.
             function, arguments = _call(layer, repeated)
-            if isinstance(layer.op, BlurPool) and layer.text("stride") == "stride":
-                filtered = f"{function}({', '.join(arguments)})"
-                margin = " " * indent
-                lines.append(f"{margin}self.aa = {filtered} if stride > 1 else {_IDENTITY.text}")
-            else:
-                lines += call(f"self.{member.name} = {function}(", arguments, indent=indent)
+            lines += call(f"self.{member.name} = {function}(", arguments, indent=indent)
     return tuple(lines)
 
 
@@ -319,9 +319,9 @@ def _downsample_lines(kind: Kind, repeated: Sequence[Form]) -> tuple[str, ...]:
         made = [_Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
     else:
         made = [_made(layer, repeated) for layer in kind.side]
-    if kind.side[0].name == "downsample.1":
+    if kind.lacks_pool:
         made.insert(0, _IDENTITY)
-    elif isinstance(kind.side[0].op, AvgPool2d) and kind.sometimes_strides:
+    elif kind.side[0].optional:
         made[0] = _Item(f"{made[0].text} if stride > 1 else {_IDENTITY.text}")
     return _listed(head, made, indent=12 if sometimes else 8)
 
@@ -344,9 +344,8 @@ def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
 
 def _may_be_identity(kind: Kind) -> bool:
     """Whether some blocks have nothing where others have what strides."""
-    strided = any(isinstance(layer.op, BlurPool) for layer in kind.main) and kind.stride_varies
-    pooled = any(layer.name == "downsample.2" for layer in kind.side)
-    return strided or (pooled and 1 in kind.shortcut_strides)
+    filters = (layer for layer in kind.main if isinstance(layer.op, BlurPool))
+    return kind.lacks_pool or any(layer.optional for layer in (*kind.side, *filters))
 
 
 def _listed(head: str, items: Sequence[_Item], *, indent: int) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from resnetgen.ir.ops import (
     AvgPool2d,
     BatchNorm2d,
     BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     MaxPool2d,
@@ -172,6 +173,8 @@ def _longest_path(network: Network) -> int:
                 length[op.name] = longest + 2
             case MaxPool2d():
                 length[op.name] = longest + 2
+            case ChannelConv() | BlurPool():
+                length[op.name] = longest + 3
             case _:
                 length[op.name] = longest + 1
     return max(length.values())
@@ -232,12 +235,10 @@ def _layer_lines(
             case Scale():
                 lines.append(f"{margin}{variable} = {_attention_call(layer, source, name)}")
             case AvgPool2d() | BlurPool():
-                sometimes = layer.name == "aa" and layer.text("stride") == "stride"
-                if sometimes:
+                if layer.optional:
                     lines.append(f"{margin}if stride > 1:")
-                lines += _striding_lines(
-                    layer, variable, source, name, indent=indent + 4 if sometimes else indent
-                )
+                deeper = indent + 4 if layer.optional else indent
+                lines += _striding_lines(layer, variable, source, name, indent=deeper)
             case _:
                 raise AssertionError(f"{layer.op.name}: {type(layer.op).__name__} is no layer")
         source = variable
@@ -332,20 +333,10 @@ def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
 def _reshape_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
     if kind.pads_zeros:
         return _zero_padding_lines(kind, indent=indent)
-    pools = [layer for layer in kind.side if isinstance(layer.op, AvgPool2d)]
-    if not (pools and kind.sometimes_strides):
-        return _layer_lines(
-            kind.side, variable="shortcut", source="x", prefix="{name}_", indent=indent
-        )
-    margin = " " * indent
-    before = () if kind.reshapes == "sometimes" else (f"{margin}shortcut = x",)
+    unset = kind.reshapes == "always" and kind.side[0].optional
     return (
-        *before,
-        f"{margin}if stride > 1:",
-        *_layer_lines(pools, variable="shortcut", source="x", prefix="{name}_", indent=indent + 4),
-        *_layer_lines(
-            kind.side[1:], variable="shortcut", source="shortcut", prefix="{name}_", indent=indent
-        ),
+        *((f"{' ' * indent}shortcut = x",) if unset else ()),
+        *_layer_lines(kind.side, variable="shortcut", source="x", prefix="{name}_", indent=indent),
     )
 
 

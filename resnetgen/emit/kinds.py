@@ -76,9 +76,9 @@ class Kind:
         return self.shortcut == "zero_pad"
 
     @property
-    def sometimes_strides(self) -> bool:
-        """Whether some shortcuts have a stride and others change their channels alone."""
-        return 1 in self.shortcut_strides and len(self.shortcut_strides) > 1
+    def lacks_pool(self) -> bool:
+        """Whether the place of a pool in its shortcuts is there, and empty in all of them."""
+        return bool(self.side) and self.side[0].name == "downsample.1"
 
     @property
     def has_shortcut(self) -> bool:
@@ -93,7 +93,7 @@ class _Shape:
     main: _Form
     tail: _Form
     strided: str | None
-    """The convolution that carries the stride."""
+    """The op of the main path that carries the stride, or behind which something strides."""
     side: _Form | None
 
     def merged(self, other: "_Shape") -> "_Shape | None":
@@ -143,22 +143,34 @@ def kind_of(stage: Stage, found: Iterable[Kind]) -> Kind:
 
 def _shape(stage: Stage) -> _Shape:
     first = stage.blocks[0]
-    strided = [conv for block in stage.blocks for conv in block.convolutions if conv.stride != 1]
+    strided = (name for block in stage.blocks if (name := _strided(block)) is not None)
     sides = [block for block in stage.blocks if block.side]
     return _Shape(
         title=first.title,
         main=_form(first.main, first),
         tail=_form(first.tail, first),
-        strided=_local(strided[0], first) if strided else None,
+        strided=next(strided, None),
         side=(sides[0].shortcut, _form(sides[0].side, sides[0])) if sides else None,
     )
+
+
+def _strided(block: Block) -> str | None:
+    for op in block.main:
+        match op:
+            case Conv2d() if op.stride != 1:
+                return _local(op.name, block)
+            case AvgPool2d() | BlurPool():
+                return _local(op.inputs[0], block)
+            case _:
+                pass
+    return None
 
 
 def _form(ops: Sequence[Op], block: Block) -> _Form:
     """All that is fixed in a kind: nothing of those ops that only a block's own stride decides."""
     attention = set(block.attention)
     return tuple(
-        (_local(op, block), type(op), *(() if op in attention else _fixed(op)))
+        (_local(op.name, block), type(op), *(() if op in attention else _fixed(op)))
         for op in ops
         if not isinstance(op, AvgPool2d | BlurPool | Subsample | PadChannels)
     )
@@ -168,11 +180,11 @@ def _fixed(op: Op) -> _Form:
     return tuple(getattr(op, each.name) for each in fields(op) if each.name not in _VARYING)
 
 
-def _local(op: Op, block: Block) -> str:
-    """The op's name in its block."""
-    prefix, _, name = op.name.partition(f"{block.name.rpartition('.')[0]}.")
-    assert not prefix, f"{op.name} is no op of {block.name}"
-    return name.partition(".")[2]
+def _local(name: str, block: Block) -> str:
+    """An op's name in its block."""
+    stage, _, rest = name.partition(f"{block.name.rpartition('.')[0]}.")
+    assert not stage, f"{name} is no op of {block.name}"
+    return rest.partition(".")[2]
 
 
 def _kind(
@@ -185,9 +197,10 @@ def _kind(
     only_width = all(conv.out_channels == b.width for b in blocks for conv in b.convolutions)
     width_name = channels_word if only_width else "width"
     # A block with a stride has all that the others have, and what strides.
-    sample = max(reshaped, key=lambda block: block.stride) if reshaped else blocks[0]
-    main, extras = _main_layers(blocks, width_name, strided=shape.strided, stride=stride)
+    sample = max(blocks, key=lambda block: (block.stride, len(block.side)))
+    main, extras = _main_layers(blocks, sample, width_name, strided=shape.strided, stride=stride)
     out_channels = _last_channels(main)
+    shortcut_strides = frozenset(block.stride for block in reshaped)
     return Kind(
         class_name=names[0],
         function_name=names[1],
@@ -198,72 +211,87 @@ def _kind(
         width_name=width_name,
         extras=extras,
         stride=stride,
-        shortcut_strides=frozenset(block.stride for block in reshaped),
+        shortcut_strides=shortcut_strides,
         main=main,
-        side=_side_layers(sample, out_channels, stride=stride),
-        tail=tuple(Layer(_local(op, sample), op) for op in sample.tail),
+        side=_side_layers(
+            sample, out_channels, stride=stride, sometimes_strided=1 in shortcut_strides
+        ),
+        tail=tuple(Layer(_local(op.name, sample), op) for op in sample.tail),
         out_channels=out_channels,
     )
 
 
 def _main_layers(
-    blocks: Sequence[Block], width_name: str, *, strided: str | None, stride: str
+    blocks: Sequence[Block], sample: Block, width_name: str, *, strided: str | None, stride: str
 ) -> tuple[tuple[Layer, ...], tuple[Extra, ...]]:
     """The main path, and the parameters that it needs besides the width."""
-    # A block with a stride has all that the others have, and what strides.
-    sample = max(blocks, key=lambda block: block.stride)
     channels = "in_channels"
     layers: list[Layer] = []
     extras: list[Extra] = []
     attention = set(sample.attention)
+    widths = [block.width for block in blocks]
     convolutions = [
-        {_local(conv, block): conv.out_channels for conv in block.convolutions} for block in blocks
+        {_local(conv.name, block): conv.out_channels for conv in block.convolutions}
+        for block in blocks
     ]
     for op in sample.main:
         if op in attention:
             continue
-        name = _local(op, sample)
+        name, out_channels, optional = _local(op.name, sample), channels, False
+        own_stride = stride
         match op:
             case Conv2d():
-                expressions = {"in_channels": channels}
-                values = [widths[name] for widths in convolutions]
-                found = _in_widths(values, [block.width for block in blocks], width_name)
-                if found is None:
-                    found = f"{name}_channels"
-                    names = (block.name for block in blocks)
-                    extras.append(Extra(found, dict(zip(names, values, strict=True))))
-                channels = found
-                expressions["out_channels"] = channels
-                expressions["stride"] = stride if name == strided else "1"
-            case BatchNorm2d():
-                expressions = {"channels": channels}
+                values = [found[name] for found in convolutions]
+                out_channels = _in_widths(values, widths, width_name) or _stated(
+                    f"{name}_channels", values, blocks, extras
+                )
+                own_stride = stride if name == strided else "1"
             case AvgPool2d() | BlurPool():
-                expressions = {"kernel": stride, "stride": stride}
+                optional = stride == "stride"
             case _:
-                expressions = {}
-        layers.append(Layer(name, op, expressions))
+                pass
+        expressions = _expressions(op, channels, out_channels, stride=own_stride)
+        layers.append(Layer(name, op, expressions, optional))
+        channels = out_channels
     if attention:
         layers.append(_attention(blocks, width_name, channels, extras))
     return tuple(layers), tuple(extras)
+
+
+def _expressions(op: Op, channels: str, out_channels: str, *, stride: str) -> dict[str, str]:
+    """The attributes of an op that blocks of its kind may differ in."""
+    match op:
+        case Conv2d():
+            return {"in_channels": channels, "out_channels": out_channels, "stride": stride}
+        case BatchNorm2d():
+            return {"channels": channels}
+        case AvgPool2d() | BlurPool():
+            return {"kernel": stride, "stride": stride}
+        case _:
+            return {}
+
+
+def _stated(name: str, values: Sequence[int], blocks: Sequence[Block], extras: list[Extra]) -> str:
+    """A parameter that every block states, since nothing else decides its value."""
+    names = (block.name for block in blocks)
+    extras.append(Extra(name, dict(zip(names, values, strict=True))))
+    return name
 
 
 def _attention(
     blocks: Sequence[Block], width_name: str, channels: str, extras: list[Extra]
 ) -> Layer:
     """All of attention as one layer, whose sizes may need more parameters."""
-    scale = blocks[0].attention[-1]
     first = [block.attention[1] for block in blocks]
-    values = [op.kernel if isinstance(op, ChannelConv) else _out_channels(op) for op in first]
-    size = "kernel_size" if isinstance(first[0], ChannelConv) else "squeezed"
-    if size == "squeezed":
-        found = _in_widths(values, [block.width for block in blocks], width_name)
-    else:
+    if isinstance(first[0], ChannelConv):
+        size = "kernel_size"
+        values = [op.kernel for op in first if isinstance(op, ChannelConv)]
         found = str(values[0]) if len(set(values)) == 1 else None
-    if found is None:
-        found = size
-        names = (block.name for block in blocks)
-        extras.append(Extra(size, dict(zip(names, values, strict=True))))
-    return Layer("se", scale, {"channels": channels, size: found})
+    else:
+        size, values = "squeezed", [_out_channels(op) for op in first]
+        found = _in_widths(values, [block.width for block in blocks], width_name)
+    expression = found or _stated(size, values, blocks, extras)
+    return Layer("se", blocks[0].attention[-1], {"channels": channels, size: expression})
 
 
 def _out_channels(op: Op) -> int:
@@ -288,26 +316,20 @@ def _last_channels(layers: Sequence[Layer]) -> str:
     return convolutions[-1].text("out_channels")
 
 
-def _side_layers(block: Block, out_channels: str, *, stride: str) -> tuple[Layer, ...]:
+def _side_layers(
+    block: Block, out_channels: str, *, stride: str, sometimes_strided: bool
+) -> tuple[Layer, ...]:
     channels = "in_channels"
     layers: list[Layer] = []
     for op in block.side:
-        match op:
-            case Conv2d():
-                expressions = {
-                    "in_channels": channels,
-                    "out_channels": out_channels,
-                    "stride": stride,
-                }
-                channels = out_channels
-            case BatchNorm2d():
-                expressions = {"channels": channels}
-            case AvgPool2d():
-                # It strides in place of the convolution.
-                expressions, stride = {"kernel": stride, "stride": stride}, "1"
-            case _:
-                expressions = {}
-        layers.append(Layer(_local(op, block), op, expressions))
+        pools = isinstance(op, AvgPool2d)
+        expressions = _expressions(op, channels, out_channels, stride=stride)
+        layers.append(Layer(_local(op.name, block), op, expressions, pools and sometimes_strided))
+        if pools:
+            # It strides in place of the convolution.
+            stride = "1"
+        else:
+            channels = out_channels
     return tuple(layers)
 
 

@@ -19,6 +19,8 @@ class Layer:
     op: Op
     expressions: Mapping[str, str] = field(default_factory=dict[str, str])
     """What stands for an attribute that is not the same in all of the kind's blocks."""
+    optional: bool = False
+    """Whether only those of the kind's blocks have it whose stride is above 1."""
 
     def text(self, attribute: str) -> str:
         """The attribute as the source writes it."""

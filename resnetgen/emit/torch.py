@@ -237,16 +237,18 @@ def _assignments(layers: Sequence[Layer], style: _Style, *, indent: int) -> tupl
         if member.is_sequence:
             made = [_one_line(layer, style) for layer in member.layers]
             lines += call(f"self.{member.name} = nn.Sequential(", made, indent=indent)
-        elif not (member.is_activation and activated):
-            layer = member.layers[0]
-            function, arguments = _made(layer, style)
-            if isinstance(layer.op, BlurPool) and layer.text("stride") == "stride":
-                made = _one_line(layer, style)
-                lines.append(f"{' ' * indent}self.aa = {made} if stride > 1 else nn.Identity()")
-                activated = activated or member.is_activation
-                continue
-            lines += call(f"self.{_attribute(member)} = {function}(", arguments, indent=indent)
-            activated = activated or member.is_activation
+            continue
+        if member.is_activation and activated:
+            continue
+        activated = activated or member.is_activation
+        layer = member.layers[0]
+        if layer.optional and isinstance(layer.op, BlurPool):
+            made = _one_line(layer, style)
+            lines.append(f"{' ' * indent}self.aa = {made} if stride > 1 else nn.Identity()")
+            continue
+        # Where nothing strides, an average pool takes the mean of one pixel.
+        function, arguments = _made(layer, style)
+        lines += call(f"self.{_attribute(member)} = {function}(", arguments, indent=indent)
     return tuple(lines)
 
 
@@ -326,9 +328,9 @@ def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
         return ()
     made = [_one_line(layer, style) for layer in kind.side]
     before: tuple[str, ...] = ()
-    if kind.side[0].name == "downsample.1":
+    if kind.lacks_pool:
         made.insert(0, "nn.Identity()")
-    elif kind.sometimes_strides and isinstance(kind.side[0].op, AvgPool2d):
+    elif kind.side[0].optional:
         before = (f"{' ' * indent}pool = {made[0]}",)
         made[0] = "pool if stride > 1 else nn.Identity()"
     return (*before, *call("self.downsample = nn.Sequential(", made, indent=indent))
