@@ -29,7 +29,7 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
         message += " half an odd size differently, or a filter reflects more than there is"
         expected = "a size that is even in front of every stride, such as a multiple of 32"
         yield Problem("misfit", ("input", "size"), message, expected)
-    parts = _parts(spec)
+    parts = _parts(network, spec)
     total = sum(part.parameters for part in parts)
     if total > MOST_PARAMETERS:
         largest = max(parts, key=lambda part: part.parameters)
@@ -40,11 +40,10 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
 
 def parameters(spec: ModelSpec) -> int:
     """The trainable parameters of the network that `spec` means, without its equal blocks."""
-    return sum(part.parameters for part in _parts(spec))
+    return sum(part.parameters for part in _parts(_shortened(spec), spec))
 
 
-def _parts(spec: ModelSpec) -> tuple[_Part, ...]:
-    network = _shortened(spec)
+def _parts(network: Network, spec: ModelSpec) -> tuple[_Part, ...]:
     counted = (
         _Part(("stages", index, "width"), _parameters(stage, stated.repeats))
         for index, (stage, stated) in enumerate(zip(network.stages, spec.stages, strict=True))

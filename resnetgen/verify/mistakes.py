@@ -32,6 +32,7 @@ from resnetgen.ir.ops import (
 from resnetgen.verify.reference import (
     Array,
     Tensors,
+    binomial,
     convolve,
     convolve_channels,
     normalize,
@@ -272,15 +273,11 @@ def _of_blur(op: BlurPool, value: Array) -> Iterator[Mistake]:
     yield Mistake("takes every stride-th pixel without a filter", strided)
     yield Mistake("is missing", value)
     zeros = windows(value, BLUR_KERNEL, op.stride, op.padding, 0.0)
-    row = np.array([1.0, 2.0, 1.0]) / 4
-    yield Mistake("pads with zeros, not reflected", np.einsum("nchwij,i,j->nchw", zeros, row, row))
+    yield Mistake("pads with zeros, not reflected", binomial(zeros))
     yield Mistake("is a 3x3 mean", zeros.mean(axis=(4, 5)))
-    sides = ((0, 0), (0, 0), (1, 1), (1, 1))
-    repeated = np.pad(value, sides, mode="edge")
+    repeated = np.pad(value, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     seen = windows(repeated, BLUR_KERNEL, op.stride, Padding.symmetric(0), 0.0)
-    yield Mistake(
-        "repeats its edges instead of reflecting", np.einsum("nchwij,i,j->nchw", seen, row, row)
-    )
+    yield Mistake("repeats its edges instead of reflecting", binomial(seen))
 
 
 def _of_subsample(op: Subsample, value: Array) -> Iterator[Mistake]:

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from resnetgen.ir.ops import (
+    BLUR_KERNEL,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -141,9 +142,14 @@ def convolve(
 def blur(value: Array, stride: int, padding: Padding) -> Array:
     """The filter of a BlurPool at every stride-th pixel of the value with reflected edges."""
     sides = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
+    padded = np.pad(value, sides, mode="reflect")
+    return binomial(windows(padded, BLUR_KERNEL, stride, Padding.symmetric(0), 0.0))
+
+
+def binomial(seen: Array) -> Array:
+    """[1, 2, 1] / 4 in both directions of what each output pixel sees."""
     row = np.array([1.0, 2.0, 1.0]) / 4
-    seen = sliding_window_view(np.pad(value, sides, mode="reflect"), (3, 3), axis=(2, 3))
-    return np.einsum("nchwij,i,j->nchw", seen[:, :, ::stride, ::stride], row, row)
+    return np.einsum("nchwij,i,j->nchw", seen, row, row)
 
 
 def convolve_channels(value: Array, weight: Array) -> Array:
