@@ -60,15 +60,15 @@ def _paths(incomplete: str) -> list[str]:
 
 
 def _complete_target(incomplete: str) -> list[str]:
-    from importlib.metadata import entry_points
+    from resnetgen.emit import targets
 
-    return _complete_list(incomplete, entry_points(group="resnetgen.targets").names)
+    return _complete_list(incomplete, targets())
 
 
 def _complete_runner(incomplete: str) -> list[str]:
-    from importlib.metadata import entry_points
+    from resnetgen.verify.runners.registry import targets
 
-    return _complete_list(incomplete, entry_points(group="resnetgen.runners").names)
+    return _complete_list(incomplete, targets())
 
 
 def _complete_list(incomplete: str, known: Iterable[str]) -> list[str]:

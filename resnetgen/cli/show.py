@@ -19,9 +19,9 @@ _TABLES = ("table", "markdown", "latex", "json")
 
 
 def _complete_format(incomplete: str) -> list[str]:
-    from importlib.metadata import entry_points
+    from resnetgen.emit import targets
 
-    known = [*_TABLES, *sorted(entry_points(group="resnetgen.targets").names)]
+    known = [*_TABLES, *sorted(targets())]
     return [name for name in known if name.startswith(incomplete)]
 
 

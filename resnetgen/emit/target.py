@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from resnetgen import plugins
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, printable, quote
 from resnetgen.ir.network import Network
 
-GROUP = "resnetgen.targets"
-_OURS = "resnetgen"
+_GROUP = "resnetgen.targets"
 _OUR_ORDER = ("torch", "keras", "flax", "onnx")
 
 
@@ -35,55 +35,51 @@ def targets() -> Mapping[str, Target]:
     A target is imported when it is first looked up, so that one that is broken does not keep the
     others from working; looking it up raises a DiagnosticError.
     """
-    found: dict[str, list[EntryPoint]] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: _rank(entry.name)):
-        found.setdefault(entry.name, []).append(entry)
-    return _Installed({name: _without_imitators(entries) for name, entries in found.items()})
+    return _Installed(plugins.names(_GROUP, ours=_OUR_ORDER))
 
 
 class _Installed(Mapping[str, Target]):
-    """Loads targets one by one from the entry points of each name."""
+    """Loads targets one by one."""
 
-    def __init__(self, entries: Mapping[str, list[EntryPoint]]) -> None:
-        self._entries = entries
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
         self._loaded: dict[str, Target] = {}
 
     def __getitem__(self, name: str) -> Target:
+        if name not in self._names:
+            raise KeyError(name)
         if name not in self._loaded:
-            self._loaded[name] = _load(self._entries[name])
+            self._loaded[name] = _load(plugins.candidates(_GROUP, name))
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-
-def _without_imitators(entries: list[EntryPoint]) -> list[EntryPoint]:
-    """Our own target, where somebody else's has the same name."""
-    return [entry for entry in entries if _distribution(entry) == _OURS] or entries
+        return len(self._names)
 
 
 def _load(entries: list[EntryPoint]) -> Target:
     entry = entries[0]
     if len(entries) > 1:
-        packages = " and ".join(sorted(map(_distribution, entries)))
+        packages = " and ".join(sorted(map(plugins.package, entries)))
         raise _broken(entry, f"is in {packages}", hint="uninstall all but one of them")
-    hint = f"mend or uninstall {_distribution(entry)}, or name other targets"
+    hint = f"mend or uninstall {plugins.package(entry)}, or name other targets"
     try:
         loaded: object = entry.load()
     except Exception as error:
         # Somebody else's module may fail in any way while it is imported.
         said = printable(f"{type(error).__name__}: {error}")
-        reason = f"of {_distribution(entry)} cannot be loaded: {said}"
+        reason = f"of {plugins.package(entry)} cannot be loaded: {said}"
         raise _broken(entry, reason, hint=hint) from error
     if not isinstance(loaded, Target):
         kind = type(loaded).__name__
-        reason = f"of {_distribution(entry)} is no Target: {entry.value} is a value of type {kind}"
+        reason = (
+            f"of {plugins.package(entry)} is no Target: {entry.value} is a value of type {kind}"
+        )
         raise _broken(entry, reason, hint=hint)
     return loaded
 
@@ -91,12 +87,3 @@ def _load(entries: list[EntryPoint]) -> Target:
 def _broken(entry: EntryPoint, reason: str, *, hint: str) -> DiagnosticError:
     message = f"the target {quote(entry.name)} {reason}"
     return DiagnosticError([Diagnostic("broken-target", message, hint=hint)])
-
-
-def _distribution(entry: EntryPoint) -> str:
-    return "an unknown package" if entry.dist is None else entry.dist.name
-
-
-def _rank(name: str) -> tuple[int, str]:
-    ours = name in _OUR_ORDER
-    return (_OUR_ORDER.index(name) if ours else len(_OUR_ORDER), name)

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from resnetgen.verify.runners.protocol import Request
-from resnetgen.verify.runners.recorder import Recorder
+from resnetgen import plugins
+
+# Both import NumPy, and completing a target's name does not need it.
+if TYPE_CHECKING:
+    from resnetgen.verify.runners.protocol import Request
+    from resnetgen.verify.runners.recorder import Recorder
 
 _GROUP = "resnetgen.runners"
-_OURS = "resnetgen"
-"""The distribution whose runners nobody else's replace."""
 _OUR_ORDER = ("torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx")
 
 Due = Literal["always", "where_installed", "never"]
@@ -30,7 +32,7 @@ class Runner:
     """Variables that must be set before the framework starts."""
     due: Due
     """When it runs though nobody named it."""
-    run: Callable[[Request, Recorder], None]
+    run: "Callable[[Request, Recorder], None]"
     beside: tuple[str, ...] = ()
     """Other files of the directory that it reads and judges, where they are there."""
 
@@ -46,7 +48,7 @@ class BrokenRunnerError(Exception):
 
 def targets() -> tuple[str, ...]:
     """All targets that can be named: ours in the order of emission, then other people's."""
-    return tuple(sorted(entry_points(group=_GROUP).names, key=_rank))
+    return plugins.names(_GROUP, ours=_OUR_ORDER)
 
 
 def runner(target: str) -> Runner:
@@ -55,11 +57,11 @@ def runner(target: str) -> Runner:
     try:
         loaded: object = found.load()
     except Exception as error:  # Other people's code is run here, and may raise anything.
-        reason = f"{found.value} of {_distribution(found)} cannot be loaded"
+        reason = f"{found.value} of {plugins.package(found)} cannot be loaded"
         raise BrokenRunnerError(f"{reason}: {type(error).__name__}: {error}") from error
     if not isinstance(loaded, Runner):
         kind = type(loaded).__name__
-        raise BrokenRunnerError(f"{found.value} of {_distribution(found)} is {kind}, not Runner")
+        raise BrokenRunnerError(f"{found.value} of {plugins.package(found)} is {kind}, not Runner")
     return loaded
 
 
@@ -98,18 +100,13 @@ def _missing(found: Runner) -> str | None:
 
 def _entry_point(target: str) -> EntryPoint:
     """The one that names the target's runner: ours, or else the only one."""
-    found = list(entry_points(group=_GROUP, name=target))
-    chosen = [each for each in found if _distribution(each) == _OURS] or found
+    chosen = plugins.candidates(_GROUP, target)
     if len(chosen) > 1:
-        names = " and ".join(sorted(map(_distribution, chosen)))
+        names = " and ".join(sorted(map(plugins.package, chosen)))
         raise BrokenRunnerError(
             f"{names} each bring a runner named {target}: uninstall all but one"
         )
     return chosen[0]
-
-
-def _distribution(found: EntryPoint) -> str:
-    return "an unnamed package" if found.dist is None else found.dist.name
 
 
 def _is_importable(module: str) -> bool:
@@ -117,8 +114,3 @@ def _is_importable(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # The package around it is not there.
         return False
-
-
-def _rank(target: str) -> tuple[int, str]:
-    ours = target in _OUR_ORDER
-    return (_OUR_ORDER.index(target) if ours else len(_OUR_ORDER), target)
