@@ -8,7 +8,7 @@ from pathlib import Path
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
-from resnetgen.emit.manifest import Manifest, read
+from resnetgen.emit.manifest import SPEC, Manifest, read
 from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
 from resnetgen.spec.canonical import to_yaml
@@ -79,7 +79,7 @@ def listed_targets(manifest: Manifest) -> tuple[str, ...]:
 
 def _explained(manifest: Manifest, sources: Iterable[str]) -> bool:
     """Whether every file is of the spec or named like a source, as `model.onnx` is."""
-    known = {Path(name).stem for name in ("spec.yaml", CARD_FILE, *sources)}
+    known = {Path(name).stem for name in (SPEC, CARD_FILE, *sources)}
     return {Path(name).stem for name in manifest.files} <= known
 
 

@@ -29,7 +29,7 @@ from resnetgen.spec.problems import refuse
 # Not every command needs these, and they are slow to import.
 if TYPE_CHECKING:
     from resnetgen.emit.current import Finding
-    from resnetgen.verify.check import Options
+    from resnetgen.verify.check import Options, Progress
     from resnetgen.verify.result import Verification
 
 _Item = TypeVar("_Item")
@@ -100,7 +100,7 @@ def prove(
     *,
     options: "Options",
     certificate: Path | None,
-    progress: Callable[[str, str], None],
+    progress: "Progress",
 ) -> "Verification":
     """Verifies what lies in `directory` as it is now, and writes the certificate of that.
 

@@ -85,10 +85,12 @@ def parity(peer: Peer) -> Parity:
     params = sum(parameter.numel() for parameter in theirs.parameters())
     assert params == total(network).trainable, f"{peer.name}: {params} parameters"
     images = [torch.randn(1, 3, *size) for size in sizes(network)]
-    theirs.eval(), ours.eval()
+    theirs.eval()
+    ours.eval()
     with torch.inference_mode():
         single = max(difference(ours(image), theirs(image)) for image in images)
-        theirs.double(), ours.double()
+        theirs.double()
+        ours.double()
         expected = [theirs(image.double()) for image in images]
         pairs = zip(images, expected, strict=True)
         double = max(difference(ours(image.double()), value) for image, value in pairs)

@@ -101,6 +101,8 @@ def _shown(folder: Path) -> str:
 
 
 class SchemaFormat(StrEnum):
+    """What the language is printed as."""
+
     json = auto()
     markdown = auto()
 

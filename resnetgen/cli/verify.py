@@ -25,8 +25,6 @@ from resnetgen.cli.progress import progress
 from resnetgen.cli.verdict import exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
-SPEC_FILE = "spec.yaml"
-
 
 def verify(
     directory: OutputDirectory,
@@ -140,10 +138,12 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
 
 def _spec_file(directory: Path) -> Path:
     """The resolved spec in `directory`; without one it is no output of `build`."""
-    path = directory / SPEC_FILE
+    from resnetgen.emit.manifest import SPEC
+
+    path = directory / SPEC
     if path.is_file():
         return path
-    kind = "has no spec.yaml" if directory.is_dir() else "is not a directory"
+    kind = f"has no {SPEC}" if directory.is_dir() else "is not a directory"
     raise DiagnosticError(
         [
             Diagnostic(

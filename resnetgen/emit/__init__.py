@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from resnetgen.emit.card import FILE as CARD_FILE
 from resnetgen.emit.card import card
+from resnetgen.emit.manifest import SPEC
 from resnetgen.emit.target import Target, targets
 from resnetgen.ir.network import Network
 
@@ -25,7 +26,7 @@ def emit(
     files: dict[str, bytes] = {}
     for name in names:
         files.update(targets()[name].emit(network))
-    files["spec.yaml"] = spec_yaml.encode()
+    files[SPEC] = spec_yaml.encode()
     files[CARD_FILE] = card(network, [targets()[name] for name in described or names]).encode()
     return files
 

@@ -11,6 +11,8 @@ from typing import TypeGuard, cast
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 MANIFEST = "manifest.json"
+SPEC = "spec.yaml"
+"""The resolved spec."""
 CERTIFICATE = "certificate.json"
 _CERTIFICATE_KEYS = {"name", "spec_sha256", "status", "level", "files", "targets"}
 

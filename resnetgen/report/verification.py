@@ -73,7 +73,7 @@ def _row(target: str, result: TargetResult) -> tuple[str, ...]:
         _state(result),
         result.device,
         widest.dtype if widest else "",
-        "" if result.trainable is None else f"{result.trainable:,}",
+        "" if result.params is None else f"{result.params:,}",
         "" if result.output_shape is None else sized(result.output_shape),
         f"{widest.max_rel_diff:.1e}" if widest else "",
         f"{widest.bound:.1e}" if widest else "",

@@ -55,7 +55,7 @@ class TargetResult:
     device_name: str | None = None
     due: bool = True
     params: int | None = None
-    """Trainable values, counted by the framework."""
+    """Trainable values, counted by the framework; None where it built no model."""
     output_shape: tuple[int, ...] | None = None
     parameters_compared: int = 0
     shapes_compared: int = 0
@@ -64,11 +64,6 @@ class TargetResult:
     first_divergence: str | None = None
     cause: str | None = None
     versions: Mapping[str, str] | None = None
-
-    @property
-    def trainable(self) -> int | None:
-        """`params`, or None where the framework showed none because it built no model."""
-        return self.params if self.parameters_compared else None
 
     @property
     def widest(self) -> RunFigures | None:
@@ -83,7 +78,7 @@ class TargetResult:
             "reason": self.reason,
             "device": self.device,
             "dtype": widest.dtype if widest else None,
-            "params": self.trainable,
+            "params": self.params,
             "output_shape": None if self.output_shape is None else list(self.output_shape),
             "max_abs_diff": _finite(widest.max_abs_diff) if widest else None,
             "max_rel_diff": _finite(widest.max_rel_diff) if widest else None,

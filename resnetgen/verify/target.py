@@ -50,7 +50,7 @@ class Trial:
             self._result("passed", None),
             device_name=found.device_name,
             versions=found.versions,
-            params=sum(math.prod(each.shape) for each in found.parameters if each.trainable),
+            params=_trainable(found),
             output_shape=judgement.output_shape,
             parameters_compared=judgement.parameters_compared,
             shapes_compared=judgement.shapes_compared,
@@ -130,6 +130,13 @@ class Trial:
         for path in (self.scratch, self.directory, self.scratch.parent):
             reason = reason.replace(f"{path}/", "")
         return " ".join(reason.split())
+
+
+def _trainable(found: Report) -> int | None:
+    """What the framework counts, if it came as far as to show any parameters."""
+    if not found.parameters:
+        return None
+    return sum(math.prod(each.shape) for each in found.parameters if each.trainable)
 
 
 def _reason(problem: Problem, divergence: Divergence | None, found: Report) -> str:
