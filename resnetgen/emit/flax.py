@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, chains, form, literal, members, repeated_forms
 from resnetgen.emit.render import LINE_LENGTH, call, render
 from resnetgen.emit.source import (
@@ -170,7 +170,7 @@ def _view(network: Network) -> _View:
         zeroed=any(zeroed_norm(kind) for kind in found),
         blocks=tuple(_block_view(kind, repeated) for kind in found),
         stem=_assignments(stem, repeated, indent=8),
-        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
+        stages=tuple(_stage_lines(stage, found) for stage in network.stages),
         forward=_forward(stem),
         stage_loop=_stage_loop(network),
         classes=network.classes,
@@ -326,9 +326,9 @@ def _downsample_lines(kind: Kind, repeated: Sequence[Form]) -> tuple[str, ...]:
     return _listed(head, made, indent=12 if sometimes else 8)
 
 
-def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
+def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
     blocks: list[_Item] = []
-    for block, _, repeats in runs(stage):
+    for block, kind, _, repeats in runs(stage, found):
         arguments = [
             str(block.in_channels),
             *kind.sizes_of(block),

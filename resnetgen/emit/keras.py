@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import applied, call, render
 from resnetgen.emit.source import (
@@ -147,7 +147,7 @@ def _view(network: Network) -> _View:
         biases=biases(network),
         blocks=tuple(_block_view(kind) for kind in found),
         stem=_stem_lines(network),
-        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
+        stages=tuple(_stage_lines(stage, found) for stage in network.stages),
         features=shared.features,
         linear_init=shared.linear_init,
         result=call(
@@ -357,9 +357,9 @@ def _zero_padding_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
     return (*before, *call("shortcut = ops.pad(", padding, indent=indent))
 
 
-def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
+def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
     lines: list[str] = []
-    for block, index, repeats in runs(stage):
+    for block, kind, index, repeats in runs(stage, found):
         if repeats == 1:
             lines += _block_call(block, kind, f'"{stage.name}_{index}"', indent=4)
             continue

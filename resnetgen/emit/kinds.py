@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from resnetgen.emit.layers import Layer
-from resnetgen.ir.network import Block, BlockTitle, Network, ShortcutKind, Stage
+from resnetgen.ir.network import Block, BlockTitle, Network, ShortcutKind
 from resnetgen.ir.ops import (
     AvgPool2d,
     BatchNorm2d,
@@ -38,8 +38,8 @@ class Kind:
     class_name: str
     function_name: str
     title: BlockTitle
-    stages: tuple[str, ...]
-    """The names of the stages whose blocks are of this kind."""
+    blocks: frozenset[str]
+    """The names of the blocks that are of this kind."""
     shortcut: ShortcutKind
     """What its blocks have where their shape changes, if it changes in any."""
     reshapes: Literal["never", "sometimes", "always"]
@@ -87,7 +87,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the blocks of a stage have in common; None where none of them shows it."""
+    """What blocks have in common; None where none of them shows it."""
 
     title: BlockTitle
     main: _Form
@@ -108,49 +108,59 @@ class _Shape:
         return _Shape(self.title, self.main, self.tail, strided, side)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Blocks of one kind, and what they have in common."""
+
+    shape: _Shape
+    blocks: tuple[Block, ...]
+
+
 def kinds(network: Network, *, channels_word: str = "out_channels") -> tuple[Kind, ...]:
     """The kinds of block in order of appearance, with names that differ.
 
     `channels_word` is what the framework calls a layer's output channels.
     """
-    shapes: list[_Shape] = []
-    members: list[list[Stage]] = []
+    groups: list[_Group] = []
     for stage in network.stages:
-        shape = _shape(stage)
-        for index, known in enumerate(shapes):
-            if (merged := known.merged(shape)) is not None:
-                shapes[index] = merged
-                members[index].append(stage)
-                break
-        else:
-            shapes.append(shape)
-            members.append([stage])
+        # Within the stage first: a block without a stride may fit to several others.
+        own: list[_Group] = []
+        for block in stage.blocks:
+            _merge(_Group(_shape(block), (block,)), own)
+        for group in own:
+            _merge(group, groups)
     named: dict[str, int] = {}
     found: list[Kind] = []
-    for shape, stages in zip(shapes, members, strict=True):
-        class_name, function_name = _names(stages[0].blocks[0])
+    for group in groups:
+        class_name, function_name = _names(group.blocks[0])
         number = named[class_name] = named.get(class_name, 0) + 1
         suffix = "" if number == 1 else str(number)
         kind_names = (f"{class_name}{suffix}", f"{function_name}{suffix}")
-        found.append(_kind(shape, stages, names=kind_names, channels_word=channels_word))
+        found.append(_kind(group, names=kind_names, channels_word=channels_word))
     return tuple(found)
 
 
-def kind_of(stage: Stage, found: Iterable[Kind]) -> Kind:
-    """The kind that the stage's blocks are of."""
-    return next(kind for kind in found if stage.name in kind.stages)
+def kind_of(block: Block, found: Iterable[Kind]) -> Kind:
+    """The kind that the block is of."""
+    return next(kind for kind in found if block.name in kind.blocks)
 
 
-def _shape(stage: Stage) -> _Shape:
-    first = stage.blocks[0]
-    strided = (name for block in stage.blocks if (name := _strided(block)) is not None)
-    sides = [block for block in stage.blocks if block.side]
+def _merge(group: _Group, groups: list[_Group]) -> None:
+    """Puts the blocks of `group` to the first whose shape they do not contradict."""
+    for index, known in enumerate(groups):
+        if (shape := known.shape.merged(group.shape)) is not None:
+            groups[index] = _Group(shape, (*known.blocks, *group.blocks))
+            return
+    groups.append(group)
+
+
+def _shape(block: Block) -> _Shape:
     return _Shape(
-        title=first.title,
-        main=_form(first.main, first),
-        tail=_form(first.tail, first),
-        strided=next(strided, None),
-        side=(sides[0].shortcut, _form(sides[0].side, sides[0])) if sides else None,
+        title=block.title,
+        main=_form(block.main, block),
+        tail=_form(block.tail, block),
+        strided=_strided(block),
+        side=(block.shortcut, _form(block.side, block)) if block.side else None,
     )
 
 
@@ -187,10 +197,8 @@ def _local(name: str, block: Block) -> str:
     return rest.partition(".")[2]
 
 
-def _kind(
-    shape: _Shape, stages: Sequence[Stage], *, names: tuple[str, str], channels_word: str
-) -> Kind:
-    blocks = [block for stage in stages for block in stage.blocks]
+def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
+    shape, blocks = group.shape, group.blocks
     reshaped = [block for block in blocks if block.side]
     strides = {block.stride for block in blocks}
     stride = str(strides.pop()) if len(strides) == 1 else "stride"
@@ -205,7 +213,7 @@ def _kind(
         class_name=names[0],
         function_name=names[1],
         title=shape.title,
-        stages=tuple(stage.name for stage in stages),
+        blocks=frozenset(block.name for block in blocks),
         shortcut=sample.shortcut,
         reshapes=_extent(len(reshaped), len(blocks)),
         width_name=width_name,

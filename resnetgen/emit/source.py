@@ -4,9 +4,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 from typing import Literal
 
-from resnetgen.emit.kinds import Kind
+from resnetgen.emit.kinds import Kind, kind_of
 from resnetgen.emit.render import LINE_LENGTH
 from resnetgen.ir.network import Block, BlockTitle, Network, Stage
 from resnetgen.ir.ops import (
@@ -250,25 +251,23 @@ def block_keywords(block: Block, kind: Kind) -> list[str]:
     return keywords
 
 
-def runs(stage: Stage) -> Iterator[tuple[Block, int, int]]:
-    """The stage's blocks as (block, index, repeats): equal neighbours fold if the stage is long."""
-    if len(stage.blocks) <= LISTED_BLOCKS:
-        yield from ((block, index, 1) for index, block in enumerate(stage.blocks))
+def runs(stage: Stage, found: Iterable[Kind]) -> Iterator[tuple[Block, Kind, int, int]]:
+    """The stage's blocks as (block, kind, index, repeats): in a long stage, equal ones fold."""
+    kinds_found = tuple(found)
+    called = [(block, kind_of(block, kinds_found)) for block in stage.blocks]
+    if len(called) <= LISTED_BLOCKS:
+        yield from ((block, kind, index, 1) for index, (block, kind) in enumerate(called))
         return
-    first, second = stage.blocks[:2]
-    if _same_call(first, second):
-        yield first, 0, len(stage.blocks)
-        return
-    yield first, 0, 1
-    yield second, 1, len(stage.blocks) - 1
+    index = 0
+    for _, equal in groupby(called, key=lambda pair: _call_key(*pair)):
+        blocks = list(equal)
+        yield *blocks[0], index, len(blocks)
+        index += len(blocks)
 
 
-def _same_call(one: Block, other: Block) -> bool:
-    return (one.in_channels, one.stride, one.shortcut) == (
-        other.in_channels,
-        other.stride,
-        other.shortcut,
-    )
+def _call_key(block: Block, kind: Kind) -> tuple[object, ...]:
+    """What decides the call that makes a block."""
+    return (kind.class_name, block.in_channels, kind.sizes_of(block), block.stride, block.shortcut)
 
 
 def _starts_at_zero(op: Op) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import (
     Form,
     Layer,
@@ -148,7 +148,7 @@ def _view(network: Network) -> _View:
         batch_norm=_batch_norm_helper(shared),
         blocks=tuple(_block_view(kind, style) for kind in found),
         stem=_assignments(stem, style, indent=8),
-        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
+        stages=tuple(_stage_lines(stage, found) for stage in network.stages),
         forward=(*_forward(stem), *(f"        x = {stage}(x)" for stage in stages)),
         features=shared.features,
         classes=network.classes,
@@ -336,9 +336,9 @@ def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
     return (*before, *call("self.downsample = nn.Sequential(", made, indent=indent))
 
 
-def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
+def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
     blocks: list[str] = []
-    for block, _, repeats in runs(stage):
+    for block, kind, _, repeats in runs(stage, found):
         arguments = [str(block.in_channels), *kind.sizes_of(block), *block_keywords(block, kind)]
         made = f"{kind.class_name}({', '.join(arguments)})"
         blocks.append(made if repeats == 1 else f"*({made} for _ in range({repeats}))")
