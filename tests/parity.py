@@ -119,11 +119,13 @@ def randomize(model: Any) -> None:
     """
     import torch
 
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm in norms:
+    kinds = (torch.nn.BatchNorm2d, torch.nn.GroupNorm)
+    for norm in (module for module in model.modules() if isinstance(module, kinds)):
         signs = torch.randint(0, 2, norm.weight.shape) * 2 - 1
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5).data.mul_(signs)
         torch.nn.init.normal_(norm.bias, std=0.3)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
         norm.momentum = 1.0
     model.train()
     with torch.no_grad():

@@ -127,6 +127,91 @@ stages:
   - {name: conv3_x, repeats: 2, width: 8, stride: 2,
      block: [{kernel: 3}, {kernel: 3, strided: true}]}
 """,
+    # Pre-activation: blocks that pad, have three convolutions, attention or no shortcut, and a stem
+    # that activates what the first block reads.
+    "preactivated": """
+name: preactivated
+input: {channels: 3, size: 32}
+classes: 10
+order: pre
+conv_bias: without_norm
+zero_init_last: true
+stem: {width: 12, kernel: 3, stride: 1, norm: true, pool: max}
+attention: se
+stages:
+  - {name: one, repeats: 3, width: 12, stride: 1, block: basic}
+  - {name: two, repeats: 2, width: 16, stride: 2, block: basic, shortcut: zero_pad}
+  - {name: three, repeats: 2, width: 8, stride: 2, block: bottleneck, shortcut: projection_all}
+  - {name: four, repeats: 2, width: 8, stride: 1, shortcut: none,
+     block: [{kernel: 3}, {kernel: 1}, {kernel: 3}]}
+""",
+    # As Keras V2 has it: nothing behind the stem's convolution, strides in last blocks, softmax.
+    "strided_last": """
+name: strided_last
+dialect: keras_v2
+input: {channels: 3, size: 32}
+classes: 10
+order: pre
+anti_alias: none
+stem: {width: 16, kernel: 7, stride: 2, pool: max}
+block: bottleneck
+stages:
+  - {name: conv2_x, repeats: 6, width: 8, stride: 2}
+  - {name: conv3_x, repeats: 1, width: 12, stride: 2}
+  - {name: conv4_x, repeats: 2, width: 16, stride: 1}
+""",
+    # The pool reads values of both signs, and pads them with what is never the maximum.
+    "unactivated": """
+name: unactivated
+dialect: torchvision
+input: {channels: 2, size: 16}
+classes: 3
+order: pre
+stem: {width: 8, kernel: 3, stride: 1, bias: true, pool: max}
+block: basic
+downsample: avg
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 2}
+""",
+    "grouped_norms": """
+name: grouped_norms
+dialect: timm
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: bottleneck
+norm: group
+norm_groups: 4
+epsilon: 0.001
+groups: 2
+stages:
+  - {name: one, repeats: 2, width: 4, stride: 1}
+  - {name: two, repeats: 2, width: 8, stride: 2}
+""",
+    "without_norms": """
+name: without_norms
+dialect: caffe
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 7, stride: 2, pool: max}
+block: basic
+norm: none
+conv_bias: without_norm
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 1}
+  - {name: two, repeats: 2, width: 12, stride: 2}
+""",
+    "keras_biases": """
+name: keras_biases
+dialect: keras
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, bias: false, pool: none}
+block: bottleneck
+attention: se
+stages:
+  - {name: one, repeats: 2, width: 4, stride: 1}
+""",
     # The longest name, and one block whose every parameter is constant.
     LONG: f"""
 name: {LONG}

@@ -34,6 +34,19 @@ shortcut: none
 stages:
   - {name: conv2_x, repeats: 40, width: 8, stride: 1}
 """
+VERIFIED = (
+    "mixed",
+    "knobs",
+    "other_knobs",
+    "blurred",
+    "striding",
+    "preactivated",
+    "strided_last",
+    "unactivated",
+    "grouped_norms",
+    "without_norms",
+    "keras_biases",
+)
 ALL = "torch,keras,flax,onnx"
 DEEP_RESIDUAL = (
     DEEP_PLAIN.replace("deep_plain", "deep_residual")
@@ -45,8 +58,7 @@ DEEP_RESIDUAL = (
 @pytest.mark.parametrize(
     ("name", "document", "targets"),
     [
-        ("mixed", ODD_SPECS["mixed"], ALL),
-        *((name, ODD_SPECS[name], ALL) for name in ("knobs", "other_knobs", "blurred", "striding")),
+        *((name, ODD_SPECS[name], ALL) for name in VERIFIED),
         ("always_padded", ALWAYS_PADDED, ALL),
         ("deep_plain", DEEP_PLAIN, "torch,onnx"),
         ("deep_residual", DEEP_RESIDUAL, "torch,onnx"),

@@ -12,8 +12,10 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    GroupNorm,
     Op,
     PadChannels,
+    Relu,
     Subsample,
 )
 
@@ -51,9 +53,12 @@ class Kind:
     """The stride as an expression inside the block's code."""
     shortcut_strides: frozenset[int]
     """The strides of those blocks that change the shape of their shortcut."""
+    preactivation: tuple[Layer, ...]
+    """What normalizes and activates the input of the main path and of a projection."""
     main: tuple[Layer, ...]
     side: tuple[Layer, ...]
-    tail: tuple[Layer, ...]
+    activation: Layer | None
+    """The activation behind the addition, in the order `post`."""
     out_channels: str
     """A block's output channels as an expression in its width."""
 
@@ -74,6 +79,11 @@ class Kind:
     def pads_zeros(self) -> bool:
         """Whether any block of this kind has option A's shortcut."""
         return self.shortcut == "zero_pad"
+
+    @property
+    def projects(self) -> bool:
+        """Whether any block of this kind has a projected shortcut."""
+        return self.shortcut == "projection"
 
     @property
     def lacks_pool(self) -> bool:
@@ -157,7 +167,7 @@ def _merge(group: _Group, groups: list[_Group]) -> None:
 def _shape(block: Block) -> _Shape:
     return _Shape(
         title=block.title,
-        main=_form(block.main, block),
+        main=_form((*block.preactivation, *block.main), block),
         tail=_form(block.tail, block),
         strided=_strided(block),
         side=(block.shortcut, _form(block.side, block)) if block.side else None,
@@ -220,11 +230,15 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
         extras=extras,
         stride=stride,
         shortcut_strides=shortcut_strides,
+        preactivation=tuple(
+            Layer(_local(op.name, sample), op, _expressions(op, "in_channels", "", stride="1"))
+            for op in sample.preactivation
+        ),
         main=main,
         side=_side_layers(
             sample, out_channels, stride=stride, sometimes_strided=1 in shortcut_strides
         ),
-        tail=tuple(Layer(_local(op.name, sample), op) for op in sample.tail),
+        activation=_activation(sample),
         out_channels=out_channels,
     )
 
@@ -271,8 +285,10 @@ def _expressions(op: Op, channels: str, out_channels: str, *, stride: str) -> di
     match op:
         case Conv2d():
             return {"in_channels": channels, "out_channels": out_channels, "stride": stride}
-        case BatchNorm2d():
+        case BatchNorm2d() | GroupNorm():
             return {"channels": channels}
+        case Subsample():
+            return {"stride": stride}
         case AvgPool2d() | BlurPool():
             return {"kernel": stride, "stride": stride}
         case _:
@@ -341,6 +357,12 @@ def _side_layers(
     return tuple(layers)
 
 
+def _activation(block: Block) -> Layer | None:
+    last = block.ops[-1]
+    behind = bool(block.tail) and isinstance(last, Relu)
+    return Layer(_local(last.name, block), last) if behind else None
+
+
 def _extent(part: int, whole: int) -> Literal["never", "sometimes", "always"]:
     if part == 0:
         return "never"
@@ -353,6 +375,14 @@ def _names(block: Block) -> tuple[str, str]:
         "bottleneck": ("Bottleneck", "bottleneck"),
         "custom": ("ConvBlock", "conv_block"),
     }[block.title]
+    prefixes: list[tuple[str, str]] = []
     if block.shortcut == "none":
-        return f"Plain{class_name}", f"plain_{function_name}"
-    return class_name, function_name
+        prefixes.append(("Plain", "plain_"))
+    if block.shortcut == "subsample":
+        prefixes.append(("Strided", "strided_"))
+    if block.preactivation:
+        prefixes.append(("PreAct", "preact_"))
+    elif _activation(block) is None:
+        prefixes.append(("First", "first_"))
+    words = [*prefixes, (class_name, function_name)]
+    return "".join(word for word, _ in words), "".join(word for _, word in words)

@@ -19,6 +19,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
@@ -28,6 +29,7 @@ from resnetgen.ir.ops import (
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 
@@ -82,7 +84,16 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             return (math.prod(inputs[0]),)
         case Linear():
             return (op.out_features,)
-        case BatchNorm2d() | Relu() | Sigmoid() | ChannelConv() | Scale() | Add():
+        case (
+            BatchNorm2d()
+            | GroupNorm()
+            | Relu()
+            | Sigmoid()
+            | ChannelConv()
+            | Scale()
+            | Add()
+            | Softmax()
+        ):
             return inputs[0]
         case _:
             assert_never(op)
@@ -104,6 +115,11 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             )
         case ChannelConv():
             return (Parameter(f"{op.name}.weight", (1, 1, op.kernel), trainable=True),)
+        case GroupNorm():
+            return (
+                Parameter(f"{op.name}.weight", (op.channels,), trainable=True),
+                Parameter(f"{op.name}.bias", (op.channels,), trainable=True),
+            )
         case BatchNorm2d():
             return (
                 Parameter(f"{op.name}.weight", (op.channels,), trainable=True),
@@ -124,6 +140,7 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             | Add()
             | GlobalAvgPool()
             | Flatten()
+            | Softmax()
         ):
             return ()
         case _:
@@ -142,6 +159,7 @@ def macs(op: Op, output: Shape) -> int:
         case (
             Input()
             | BatchNorm2d()
+            | GroupNorm()
             | Relu()
             | Sigmoid()
             | Scale()
@@ -153,6 +171,7 @@ def macs(op: Op, output: Shape) -> int:
             | Add()
             | GlobalAvgPool()
             | Flatten()
+            | Softmax()
         ):
             return 0
         case _:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from resnetgen.ir.network import Network, Stage
+from resnetgen.ir.ops import GroupNorm
 from resnetgen.ir.rules import misfit, trainable
 from resnetgen.lower import lower
 from resnetgen.spec.model import ModelSpec
@@ -29,6 +30,7 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
         message += " half an odd size differently, or a filter reflects more than there is"
         expected = "a size that is even in front of every stride, such as a multiple of 32"
         yield Problem("misfit", ("input", "size"), message, expected)
+    yield from _norm_groups(network)
     parts = _parts(network, spec)
     total = sum(part.parameters for part in parts)
     if total > MOST_PARAMETERS:
@@ -36,6 +38,15 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
         message = f"the network has {total:,} parameters"
         expected = f"at most {MOST_PARAMETERS:,} parameters"
         yield Problem("too-many-parameters", largest.path, message, expected)
+
+
+def _norm_groups(network: Network) -> Iterator[Problem]:
+    for op in network.ops:
+        if isinstance(op, GroupNorm) and op.channels % op.groups:
+            message = f"{op.groups} groups cannot share the {op.channels:,} channels of `{op.name}`"
+            expected = "a number that divides the channels of every norm"
+            yield Problem("uneven-groups", ("norm_groups",), message, expected)
+            return
 
 
 def parameters(spec: ModelSpec) -> int:
