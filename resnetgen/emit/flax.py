@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, chains, form, literal, members, repeated_forms
-from resnetgen.emit.render import LINE_LENGTH, call, render, where_strided
+from resnetgen.emit.render import LINE_LENGTH, call, ending, render, where_strided
 from resnetgen.emit.source import (
     Constants,
     attentions,
@@ -365,7 +365,7 @@ def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
     if kind.activation is not None:
         end = f"nnx.relu({end})"
-    return (*_shortcut_lines(kind), *_forward(kind.main), f"        return {end}")
+    return (*_shortcut_lines(kind), *ending(_forward(kind.main), end))
 
 
 def _shortcut_lines(kind: Kind) -> tuple[str, ...]:

@@ -306,9 +306,20 @@ def _conv_signature(network: Network, style: _Style, *, zeroed: bool) -> tuple[s
 
 
 def _layer_lines(
-    layers: Sequence[Layer], style: _Style, *, variable: str, source: str, prefix: str, indent: int
+    layers: Sequence[Layer],
+    style: _Style,
+    *,
+    variable: str,
+    source: str,
+    prefix: str,
+    indent: int,
+    assign: str | None = None,
 ) -> tuple[str, ...]:
-    """Applies the layers one after another; `prefix` goes before each name."""
+    """Applies the layers one after another; `prefix` goes before each name.
+
+    `assign` stands in front of each call, instead of an assignment to `variable`.
+    """
+    head = f"{variable} = " if assign is None else assign
     lines: list[str] = []
     margin = " " * indent
     for before, layer, following in zip((None, *layers), layers, (*layers[1:], None), strict=False):
@@ -323,12 +334,12 @@ def _layer_lines(
                 )
                 function = f"conv_{style.norm}" if style.paired else "conv"
                 arguments = _convolution(layer, norm, style, source=source, names=names)
-                lines += call(f"{variable} = {function}(", arguments, indent=indent)
+                lines += call(f"{head}{function}(", arguments, indent=indent)
             case BatchNorm2d() | GroupNorm():
                 if not style.paired:
                     function = "group_norm" if style.norm == "gn" else "batch_norm"
                     arguments = [source, *_gamma(layer), f"name={name}"]
-                    lines += call(f"{variable} = {function}(", arguments, indent=indent)
+                    lines += call(f"{head}{function}(", arguments, indent=indent)
             case Relu():
                 lines.append(f"{margin}{variable} = layers.ReLU(name={name})({source})")
             case MaxPool2d():
@@ -341,7 +352,7 @@ def _layer_lines(
                     f"{margin}{variable} = {pool}({source})",
                 )
             case Scale():
-                lines.append(f"{margin}{variable} = {_attention_call(layer, source, name)}")
+                lines.append(f"{margin}{head}{_attention_call(layer, source, name)}")
             case AvgPool2d() | BlurPool():
                 if layer.optional:
                     lines.append(f"{margin}if stride > 1:")
@@ -440,17 +451,28 @@ def _block_view(kind: Kind, style: _Style) -> _BlockView:
         docstring=block_docstring(kind),
         signature=call(f"def {kind.function_name}(", parameters, ") -> KerasTensor:", indent=0),
         shortcut=_shortcut_lines(kind, style),
-        layers=_inner_lines(kind.main, style),
-        end=_end_lines(kind),
+        layers=_inner_lines(kind.main[: -1 if _returns_layer(kind) else None], style),
+        end=_end_lines(kind, style),
     )
 
 
-def _inner_lines(layers: Sequence[Layer], style: _Style) -> tuple[str, ...]:
+def _inner_lines(
+    layers: Sequence[Layer], style: _Style, *, assign: str | None = None
+) -> tuple[str, ...]:
     """Layers of a block, applied to x."""
-    return _layer_lines(layers, style, variable="x", source="x", prefix="{name}_", indent=4)
+    return _layer_lines(
+        layers, style, variable="x", source="x", prefix="{name}_", indent=4, assign=assign
+    )
 
 
-def _end_lines(kind: Kind) -> tuple[str, ...]:
+def _returns_layer(kind: Kind) -> bool:
+    """Whether the block ends in a layer of its main path that every block of the kind has."""
+    return kind.activation is None and not kind.has_shortcut and not kind.main[-1].optional
+
+
+def _end_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+    if _returns_layer(kind):
+        return _inner_lines(kind.main[-1:], style, assign="return ")
     add = 'layers.Add(name=f"{name}_add")([x, shortcut])'
     act = 'layers.ReLU(name=f"{name}_act")(x)'
     if kind.activation is None:

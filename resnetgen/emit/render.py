@@ -48,6 +48,13 @@ def applied(head: str, arguments: Sequence[str], value: str, *, indent: int) -> 
     return call(head, arguments, f")({value})", indent=indent)
 
 
+def ending(lines: Sequence[str], value: str) -> tuple[str, ...]:
+    """Lines of a method that assign to x, and behind them the return of `value`."""
+    if value == "x":
+        return (*lines[:-1], lines[-1].replace("x = ", "return ", 1))
+    return (*lines, f"{' ' * 2 * _INDENT}return {value}")
+
+
 def where_strided(name: str, value: str, otherwise: str, *, indent: int) -> tuple[str, ...]:
     """Assigns `value` to `name` in blocks with a stride, and `otherwise` in others."""
     margin, inner = " " * indent, " " * (indent + _INDENT)

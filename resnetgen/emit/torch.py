@@ -14,7 +14,7 @@ from resnetgen.emit.layers import (
     members,
     repeated_forms,
 )
-from resnetgen.emit.render import call, render, where_strided
+from resnetgen.emit.render import call, ending, render, where_strided
 from resnetgen.emit.source import (
     Constants,
     attentions,
@@ -359,11 +359,7 @@ def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
     if kind.activation is not None:
         end = f"self.relu({end})"
-    return (
-        *_shortcut_lines(kind),
-        *_forward(kind.main),
-        f"        return {end}",
-    )
+    return (*_shortcut_lines(kind), *ending(_forward(kind.main), end))
 
 
 def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
