@@ -34,7 +34,8 @@ class Dtype(StrEnum):
     float64 = "float64"
 
 
-def _complete_spec(incomplete: str) -> list[str]:
+def complete_spec(incomplete: str) -> list[str]:
+    """Bundled names and paths that start so."""
     from resnetgen.spec.load import bundled
 
     return sorted(name for name in bundled() if name.startswith(incomplete)) + _paths(incomplete)
@@ -99,7 +100,7 @@ def choice(name: str, known: type[StrEnum], *, help: str) -> object:
 _SPEC = typer.Argument(
     metavar="SPEC",
     help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
-    autocompletion=_complete_spec,
+    autocompletion=complete_spec,
     show_default=False,
 )
 Specs = Annotated[list[str], _SPEC]
