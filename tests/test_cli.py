@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-COMMANDS = ("build", "check", "show", "diff", "verify", "specs", "schema")
+COMMANDS = ("build", "check", "show", "diff", "infer", "verify", "specs", "schema")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

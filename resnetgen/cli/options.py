@@ -41,11 +41,16 @@ def complete_spec(incomplete: str) -> list[str]:
     return sorted(name for name in bundled() if name.startswith(incomplete)) + _paths(incomplete)
 
 
+def complete_checkpoint(incomplete: str) -> list[str]:
+    """Paths of checkpoints that start so."""
+    return _paths(incomplete, (".safetensors",))
+
+
 def _complete_directory(incomplete: str) -> list[str]:
     return [path for path in _paths(incomplete) if path.endswith("/")]
 
 
-def _paths(incomplete: str) -> list[str]:
+def _paths(incomplete: str, suffixes: Iterable[str] = (".yaml", ".yml")) -> list[str]:
     head, _, start = incomplete.rpartition("/")
     folder = Path(head or ("/" if incomplete.startswith("/") else "."))
     try:
@@ -56,7 +61,7 @@ def _paths(incomplete: str) -> list[str]:
     return [
         f"{prefix}{path.name}{'/' if path.is_dir() else ''}"
         for path in found
-        if path.is_dir() or path.suffix in (".yaml", ".yml")
+        if path.is_dir() or path.suffix in suffixes
     ]
 
 
