@@ -216,7 +216,7 @@ class TestMisfits:
 
     def test_names_behind_a_prefix(self) -> None:
         prefixed = {f"module.model.{name}": shape for name, shape in shapes_of("resnet18").items()}
-        assert "hint: its name without `module.model.` would be known" in refused(prefixed)
+        assert "hint: their names without `module.model.` would be known" in refused(prefixed)
 
     @pytest.mark.parametrize(
         ("gone", "said"),
@@ -325,10 +325,11 @@ class TestCommand:
         save("ok.safetensors", shapes_of("resnet20"))
         save("other.safetensors", {"features.0.weight": (8, 3, 3, 3)})
         for arguments, said in {
+            ("y" * 300,): "error: the file cannot be read: File name too long",
             ("missing.safetensors",): "missing.safetensors: error: the file does not exist",
             ("text.safetensors",): "text.safetensors: error: the file cannot be read: ",
-            ("folder.safetensors",): "folder.safetensors: error: this is no file",
-            ("model.zip",): "model.zip: error: the format is not known",
+            ("folder.safetensors",): "folder.safetensors: error: this is no regular file",
+            ("model.zip",): "model.zip: error: the name says nothing of a known",
             ("other.safetensors",): "other.safetensors: error: the tensor `features.0.weight`",
             ("ok.safetensors", "--assume", "plain2"): "there is no bundled spec `plain2`",
             ("ok.safetensors", "--assume", "resnet50"): "ok.safetensors: error: `resnet50` has 4",

@@ -90,13 +90,19 @@ def _refuse_foreign(shapes: Shapes) -> None:
     if not foreign:
         return
     first = foreign[0]
-    hint = None
+    message = f"the tensor {quote(first)} is none of a ResNet"
+    raise misfit(message, _EXPECTED, _prefix_hint(shapes, first))
+
+
+def _prefix_hint(shapes: Shapes, first: str) -> str | None:
+    """What to say if only a prefix that all names have is in the way."""
     behind = first.partition(".")[2]
     while behind and not _is_known(behind):
         behind = behind.partition(".")[2]
-    if behind:
-        hint = f"its name without {quote(first.removesuffix(behind))} would be known"
-    raise misfit(f"the tensor {quote(first)} is none of a ResNet", _EXPECTED, hint)
+    prefix = first.removesuffix(behind)
+    if not behind or not all(name.startswith(prefix) for name in shapes):
+        return None
+    return f"their names without {quote(prefix)} would be known"
 
 
 def _is_known(name: str) -> bool:
