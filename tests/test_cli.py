@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-COMMANDS = ("build", "check", "show", "verify", "specs", "schema")
+COMMANDS = ("build", "check", "show", "diff", "infer", "verify", "specs", "schema")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -62,7 +62,7 @@ def complete(words: str) -> list[str]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_completion_knows_specs_and_targets(command: str) -> None:
     assert command in complete(f"resnetgen {command[:3]}")
-    if command in ("build", "check", "show"):
+    if command in ("build", "check", "show", "diff"):
         assert "resnet1202" in complete(f"resnetgen {command} resnet12")
     if command == "build":
         assert complete("resnetgen build --target torch,k") == ["torch,keras"]

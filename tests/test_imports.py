@@ -23,10 +23,12 @@ CONTRACT = {
     "weights": {"spec", "ir", "lower"},
     "emit": {"ir", "weights.layout", "resources", "plugins"},
     "verify": {"ir", "weights", "plugins"},
-    "report": {"spec", "ir", "verify.result"},
+    "difference": {"spec", "ir", "lower"},
+    "report": {"spec", "ir", "verify.result", "difference"},
     "output": {"spec", "ir", "weights", "emit"},
     "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output"},
-    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline"},
+    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "difference", "report", "output",
+            "pipeline"},
     "__main__": {"cli"},
 }  # fmt: skip
 
@@ -144,6 +146,6 @@ def test_build_without_verification_loads_no_framework(tmp_path: Path) -> None:
     assert not loaded_by(arguments, tmp_path) & FRAMEWORKS
 
 
-@pytest.mark.parametrize("command", ["show", "check"])
-def test_looking_at_a_spec_does_not_load_numpy(tmp_path: Path, command: str) -> None:
-    assert not loaded_by([command, "resnet18"], tmp_path) & {*FRAMEWORKS, "numpy", "onnx"}
+@pytest.mark.parametrize("arguments", ["show resnet18", "check resnet18", "diff resnet18 resnet34"])
+def test_looking_at_a_spec_does_not_load_numpy(tmp_path: Path, arguments: str) -> None:
+    assert not loaded_by(arguments.split(), tmp_path) & {*FRAMEWORKS, "numpy", "onnx"}

@@ -132,13 +132,27 @@ def to_yaml(spec: ModelSpec) -> str:
         _stage_row(stage, with_block=len(blocks) > 1, with_shortcut=len(shortcuts) > 1)
         for stage in spec.stages
     ]
-    return "\n".join([*lines, *(f"  - {row}" for row in _aligned(rows))]) + "\n"
+    return "\n".join([*lines, *(f"  - {row}" for row in aligned(rows))]) + "\n"
 
 
 def sha256(spec: ModelSpec) -> str:
     """The hash of all that a spec decides, however its document was written."""
     text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Flow mappings of keys to values in YAML, with equal keys below one another."""
+    widths: dict[str, int] = {}
+    for row in rows:
+        for key, value in row.items():
+            widths[key] = max(len(value), widths.get(key, 0))
+    lines: list[str] = []
+    for row in rows:
+        *before, last = row
+        cells = [f"{key}: {row[key]},".ljust(len(key) + widths[key] + 3) for key in before]
+        lines.append("{" + " ".join([*cells, f"{last}: {row[last]}"]) + "}")
+    return lines
 
 
 def _repeats(document: "Document", blocks: Sequence[BlockSpec]) -> tuple[int, ...]:
@@ -190,17 +204,6 @@ def _convolution(convolution: ConvolutionSpec) -> _Row:
 
 def _flow(row: _Row) -> str:
     return "{" + ", ".join(f"{key}: {value}" for key, value in row.items()) + "}"
-
-
-def _aligned(rows: Sequence[_Row]) -> list[str]:
-    """Flow mappings with the same keys, as columns."""
-    keys = tuple(rows[0])
-    widths = {key: max(len(row[key]) for row in rows) for key in keys}
-    lines: list[str] = []
-    for row in rows:
-        cells = [f"{key}: {row[key]},".ljust(len(key) + widths[key] + 3) for key in keys[:-1]]
-        lines.append("{" + " ".join([*cells, f"{keys[-1]}: {row[keys[-1]]}"]) + "}")
-    return lines
 
 
 def _scalar(value: _Scalar) -> str:

@@ -44,19 +44,24 @@ class _Place:
 
 def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     """The spec at a path or of a bundled name; raises DiagnosticError."""
+    place, source = _find(reference)
+    first, *layers = reversed(_chain(place))
+    merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
+    return Loaded(meaning(merged), source, place.path, merged)
+
+
+def meaning(document: MappingNode) -> ModelSpec:
+    """The spec that a whole document means; raises DiagnosticError."""
     # Imported here because Pydantic takes longer than all else that start-up needs.
     from resnetgen.spec import canonical, limits, rules
     from resnetgen.spec.problems import refuse
     from resnetgen.spec.validate import validate
 
-    place, source = _find(reference)
-    first, *layers = reversed(_chain(place))
-    merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
-    document = validate(merged)
-    refuse(merged, rules.problems(document))
-    spec = canonical.resolve(document)
-    refuse(merged, limits.problems(spec))
-    return Loaded(spec, source, place.path, merged)
+    checked = validate(document)
+    refuse(document, rules.problems(checked))
+    spec = canonical.resolve(checked)
+    refuse(document, limits.problems(spec))
+    return spec
 
 
 def bundled() -> dict[str, Path]:

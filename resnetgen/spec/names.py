@@ -80,6 +80,16 @@ def nearest_legal(name: str) -> str | None:
     return legal if legal != name and objection(legal) is None else None
 
 
+def made_legal(text: str) -> str:
+    """A legal name that reads like any text, as far as that goes."""
+    for candidate in (text, f"{text}_net", f"net_{text}"):
+        cut = candidate[:LONGEST_NAME]
+        legal = cut if objection(cut) is None else nearest_legal(cut)
+        if legal is not None:
+            return legal
+    return "network"
+
+
 def _describe(character: str) -> str:
     """A character that people can see as itself, any other by its number and name too."""
     if character.isascii() and character.isprintable():
