@@ -33,7 +33,7 @@ def remarks(verification: Verification) -> Iterator[str]:
             yield f"{target}: the first wrong layer is {result.first_divergence}{cause}"
         if result.reason is not None:
             yield f"{target}: {result.reason}"
-    if verification.weights == "absent":
+    if verification.weights == "absent" and verification.ran:
         yield "there is no model.safetensors: weights were drawn for this run"
 
 
