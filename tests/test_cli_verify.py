@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import Run
+from conftest import FRAMEWORKS
 from test_cli_build import TINY, tiny
 
 from resnetgen.ir.network import Network
@@ -32,6 +33,17 @@ def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
         return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
 
     monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+
+
+def find_no_gpu(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+    found = {"torch": TargetResult("not_run", "torch finds no CUDA device", "cuda")}
+    return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+
+
+def uninstall_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None makes a module look as if it were not installed."""
+    for framework in FRAMEWORKS:
+        monkeypatch.setitem(sys.modules, framework, None)
 
 
 @pytest.mark.frameworks
@@ -201,6 +213,26 @@ def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
     assert (ran.code, ran.json["verification"]["status"]) == (1, "failed")
     assert certificate.read_bytes() == before
     assert not Path("proof.json").exists()
+
+
+def test_where_nothing_could_run_it_says_what_to_do(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of what a run would have done."""
+    uninstall_everything(monkeypatch)
+    ran = resnetgen("build", tiny(), "--no-weights")
+    assert ran.code == 1
+    assert "torch: torch is not installed: install resnetgen[torch]\n" in ran.out
+    assert "failed: nothing was proven, and no certificate was written; " in ran.out
+    assert "weights were drawn" not in ran.out
+    install = "hint: install what is missing, such as resnetgen[torch]"
+    assert ran.err == f"{install}, or give --no-verify to write the files alone\n"
+    assert resnetgen("verify", "generated/tiny").err == f"{install}\n"
+    ran = resnetgen("verify", "generated/tiny", "--json")
+    assert (ran.code, ran.json["verification"]["status"], ran.err) == (1, "failed", "")
+    monkeypatch.setattr("resnetgen.verify.check.verify", find_no_gpu)
+    monkeypatch.setattr("resnetgen.verify.runners.registry.unavailable", lambda _: None)
+    assert resnetgen("verify", "generated/tiny").err == "hint: run on --device cpu\n"
 
 
 @pytest.mark.frameworks

@@ -128,7 +128,7 @@ def build(
             for item, verification in proofs(built, options, at_once=jobs or 1):
                 verifications[item.network.name] = verification
                 if not as_json:
-                    print_verdict(item.network.name, verification)
+                    print_verdict(item.network.name, verification, building=True)
     if as_json:
         facts = [_facts(item, verifications.get(item.network.name)) for item in built]
         print_json(facts[0] if len(facts) == 1 else {"networks": facts})
