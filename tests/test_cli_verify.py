@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 from commands import Run
@@ -15,8 +18,11 @@ from conftest import FRAMEWORKS
 from test_cli_build import TINY, tiny
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.check import Options
+from resnetgen.verify.check import Options, Progress
+from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.runners.launch import Died
+from resnetgen.verify.target import Trial
 
 DEFAULT_TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx"]
 
@@ -46,12 +52,29 @@ def uninstall_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, framework, None)
 
 
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Installs another package's runner, which needs no framework; a function that writes, into
+    the built directory, the file that it runs."""
+    packages = Path(__file__).parent / "other_runner"
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+
+    def write(model: str) -> None:
+        Path("generated/tiny/model_other.py").write_text(f'__all__ = ["build"]\n{model}')
+
+    return write
+
+
 @pytest.mark.frameworks
 def test_build_ends_with_the_proof(resnetgen: Run) -> None:
     for framework in ("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime"):
         pytest.importorskip(framework)
     ran = resnetgen("build", tiny(), "--json")
-    assert (ran.code, ran.err) == (0, "")
+    assert ran.code == 0
+    assert sorted(ran.err.splitlines()) == sorted(
+        f"tiny: {name} passed" for name in DEFAULT_TARGETS
+    )
     found = ran.json["verification"]
     assert (found["status"], found["level"], found["reference"], found["weights"]) == (
         "passed", "forward", "ir", "shipped",
@@ -75,7 +98,7 @@ def test_verify_judges_the_files_as_they_are_now(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify")
     before = contents("generated/tiny")
     ran = resnetgen("verify", "generated/tiny", "--target", "torch")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, "tiny: torch passed\n")
     assert ran.out.endswith("passed: torch agrees with the spec\n")
     after = contents("generated/tiny")
     assert after.keys() - before.keys() == {"certificate.json"}
@@ -328,6 +351,48 @@ def test_target_that_is_no_runner_names_the_nearest(resnetgen: Run, target: str)
     ran = resnetgen("verify", "generated/tiny", "--target", target)
     assert ran.code == 2
     assert "hint: did you mean `keras-tensorflow`?" in ran.err
+
+
+def test_target_that_ends_is_a_line_where_stderr_is_no_terminal(
+    resnetgen: Run, other: Callable[[str], None]
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    for expression, status in (("value", "passed"), ("value + 1", "failed")):
+        other(f"def build():\n    return lambda name, value: {expression}\n")
+        for form in ((), ("--json",)):
+            ran = resnetgen("verify", "generated/tiny", "--target", "other", *form)
+            assert ran.err == f"tiny: other {status}\n"
+        assert ran.json["verification"]["status"] == status
+
+
+def test_interrupt_starts_no_target_that_still_waited(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[str, str]] = []
+    started = Event()
+
+    @contextmanager
+    def progress() -> Generator[Callable[[str], Progress]]:
+        yield lambda _: lambda target, state: found.append((target, state))
+
+    def run(trial: Trial, _: Prepared) -> Died:
+        started.set()
+        trial.stop.wait()
+        return Died("was stopped")
+
+    def interrupt(*_: object) -> None:
+        started.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnetgen.verify.check.unavailable", lambda _: None)
+    monkeypatch.setattr("resnetgen.verify.check._judge", interrupt)
+    monkeypatch.setattr("resnetgen.cli.verify.progress", progress)
+    monkeypatch.setattr(Trial, "run", run)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    ran = resnetgen("verify", "generated/tiny", "--jobs", 1)
+    assert (ran.code, ran.err) == (130, "interrupted\n")
+    assert found[-1] == (found[0][0], "running")
+    assert [state for _, state in found].count("running") == 1
 
 
 @pytest.mark.frameworks
