@@ -275,6 +275,45 @@ def test_remarks_name_the_layer_and_what_is_wrong_with_it(resnetgen: Run) -> Non
         assert f"torch: the first wrong layer is {said}\n" in ran.out
 
 
+NONSENSE = "ModuleNotFoundError: No module named 'nonsense'"
+LOOKUP = "AttributeError: 'str' object has no attribute 'nonsense'"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("import nonsense", f"model_other.py:2: {NONSENSE}"),
+        ("\ndef build(", "model_other.py:3: SyntaxError: '(' was never closed"),
+        ("def build():\n    return lambda name, _: name.nonsense", f"model_other.py:3: {LOOKUP}"),
+    ],
+)
+def test_what_a_file_raises_is_said_with_its_line_and_no_layer_is_blamed(
+    resnetgen: Run, other: Callable[[str], None], model: str, said: str
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    other(model)
+    arguments = ("verify", "generated/tiny", "--target", "other")
+    ran = resnetgen(*arguments)
+    assert ran.code == 1
+    assert f"\nother: {said}\n" in ran.out
+    assert "first wrong layer" not in ran.out
+    target = resnetgen(*arguments, "--json").json["verification"]["targets"]["other"]
+    assert (target["first_divergence"], target["reason"]) == (None, said)
+
+
+def test_layer_that_was_wrong_before_a_run_broke_off_is_blamed(
+    resnetgen: Run, other: Callable[[str], None]
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    other(
+        "def build():\n    return lambda name, value: value + 1 if name == 'bn1' else"
+        " {'layer1.0.conv1': None}.get(name, value).real\n"
+    )
+    ran = resnetgen("verify", "generated/tiny", "--target", "other")
+    assert "\nother: the first wrong layer is bn1\n" in ran.out
+    assert "; then model_other.py:3: AttributeError: " in ran.out
+
+
 @pytest.mark.frameworks
 @pytest.mark.parametrize("broken", ["def (", "raise ValueError"])
 def test_model_that_could_not_be_built_has_no_parameters(resnetgen: Run, broken: str) -> None:
