@@ -319,6 +319,40 @@ class TestCheck:
         assert (found["file"], found["line"], found["column"]) == ("a.yaml", 3, 1)
         assert found["hint"] == "did you mean `classes`?"
 
+    @pytest.mark.parametrize(
+        ("spec", "said"),
+        [
+            ("mine", "hint: did you mean `mine.yaml`?"),
+            ("resnet21", "hint: did you mean `resnet20`?"),
+            ("resnext52_32x4d", "hint: did you mean `resnext50_32x4d`?"),
+            ("heir.yaml", "heir.yaml:1:10: error: there is no bundled spec `mine`"),
+            ("heir.yaml", "hint: did you mean `mine.yaml`?"),
+            ("cousin.yaml", "hint: did you mean `resnet20`?"),
+            ("resnet50.yaml", "resnet50.yaml: error: the file does not exist\n"
+             "hint: did you mean the bundled spec `resnet50`?"),
+            (".", ".: error: the file is a directory\n"
+             "expected: a YAML file\nhint: name a file in it, as in `./cousin.yaml`"),
+            ("built", "hint: name a file in it, as in `built/spec.yaml`"),
+            ("-", "error: `-` is no spec: what comes from a pipe is not read\n"
+             "expected: a bundled name, as `resnetgen specs` lists them, or the path of a regular"
+             " file\nhint: write it to a file, and name that"),
+            ("/dev/fd/99", "error: `/dev/fd/99` is no spec: what comes from a pipe is not read\n"),
+        ],
+    )  # fmt: skip
+    def test_what_was_meant_is_found_out(self, resnetgen: Run, spec: str, said: str) -> None:
+        Path("mine.yaml").write_text("extends: resnet50\nname: mine\n")
+        Path("heir.yaml").write_text("extends: mine\nname: heir\n")
+        Path("cousin.yaml").write_text("extends: resnet21\nname: cousin\n")
+        Path("built").mkdir()
+        Path("built/spec.yaml").touch()
+        ran = resnetgen("check", spec)
+        assert (ran.code, ran.out) == (2, "")
+        assert said in ran.err
+
+    def test_folder_with_the_name_of_a_bundled_spec_hides_nothing(self, resnetgen: Run) -> None:
+        Path("resnet20").mkdir()
+        assert resnetgen("check", "resnet20").code == 0
+
     def test_override_can_be_wrong_too(self, resnetgen: Run) -> None:
         assert resnetgen("check", "resnet18", "--set", "stages.9.repeats=1").code == 2
 
