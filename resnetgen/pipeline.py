@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, read
+from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, flaw, read
 from resnetgen.emit.write import (
     Plan,
     locked,
@@ -124,8 +124,10 @@ def findings(directory: Path, compiled: Compiled | None) -> "tuple[Finding, ...]
 
     manifest = read(directory)
     if manifest is None:
-        state = "differs" if (directory / MANIFEST).exists() else "missing"
-        return (Finding(MANIFEST, state, ()),)
+        if not (directory / MANIFEST).exists():
+            return (Finding(MANIFEST, "missing", ()),)
+        reason = flaw(directory) or "it is not resnetgen's"
+        return (Finding(MANIFEST, "differs", (), reason),)
     chosen = compiled or _compile_recorded(directory, manifest)
     wanted = contents(chosen, directory, names=listed_targets(manifest), seed=None)
     # By which spec a directory came to be what it should be does not make it stale.

@@ -525,6 +525,39 @@ class TestCheck:
         assert resnetgen("build", tiny(), "--no-verify").code == 2
 
     @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ('"files": {', '"files": [', "it is no JSON from line 7, column 16 on"),
+            ('"source":', '"sauce":', "it has no `source`"),
+            ('"overrides": []', '"overrides": {}', "it has a value that resnetgen never writes"),
+        ],
+    )
+    def test_damaged_manifest_is_blamed_itself(
+        self, resnetgen: Run, old: str, new: str, reason: str
+    ) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        path = Path("generated/tiny/manifest.json")
+        path.write_text(path.read_text().replace(old, new))
+        ran = resnetgen("build", tiny(), "--no-verify")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (
+            "generated/tiny/manifest.json: error: cannot be read, and so does not say which files"
+            f" are resnetgen's: {reason}\nhint: restore it, or move the directory away; --force"
+            " replaces the files of this build\n"
+        )
+        ran = resnetgen("build", "--check")
+        assert ran.out == (
+            "generated/tiny/manifest.json: differs\n"
+            f"    nothing could be compared: {reason}\n"
+            "    restore it, or build the network again with --force\n"
+            "not current, 1 of 1: tiny\n"
+        )
+        (found,) = resnetgen("build", "--check", "--json").json["directories"][0]["files"]
+        assert (found["state"], found["reason"]) == ("differs", reason)
+        assert resnetgen("build", tiny(), "--no-verify", "--force").code == 0
+        assert resnetgen("build", "--check").code == 0
+
+    @pytest.mark.parametrize(
         ("key", "value", "code"),
         [
             ("resnetgen", "\ud800", 0),

@@ -24,6 +24,7 @@ from resnetgen.emit.manifest import (
     MANIFEST,
     Manifest,
     WeightsRecord,
+    flaw,
     read,
     sha256,
     sha256_of,
@@ -186,6 +187,12 @@ def _survey(directory: Path, contents: Contents) -> Plan:
 
 def _refuse_to_overwrite(plan: Plan) -> None:
     directory, present = plan.directory, plan.present
+    if MANIFEST in plan.foreign_records and (reason := flaw(directory)):
+        # Without it every file here would be said not to be ours.
+        message = f"cannot be read, and so does not say which files are resnetgen's: {reason}"
+        hint = "restore it, or move the directory away; --force replaces the files of this build"
+        place = Span.of_file(str(directory / MANIFEST))
+        raise DiagnosticError([Diagnostic("damaged-manifest", message, place, hint=hint)])
     listed = {} if plan.old is None else plan.old.listed
     wanted = {name: sha256(content) for name, content in plan.contents.files.items()}
     edited = [
