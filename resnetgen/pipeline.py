@@ -52,6 +52,8 @@ class Built:
 
     network: Network
     directory: Path
+    lost_certificate: bool
+    """Whether one lay there that is not about the files as they are now."""
 
 
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
@@ -87,9 +89,11 @@ def build(
 
     with locked(directories, waiting=waiting):
         plans = _each(zip(compiled, directories, strict=True), planned)
+        certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
         _in_threads(write, plans, number=options.jobs)
+        lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
-        Built(item.network, directory)
+        Built(item.network, directory, directory in lost)
         for item, directory in zip(compiled, directories, strict=True)
     ]
 

@@ -95,6 +95,15 @@ def is_certificate(path: Path) -> bool:
     return cast(dict[str, object], document).keys() >= _CERTIFICATE_KEYS
 
 
+def certified(directory: Path) -> Mapping[str, str] | None:
+    """The files that the directory's certificate is about, with their hashes; None without one."""
+    document = _document(directory / CERTIFICATE)
+    if not isinstance(document, dict):
+        return None
+    proven = cast(dict[str, object], document).get("files")
+    return proven if _maps_texts(proven) else None
+
+
 def files(directory: Path) -> tuple[str, ...]:
     """The names of the files in `directory` that resnetgen wrote, sorted."""
     manifest = read(directory)

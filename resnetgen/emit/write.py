@@ -24,6 +24,7 @@ from resnetgen.emit.manifest import (
     MANIFEST,
     Manifest,
     WeightsRecord,
+    certified,
     flaw,
     read,
     sha256,
@@ -259,9 +260,28 @@ def _is_current(plan: Plan, manifest: Manifest) -> bool:
 
 
 def _files_stay(plan: Plan, manifest: Manifest) -> bool:
-    """Whether no file changes but perhaps the manifest, so that a certificate still holds."""
+    """Whether no file changes but perhaps the manifest."""
     after = {name: manifest.listed[name] for name in plan.contents.names}
     return plan.present == after
+
+
+def _certificate_holds(plan: Plan, manifest: Manifest) -> bool:
+    """Whether what the certificate is about stays, and weights come to no proof without them."""
+    if _files_stay(plan, manifest):
+        return True
+    proven = certified(plan.directory)
+    if not proven or (WEIGHTS_FILE in proven) != (WEIGHTS_FILE in manifest.listed):
+        return False
+    return all(_hash_after(plan, manifest, name) == digest for name, digest in proven.items())
+
+
+def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
+    """The file's hash behind the build; of one that is listed and not there, the listed one."""
+    listed = manifest.listed.get(name)
+    if name in plan.contents.names or name in plan.present:
+        return listed
+    path = plan.directory / name
+    return _hash_of(path) if os.path.lexists(path) else listed
 
 
 def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
@@ -272,7 +292,7 @@ def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
     if not plan.directory.exists():
         return
     dropped = {MANIFEST, *plan.present}
-    if not _files_stay(plan, manifest):
+    if not _certificate_holds(plan, manifest):
         dropped.add(CERTIFICATE)
     for path in plan.directory.iterdir():
         if path.name not in dropped:
