@@ -188,6 +188,19 @@ class TestShow:
         assert max(map(len, lines)) <= 80
         assert "1x1 256] x 3" in "\n".join(lines)
 
+    def test_narrower_terminal_loses_a_column_and_breaks_between_convolutions(
+        self, resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        out = resnetgen("show", "resnet50").out
+        assert "shortcuts" not in out
+        assert "  [1x1 256,          7,098,368  1,464,336,384\n" in out
+        assert "\n                 1x1 1024] x 6,\n                 stride 2\n" in out
+        networks = ("resnet50", "senet154", "resnetrs420", "resnext101_32x32d", "resnet29_triple")
+        for block in ((), ("--block", "layer1"), ("--block", "stem"), ("--block", "head")):
+            lines = resnetgen("show", *networks, *block).out.splitlines()
+            assert max(map(len, lines)) <= 60
+
     def test_two_3x3_and_a_bottleneck_can_be_compared(self, resnetgen: Run) -> None:
         def convolutions(spec: str, stage: str) -> list[int]:
             facts = resnetgen("show", spec, "--block", stage, "--format", "json").json
@@ -380,6 +393,17 @@ def test_specs_fit_into_80_columns_with_their_folders_said_once(
     monkeypatch.delenv("COLUMNS")
     wide = resnetgen("specs").out
     assert all(f"  {item['file']}\n" in wide for item in facts)
+
+
+def test_specs_fit_into_60_columns_with_long_names_on_lines_of_their_own(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    *table, _ = resnetgen("specs").out.splitlines()
+    assert max(map(len, table)) <= 60
+    name = table.index("seresnextaa101d_32x8d")
+    assert table[name + 1].split()[0] == "101"
+    assert "resnet18          18   11,689,512   1,814,073,344  3x224x224" in table
 
 
 def test_schema_is_json_schema(resnetgen: Run) -> None:

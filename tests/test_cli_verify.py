@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -20,7 +21,7 @@ from test_cli_build import TINY, tiny
 from resnetgen.ir.network import Network
 from resnetgen.verify.check import Options, Progress
 from resnetgen.verify.prepare import Prepared
-from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.result import RunFigures, TargetResult, Verification
 from resnetgen.verify.runners.launch import Died
 from resnetgen.verify.target import Trial
 
@@ -402,6 +403,25 @@ def test_target_that_ends_is_a_line_where_stderr_is_no_terminal(
             ran = resnetgen("verify", "generated/tiny", "--target", "other", *form)
             assert ran.err == f"tiny: other {status}\n"
         assert ran.json["verification"]["status"] == status
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_verdicts_fit_into_the_terminal(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, 1e-14, 2.9e-13, 1e-15)
+    passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
+    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,)))
+    verification = Verification("forward", "ir", "shipped", 0, (), {}, found)
+    monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
+    lines = resnetgen("build", tiny("a"), tiny("b"), "--no-weights").out.splitlines()
+    assert max(len(line) for line in lines if "agree" not in line) <= columns
+    head, row = (line.split() for line in (lines[3], lines[5]))
+    assert (head[:2], row[:2]) == (["target", "status"], ["torch", "passed"])
+    assert (head[-2:], row[-2:]) == (["difference", "bound"], ["1.0e-15", "2.9e-13"])
+    assert ("dtype" in head) == (columns == 80)
+    assert "a        passed" in "\n".join(lines)
 
 
 def test_interrupt_starts_no_target_that_still_waited(
