@@ -4,9 +4,9 @@ The passes in order: each takes what the one before gave, and reports all that i
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
@@ -60,7 +60,8 @@ def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(spec, source, place.path, merged)
 
 
-def bundled() -> dict[str, Path]:
+@cache
+def bundled() -> Mapping[str, Path]:
     """The specs that ship with resnetgen, by name."""
     files = sorted(specs_directory().rglob("*.yaml"))
     return {file.stem: file for file in files}
