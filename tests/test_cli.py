@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from commands import Run
 
+from resnetgen.resources import specs_directory
+
 COMMANDS = ("build", "check", "show", "verify", "specs", "schema")
 
 
@@ -338,6 +340,7 @@ class TestCheck:
             ("mine", "hint: did you mean `mine.yaml`?"),
             ("resnet21", "hint: did you mean `resnet20`?"),
             ("resnext52_32x4d", "hint: did you mean `resnext50_32x4d`?"),
+            ("resnext48", "hint: did you mean `resnext50_32x4d`?"),
             ("heir.yaml", "heir.yaml:1:10: error: there is no bundled spec `mine`"),
             ("heir.yaml", "hint: did you mean `mine.yaml`?"),
             ("cousin.yaml", "hint: did you mean `resnet20`?"),
@@ -392,7 +395,48 @@ def test_specs_fit_into_80_columns_with_their_folders_said_once(
     assert all(os.path.basename(item["file"]) == f"{item['name']}.yaml" for item in facts)
     monkeypatch.delenv("COLUMNS")
     wide = resnetgen("specs").out
-    assert all(f"  {item['file']}\n" in wide for item in facts)
+    files = {item["name"]: os.path.relpath(item["file"], specs_directory()) for item in facts}
+    assert files["resnet10t"] == "timm/resnet10t.yaml"
+    assert all(f"  {file}\n" in wide for file in files.values())
+
+
+def test_specs_are_sorted_by_folder_and_number(resnetgen: Run) -> None:
+    lines = resnetgen("specs").out.splitlines()
+    rows = [line.split() for line in lines[3 : lines.index("", 3)]]
+    folders = [os.path.dirname(row[-1]) for row in rows]
+    assert folders == sorted(folders)
+    assert folders[0] == ""
+    names = [row[0] for row in rows]
+    assert [name for name in names if name.startswith("plain")] == [
+        "plain18", "plain20", "plain32", "plain34", "plain44", "plain56",
+    ]  # fmt: skip
+    family = ["resnet10t", "resnet14t", "resnet18d", "resnet26", "resnet26d", "resnet26t"]
+    start = names.index("resnet10t")
+    assert names[start : start + len(family)] == family
+    facts = resnetgen("specs", "--json").json["specs"]
+    assert [item["name"] for item in facts] == names
+
+
+def test_specs_can_be_chosen_by_a_part_of_their_names(resnetgen: Run) -> None:
+    names = [item["name"] for item in resnetgen("specs", "ResNet18", "--json").json["specs"]]
+    assert names == ["resnet18", "resnet18_paper", "resnet18d", "seresnet18"]
+    out = resnetgen("specs", "plain").out
+    assert "\nplain34 " in out
+    assert "resnet" not in out.partition("Their files: ")[0]
+    assert out.count(" or ") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("zzz", "`resnetgen specs` lists them all"), ("resnet21", "did you mean `resnet20`?")],
+)
+def test_specs_of_which_none_is_named_so_are_bad_input(
+    resnetgen: Run, text: str, hint: str
+) -> None:
+    ran = resnetgen("specs", text)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: no bundled spec has `{text}` in its name\nhint: {hint}\n"
+    assert resnetgen("specs", text, "--json").json["diagnostics"][0]["hint"] == hint
 
 
 def test_specs_fit_into_60_columns_with_long_names_on_lines_of_their_own(

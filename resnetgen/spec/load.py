@@ -67,6 +67,11 @@ def bundled() -> Mapping[str, Path]:
     return {file.stem: file for file in files}
 
 
+def shipped_as(path: Path) -> str:
+    """A bundled spec's file as seen from the folder of them all, such as `timm/resnet10t.yaml`."""
+    return path.relative_to(specs_directory()).as_posix()
+
+
 def _find(reference: str) -> tuple[_Place, str]:
     is_file = os.path.isfile(reference)
     if not is_file and (reference == "-" or reference.startswith(_STREAMS)):
