@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, read
+from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, flaw, read
 from resnetgen.emit.write import (
     Plan,
     locked,
@@ -52,6 +52,8 @@ class Built:
 
     network: Network
     directory: Path
+    lost_certificate: bool
+    """Whether one lay there that is not about the files as they are now."""
 
 
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
@@ -87,9 +89,11 @@ def build(
 
     with locked(directories, waiting=waiting):
         plans = _each(zip(compiled, directories, strict=True), planned)
+        certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
         _in_threads(write, plans, number=options.jobs)
+        lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
-        Built(item.network, directory)
+        Built(item.network, directory, directory in lost)
         for item, directory in zip(compiled, directories, strict=True)
     ]
 
@@ -124,8 +128,10 @@ def findings(directory: Path, compiled: Compiled | None) -> "tuple[Finding, ...]
 
     manifest = read(directory)
     if manifest is None:
-        state = "differs" if (directory / MANIFEST).exists() else "missing"
-        return (Finding(MANIFEST, state, ()),)
+        if not (directory / MANIFEST).exists():
+            return (Finding(MANIFEST, "missing", ()),)
+        reason = flaw(directory) or "it is not resnetgen's"
+        return (Finding(MANIFEST, "differs", (), reason),)
     chosen = compiled or _compile_recorded(directory, manifest)
     wanted = contents(chosen, directory, names=listed_targets(manifest), seed=None)
     # By which spec a directory came to be what it should be does not make it stale.

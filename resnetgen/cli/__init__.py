@@ -39,8 +39,8 @@ app = typer.Typer(
       resnetgen show resnet50 resnet101    the tables of the paper
       resnetgen specs                      the networks that ship with resnetgen
     """,
-    epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed;
-    2 bad input; 3 a target named on the command line is not installed.""",
+    epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed, or nothing
+    could be run; 2 bad input; 3 a target named on the command line is not installed.""",
     # Plain help starts in half the time that Rich's panels take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

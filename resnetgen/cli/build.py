@@ -1,7 +1,7 @@
 """The command `build`: from specs to directories with a proof, or a check that they are current."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,7 +128,8 @@ def build(
             for item, verification in proofs(built, options, at_once=jobs or 1):
                 verifications[item.network.name] = verification
                 if not as_json:
-                    print_verdict(item.network.name, verification)
+                    print_verdict(item.network.name, verification, building=True)
+        _announce_losses(built, verifications)
     if as_json:
         facts = [_facts(item, verifications.get(item.network.name)) for item in built]
         print_json(facts[0] if len(facts) == 1 else {"networks": facts})
@@ -143,6 +144,17 @@ def _announce(built: Sequence["Built"]) -> None:
 
     for item in built:
         typer.echo(f"{headline(item.network)} -> {item.directory}")
+
+
+def _announce_losses(built: Sequence["Built"], verifications: "Mapping[str, Verification]") -> None:
+    """Names the certificates that are gone and that no verification replaced."""
+    from resnetgen.emit.manifest import CERTIFICATE
+
+    for item in built:
+        found = verifications.get(item.network.name)
+        if item.lost_certificate and not (found and found.ran):
+            path = item.directory / CERTIFICATE
+            say(f"{path}: removed, since it was not about the files as they are now")
 
 
 def _sum_up(verifications: dict[str, "Verification"]) -> None:

@@ -98,7 +98,7 @@ def verify(
             }
         )
     else:
-        print_verdict(network.name, verification)
+        print_verdict(network.name, verification, building=False)
     raise typer.Exit(exit_code([verification], named=named or ()))
 
 

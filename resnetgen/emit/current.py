@@ -16,11 +16,15 @@ _SHOWN_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A file that is not what it should be, with the start of a unified diff if it is text."""
+    """A file that is not what it should be, with the start of a unified diff if it is text.
+
+    `reason` says of a file with which nothing could be compared what is wrong with it.
+    """
 
     name: str
     state: Literal["missing", "differs", "obsolete"]
     diff: tuple[str, ...]
+    reason: str | None = None
 
 
 def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Finding, ...]:

@@ -14,6 +14,8 @@ MANIFEST = "manifest.json"
 SPEC = "spec.yaml"
 """The resolved spec."""
 CERTIFICATE = "certificate.json"
+_KEYS = ("spec_sha256", "source", "overrides", "files")
+"""What a manifest has beside its version."""
 _CERTIFICATE_KEYS = {"name", "spec_sha256", "status", "level", "files", "targets"}
 
 
@@ -65,12 +67,41 @@ def read(directory: Path) -> Manifest | None:
     return _parse(_document(directory / MANIFEST))
 
 
+def flaw(directory: Path) -> str | None:
+    """What is wrong with a manifest of ours that cannot be read; None where there is no such."""
+    try:
+        document: object = json.loads((directory / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    except json.JSONDecodeError as error:
+        return f"it is no JSON from line {error.lineno}, column {error.colno} on"
+    except (ValueError, RecursionError):
+        return "it is no JSON that can be read"
+    if not isinstance(document, dict) or "resnetgen" not in document:
+        return None
+    missing = [key for key in _KEYS if key not in document]
+    if missing:
+        return f"it has no `{missing[0]}`"
+    return None if _parse(cast(object, document)) else "it has a value that resnetgen never writes"
+
+
 def is_certificate(path: Path) -> bool:
     """Whether the file is one that a verification wrote, of whatever version."""
     document = _document(path)
     if not isinstance(document, dict):
         return False
     return cast(dict[str, object], document).keys() >= _CERTIFICATE_KEYS
+
+
+def certified(directory: Path) -> Mapping[str, str] | None:
+    """The files that the directory's certificate is about, with their hashes; None without one."""
+    document = _document(directory / CERTIFICATE)
+    if not isinstance(document, dict):
+        return None
+    proven = cast(dict[str, object], document).get("files")
+    return proven if _maps_texts(proven) else None
 
 
 def files(directory: Path) -> tuple[str, ...]:

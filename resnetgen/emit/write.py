@@ -24,6 +24,8 @@ from resnetgen.emit.manifest import (
     MANIFEST,
     Manifest,
     WeightsRecord,
+    certified,
+    flaw,
     read,
     sha256,
     sha256_of,
@@ -186,6 +188,12 @@ def _survey(directory: Path, contents: Contents) -> Plan:
 
 def _refuse_to_overwrite(plan: Plan) -> None:
     directory, present = plan.directory, plan.present
+    if MANIFEST in plan.foreign_records and (reason := flaw(directory)):
+        # Without it every file here would be said not to be ours.
+        message = f"cannot be read, and so does not say which files are resnetgen's: {reason}"
+        hint = "restore it, or move the directory away; --force replaces the files of this build"
+        place = Span.of_file(str(directory / MANIFEST))
+        raise DiagnosticError([Diagnostic("damaged-manifest", message, place, hint=hint)])
     listed = {} if plan.old is None else plan.old.listed
     wanted = {name: sha256(content) for name, content in plan.contents.files.items()}
     edited = [
@@ -252,9 +260,28 @@ def _is_current(plan: Plan, manifest: Manifest) -> bool:
 
 
 def _files_stay(plan: Plan, manifest: Manifest) -> bool:
-    """Whether no file changes but perhaps the manifest, so that a certificate still holds."""
+    """Whether no file changes but perhaps the manifest."""
     after = {name: manifest.listed[name] for name in plan.contents.names}
     return plan.present == after
+
+
+def _certificate_holds(plan: Plan, manifest: Manifest) -> bool:
+    """Whether what the certificate is about stays, and weights come to no proof without them."""
+    if _files_stay(plan, manifest):
+        return True
+    proven = certified(plan.directory)
+    if not proven or (WEIGHTS_FILE in proven) != (WEIGHTS_FILE in manifest.listed):
+        return False
+    return all(_hash_after(plan, manifest, name) == digest for name, digest in proven.items())
+
+
+def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
+    """The file's hash behind the build; of one that is listed and not there, the listed one."""
+    listed = manifest.listed.get(name)
+    if name in plan.contents.names or name in plan.present:
+        return listed
+    path = plan.directory / name
+    return _hash_of(path) if os.path.lexists(path) else listed
 
 
 def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
@@ -265,7 +292,7 @@ def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
     if not plan.directory.exists():
         return
     dropped = {MANIFEST, *plan.present}
-    if not _files_stay(plan, manifest):
+    if not _certificate_holds(plan, manifest):
         dropped.add(CERTIFICATE)
     for path in plan.directory.iterdir():
         if path.name not in dropped:

@@ -189,6 +189,9 @@ def _run(
                 results[trial.target] = result
                 progress(trial.target, result.status)
         finally:
+            # First those that wait: they would start in the place of those that end.
+            for future in running:
+                future.cancel()
             stop.set()
     return results
 

@@ -57,7 +57,8 @@ class Trial:
             blocks_compared=judgement.blocks_compared,
             runs=judgement.runs,
         )
-        problem = judgement.first or judge.where_it_broke(found, self.scratch / "all")
+        seen = judgement.first
+        problem = seen or judge.where_it_broke(found, self.scratch / "all")
         if problem is None and found.outcome == "ran":
             reason = self._unproven(judgement, prepared)
             return replace(result, status="not_run", reason=reason) if reason else result
@@ -68,7 +69,8 @@ class Trial:
             result,
             status="failed",
             reason=self._readable(_reason(problem, divergence, found)),
-            first_divergence=divergence.name if divergence else problem.op,
+            # Where a run broke off is no layer that was seen to be wrong.
+            first_divergence=divergence.name if divergence else seen and seen.op,
             cause=divergence.cause if divergence else None,
         )
 

@@ -31,7 +31,7 @@ def main(scratch: Path) -> None:
         report = recorder.report("no_such_dtype", str(error))
     except Exception as error:
         traceback.print_exc()
-        report = recorder.report("failed", f"{type(error).__name__}: {error}")
+        report = recorder.report("failed", recorder.describe(error))
     write(report_path(scratch), report)
 
 
