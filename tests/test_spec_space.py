@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
-from resnetgen.ir.rules import network_parameters, shapes
+from resnetgen.ir.rules import misfit, network_parameters, shapes
 from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
 from resnetgen.lower import limits, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import load
+from resnetgen.verify.cases import drawn_cases
 
 convolutions = st.lists(
     st.fixed_dictionaries(
@@ -125,6 +126,9 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         for name in ("keras", "flax"):
             ast.parse(source(network, name))
         emit(network, names=["onnx"], spec_yaml="")
+        cases = drawn_cases(network, seed=0)
+        assert len({case.size for case in cases}) == 3
+        assert not any(misfit(network, case.size) for case in cases)
         model = import_file(model_path).drawn().eval()
 
     state = {

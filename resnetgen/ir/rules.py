@@ -187,6 +187,13 @@ def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
     return None
 
 
+def total_stride(network: Network) -> int:
+    """The product of all strides from the image to the last block."""
+    strided = (Conv2d, MaxPool2d, AvgPool2d, BlurPool)
+    stem = math.prod(op.stride for op in network.stem if isinstance(op, strided))
+    return stem * math.prod(block.stride for block in network.blocks)
+
+
 def network_parameters(network: Network) -> Iterator[Parameter]:
     """All tensors in the order of the ops."""
     for op in network.ops:
