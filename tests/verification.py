@@ -67,9 +67,9 @@ def files(network: Network, directory: Path, *, spec: str = TINY, weights: bool 
     source = directory / "spec.yaml"
     source.write_text(spec)
     spec_yaml = to_yaml(load(str(source)).spec)
-    for name, content in emit(
-        network, names=("torch", "keras", "flax", "onnx"), spec_yaml=spec_yaml
-    ).items():
+    names = ("torch", "keras", "flax", "onnx")
+    made = emit(network, names=names, spec_yaml=spec_yaml, described=names)
+    for name, content in made.items():
         (directory / name).write_bytes(content)
     if weights:
         write(directory / "model.safetensors", layout(network), tensors=initial(network, seed=0))

@@ -40,11 +40,6 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
         yield Problem("too-many-parameters", largest.path, message, expected)
 
 
-def parameters(spec: ModelSpec) -> int:
-    """The trainable parameters of the network that `spec` means, without its equal blocks."""
-    return sum(part.parameters for part in _parts(_shortened(spec), spec))
-
-
 def _fitting_sizes(network: Network) -> str:
     """The nearest below the stated size and above it; a height fits whatever the width is."""
     stated, smallest = network.input_size, total_stride(network)
