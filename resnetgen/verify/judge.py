@@ -79,10 +79,11 @@ class Judge:
                 expected.network, report.initializers, entries=expected.entries
             )
         differences: _Differences = {}
-        seen: set[str] = set()
+        seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
             found: list[Difference] = []
-            seen |= self._judge_run(run, scratch, judgement, found)
+            names = self._judge_run(run, scratch, judgement, found)
+            seen[expected.cases[run.case].shape] |= names
             if found:
                 by_case = differences.setdefault((run.evaluator, run.dtype), {})
                 by_case.setdefault(run.case, []).extend(found)
@@ -146,15 +147,22 @@ class Judge:
         return names
 
     def _unseen(
-        self, report: Report, seen: set[str], differences: _Differences
+        self, report: Report, seen: Mapping[Shape, set[str]], differences: _Differences
     ) -> Iterator[Problem]:
-        """What should have been seen and was not; nothing compared is a failure."""
+        """What should have been seen and was not; nothing compared is a failure.
+
+        `seen` are the names of the values shown of images of each shape: names and shapes do not
+        depend on what is in an image, and a runner may infer them once for several cases.
+        """
         last = len(self._positions)
         if not report.parameters:
             yield Problem(last, None, "shows no parameters")
         weighted = {op.name for op in self._expected.network.ops if parameters(op)}
-        for name in (weighted | self._due) - seen:
-            yield Problem(self._positions[name], name, f"shows nothing named {name}")
+        for shape, names in seen.items():
+            for name in (weighted | self._due) - names:
+                image = "x".join(map(str, shape))
+                reason = f"shows nothing named {name} on an input of {image}"
+                yield Problem(self._positions[name], name, reason)
         if not differences and self._expected.level == "forward":
             yield Problem(last, None, "no value was compared")
         for (evaluator, dtype), by_case in differences.items():
