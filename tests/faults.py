@@ -129,6 +129,11 @@ TORCH = (
         "layer1.0.act",
         "not finite",
     ),
+    Fault(
+        "number-of-classes",
+        replace(("nn.Linear(24, num_classes)", "nn.Linear(24, 10)")),
+        "fc",
+    ),
     Fault("raises", replace(("x = self.layer2(x)", "raise RuntimeError")), "layer2.0.conv1"),
 )
 
@@ -207,6 +212,12 @@ KERAS = (
         "followed by a softmax",
     ),
     Fault(
+        "number-of-classes",
+        replace(("        num_classes,\n", "        10,\n")),
+        "fc",
+    ),
+    Fault("default-image", replace(("= (32, 32, 3)", "= (32, 16, 3)")), "input"),
+    Fault(
         "doubled-shortcut",
         replace(("([x, shortcut])", "([x, shortcut, shortcut])")),
         "layer1.0.add",
@@ -215,6 +226,7 @@ KERAS = (
 )
 
 FLAX = (
+    Fault("number-of-classes", replace(("nnx.Linear(24, num_classes", "nnx.Linear(24, 10")), "fc"),
     Fault(
         "stride-on-the-1x1",
         replace(

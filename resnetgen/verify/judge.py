@@ -8,7 +8,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
-from resnetgen.verify.declared import compare_parameters, initializer_problems
+from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
@@ -67,7 +67,7 @@ class Judge:
         self._due = self._outputs | {network.head[-1].name}
 
     def judge(self, report: Report, scratch: Path) -> Judgement:
-        """Parameters, the weights' places, then shapes and values of every run."""
+        """Parameters, also of another build, the weights' places, then all that each run shows."""
         expected = self._expected
         judgement = Judgement()
         if report.parameters:
@@ -78,6 +78,8 @@ class Judge:
             judgement.problems += initializer_problems(
                 expected.network, report.initializers, entries=expected.entries
             )
+        if report.rebuilt is not None:
+            judgement.problems += rebuilt_problems(expected.network, report.rebuilt)
         differences: _Differences = {}
         seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
+from resnetgen.verify.declared import other_classes
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope
@@ -36,7 +37,8 @@ class Trial:
     def run(self, prepared: Prepared) -> Report | Died:
         """Runs all cases; of the values only those at the boundaries are kept."""
         labels = boundary_labels(prepared.network) if self.level == "forward" else _NOTHING
-        return self._launch("all", prepared.requests, keep=labels, dtype=self.dtype)
+        classes = other_classes(prepared.network)
+        return self._launch("all", prepared.requests, keep=labels, classes=classes)
 
     def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
         """The verdict on what `run` found."""
@@ -89,7 +91,7 @@ class Trial:
         ops, labels = scope(prepared.network, problem.op)
         case = problem.run.case
         image = prepared.cases[case].image
-        found = self._launch("closer", (prepared.requests[case],), keep=labels, dtype=self.dtype)
+        found = self._launch("closer", (prepared.requests[case],), keep=labels, classes=None)
         if isinstance(found, Died):
             return None
         runs = [run for run in found.runs if run.values_sent]
@@ -106,7 +108,7 @@ class Trial:
         )
 
     def _launch(
-        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, dtype: Dtype | None
+        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, classes: int | None
     ) -> Report | Died:
         scratch = self.scratch / name
         scratch.mkdir(parents=True)
@@ -116,9 +118,10 @@ class Trial:
             scratch=str(scratch),
             cases=cases,
             device=self.device,
-            dtype=dtype,
+            dtype=self.dtype,
             keep=keep,
             threads=self.threads,
+            classes=classes,
         )
         return launch(request, timeout=self.timeout, stop=self.stop)
 

@@ -14,6 +14,7 @@ from resnetgen.verify.runners.protocol import (
     Outcome,
     Report,
     Request,
+    SeenBuild,
     SeenInitializer,
     SeenParameter,
     SeenRun,
@@ -37,6 +38,7 @@ class Recorder:
         self.device_name = request.device
         self.parameters: list[SeenParameter] = []
         self.initializers: list[SeenInitializer] | None = None
+        self.rebuilt: SeenBuild | None = None
         self._keep = re.compile(request.keep)
         self._scratch = Path(request.scratch)
         self._runs: list[SeenRun] = []
@@ -83,5 +85,6 @@ class Recorder:
             device_name=self.device_name,
             parameters=tuple(self.parameters),
             initializers=None if self.initializers is None else tuple(self.initializers),
+            rebuilt=self.rebuilt,
             runs=tuple(self._runs),
         )
