@@ -48,10 +48,11 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A network and the directory that now holds it."""
+    """A network, the directory that now holds it, and the names of the files that were made."""
 
     network: Network
     directory: Path
+    made: tuple[str, ...]
 
 
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
@@ -89,8 +90,8 @@ def build(
         plans = _each(zip(compiled, directories, strict=True), planned)
         _in_threads(write, plans, number=options.jobs)
     return [
-        Built(item.network, directory)
-        for item, directory in zip(compiled, directories, strict=True)
+        Built(item.network, written.directory, written.contents.names)
+        for item, written in zip(compiled, plans, strict=True)
     ]
 
 

@@ -111,13 +111,15 @@ def build(
         )
         if not as_json:
             _announce(built)
+        made = {name for item in built for name in item.made}
+        runners = runners_of(named, made) if named else None
         verifications: dict[str, Verification] = {}
         if not no_verify:
             from resnetgen.cli.proofs import proofs
             from resnetgen.verify.check import Options
 
             options = Options(
-                targets=runners_of(named) if named else None,
+                targets=runners,
                 level=level.value,
                 device=device.value,
                 dtype=None,
@@ -135,7 +137,7 @@ def build(
     elif len(verifications) > 1:
         _sum_up(verifications)
     if verifications:
-        raise typer.Exit(exit_code(verifications.values(), named=runners_of(named or ())))
+        raise typer.Exit(exit_code(verifications.values(), named=runners or ()))
 
 
 def _announce(built: Sequence["Built"]) -> None:
