@@ -1,6 +1,5 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
-import json
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -8,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from resnetgen import certificates
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, read
+from resnetgen.emit.manifest import Manifest, read
 from resnetgen.emit.write import (
     Plan,
     locked,
@@ -17,12 +17,12 @@ from resnetgen.emit.write import (
     plan,
     refuse_overlaps,
     write,
-    write_certificate,
 )
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.lower import limits, lower
 from resnetgen.output import Compiled, contents, listed_targets, reference
+from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
 from resnetgen.spec.problems import refuse
 
@@ -107,15 +107,12 @@ def prove(
 
     Where nothing ran there is nothing to certify: an older certificate stays as it is.
     """
-    from resnetgen.verify.certificate import certificate as certify
     from resnetgen.verify.check import verify
 
     with _told_of_verification():
         verification = verify(network, directory, options=options, progress=progress)
     if verification.ran:
-        document = certify(verification, network)
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        write_certificate(certificate or directory / CERTIFICATE, text)
+        certificates.write(certificate or directory / CERTIFICATE, verification, network)
     return verification
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from resnetgen.emit.card import FILE as CARD_FILE
 from resnetgen.emit.card import card
-from resnetgen.emit.manifest import SPEC
 from resnetgen.emit.target import Target, targets
 from resnetgen.ir.network import Network
+from resnetgen.records import SPEC
 
 __all__ = ["Target", "emit", "source", "targets"]
 
