@@ -7,13 +7,13 @@ from pathlib import Path
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
-from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
+from resnetgen.verify.compare import TOLERANCES, Difference, Dtype, compare, describe
 from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import Level, RunFigures
-from resnetgen.verify.runners.protocol import Dtype, Report, SeenRun
+from resnetgen.verify.runners.protocol import Report, SeenRun
 from resnetgen.weights.layout import Entry
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
+from resnetgen.verify.compare import Dtype
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
@@ -13,7 +14,7 @@ from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.problem import Problem
 from resnetgen.verify.result import Level, TargetResult, TargetStatus
 from resnetgen.verify.runners.launch import Died, launch
-from resnetgen.verify.runners.protocol import CaseRequest, Device, Dtype, Report, Request
+from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request
 
 _NOTHING = "(?!)"
 """A pattern that no label matches."""
