@@ -111,11 +111,11 @@ def _may_be_there(target: str, directory: Path, listed: frozenset[str]) -> bool:
 
 
 def _manifest_files(directory: Path) -> frozenset[str]:
-    match records.read_json(directory / records.MANIFEST):
-        case {records.LISTED: files} if isinstance(files, dict):
-            return frozenset(cast(dict[str, object], files))
-        case _:
-            return frozenset()
+    manifest = records.read_json(directory / records.MANIFEST)
+    if not isinstance(manifest, dict):
+        return frozenset()
+    listed = cast(dict[str, object], manifest).get(records.LISTED)
+    return frozenset(cast(dict[str, object], listed)) if isinstance(listed, dict) else frozenset()
 
 
 def _without_running(target: str, directory: Path, options: Options) -> TargetResult | None:
