@@ -21,7 +21,7 @@ CONTRACT = {
     "spec": {"resources"},
     "ir": set[str](),
     "lower": {"spec", "ir"},
-    "weights": {"spec", "ir", "lower"},
+    "weights": {"ir"},
     "emit": {"ir", "weights.layout", "resources", "plugins", "records"},
     "verify": {"ir", "weights", "plugins", "records"},
     "report": {"spec", "ir", "verify.result"},
