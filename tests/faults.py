@@ -137,6 +137,53 @@ TORCH = (
     Fault("raises", replace(("x = self.layer2(x)", "raise RuntimeError")), "layer2.0.conv1"),
 )
 
+TORCH_SQUEEZING = (
+    Fault(
+        "no-gates",
+        replace(("return x * gates.sigmoid()", "return x")),
+        "layer1.0.se.scale",
+        "leaves out the gates",
+    ),
+    Fault(
+        "no-activation-of-the-squeezed",
+        replace(("self.relu(self.fc1(means))", "self.fc1(means)")),
+        "layer1.0.se.act",
+        "is missing",
+    ),
+    Fault(
+        "maximum-of-the-means",
+        replace(("x.mean((2, 3)", "x.amax((2, 3)")),
+        "layer1.0.se.pool",
+        "takes the maximum",
+    ),
+    Fault(
+        "zeros-around-the-blur", replace((', mode="reflect"', "")), "layer2.0.aa", "pads with zeros"
+    ),
+    Fault(
+        "stride-before-the-blur",
+        replace(("(x, 2, 1), 2, self.stride)", "(x, 2, self.stride), 2, 1)")),
+        "layer2.0.aa",
+    ),
+)
+
+TORCH_CHANNELING = (
+    Fault(
+        "no-sigmoid",
+        replace(("self.conv(means).sigmoid()", "self.conv(means)")),
+        "layer1.0.se.gate",
+        "is missing",
+    ),
+    Fault(
+        "means-turned-round", replace(("unsqueeze(1)", "unsqueeze(1).flip(2)")), "layer1.0.se.pool"
+    ),
+    Fault(
+        "max-pool",
+        replace(("nn.AvgPool2d(stride)", "nn.MaxPool2d(stride)")),
+        "layer2.0.aa",
+        "takes the maximum",
+    ),
+)
+
 KERAS = (
     Fault(
         "stride-on-the-1x1",
@@ -222,6 +269,32 @@ KERAS = (
         replace(("([x, shortcut])", "([x, shortcut, shortcut])")),
         "layer1.0.add",
         "adds the shortcut twice",
+    ),
+)
+
+KERAS_SQUEEZING = (
+    Fault("tanh", replace(('"sigmoid"', '"tanh"')), "layer1.0.se.gate", "is tanh"),
+    Fault(
+        "sum-with-gates",
+        replace(("layers.Multiply", "layers.Add")),
+        "layer1.0.se.scale",
+        "adds the gates",
+    ),
+    Fault(
+        "symmetric-blur",
+        replace(('mode="reflect"', 'mode="symmetric"')),
+        "layer2.0.aa",
+        "repeats its edges",
+    ),
+)
+
+KERAS_CHANNELING = (
+    Fault("causal", replace(('padding="same"', 'padding="causal"')), "layer1.0.se.conv"),
+    Fault(
+        "max-pool",
+        replace(("layers.AveragePooling2D", "layers.MaxPooling2D")),
+        "layer2.0.aa",
+        "takes the maximum",
     ),
 )
 
@@ -321,6 +394,40 @@ FLAX = (
         ),
         "fc",
         "followed by a softmax",
+    ),
+)
+
+
+FLAX_SQUEEZING = (
+    Fault(
+        "no-activation-of-the-squeezed",
+        replace(("nnx.relu(self.fc1(means))", "self.fc1(means)")),
+        "layer1.0.se.act",
+        "is missing",
+    ),
+    Fault(
+        "hard-sigmoid",
+        replace(("nnx.sigmoid(gates)", "nnx.hard_sigmoid(gates)")),
+        "layer1.0.se.gate",
+        "is a hard sigmoid",
+    ),
+    Fault(
+        "edges-repeated",
+        replace(('mode="reflect"', 'mode="edge"')),
+        "layer2.0.aa",
+        "repeats its edges",
+    ),
+)
+
+FLAX_CHANNELING = (
+    Fault(
+        "no-sigmoid",
+        replace(("nnx.sigmoid(self.conv(means))", "self.conv(means)")),
+        "layer1.0.se.gate",
+        "is missing",
+    ),
+    Fault(
+        "max-pool", replace(("nnx.avg_pool", "nnx.max_pool")), "layer2.0.aa", "takes the maximum"
     ),
 )
 
@@ -428,4 +535,22 @@ ONNX = (
     ),
     Fault("zero-channels-in-front", pad_in_front, "layer3.0.shortcut", "in front"),
     Fault("shifted-offset", shift_offset("layer2.0.conv1.weight"), "layer2.0.conv1"),
+)
+
+ONNX_SQUEEZING = (
+    Fault("tanh", set_type("layer1.0.se.gate", "Tanh"), "layer1.0.se.gate", "is tanh"),
+    Fault("no-activation", bypass("layer2.0.se.act"), "layer2.0.se.act", "is missing"),
+    Fault(
+        "maximum-of-the-means",
+        set_type("layer1.0.se.pool", "GlobalMaxPool"),
+        "layer1.0.se.pool",
+        "takes the maximum",
+    ),
+    Fault("max-pool", set_type("layer2.0.aa", "MaxPool"), "layer2.0.aa"),
+)
+
+ONNX_CHANNELING = (
+    Fault("no-gates", bypass("layer1.0.se.gate"), "layer1.0.se.gate", "is missing"),
+    Fault("shifted", set_ints("layer2.0.se.conv.rows", "pads", 2, 0), "layer2.0.se.conv"),
+    Fault("max-pool", set_type("layer2.0.aa", "MaxPool"), "layer2.0.aa", "takes the maximum"),
 )
