@@ -38,10 +38,11 @@ from resnetgen.lower import lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import load
 import onnx.parser, jinja2
-emit(lower(load("resnet18").spec), names=sorted(targets()), spec_yaml="")
+names = sorted(targets())
+emit(lower(load("resnet18").spec), names=names, spec_yaml="", described=names)
 start = time.perf_counter()
 spec = load("resnet50").spec
-emit(lower(spec), names=sorted(targets()), spec_yaml=to_yaml(spec))
+emit(lower(spec), names=names, spec_yaml=to_yaml(spec), described=names)
 print(time.perf_counter() - start)
 """
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
-from resnetgen.emit.manifest import SPEC, Manifest, read
+from resnetgen.emit.manifest import Manifest, read
 from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
+from resnetgen.records import SPEC
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled
 from resnetgen.spec.model import ModelSpec

@@ -1,6 +1,5 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
-import json
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -8,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from resnetgen import certificates
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, flaw, read
+from resnetgen.emit.manifest import Manifest, flaw, read
 from resnetgen.emit.write import (
     Plan,
     locked,
@@ -17,12 +17,12 @@ from resnetgen.emit.write import (
     plan,
     refuse_overlaps,
     write,
-    write_certificate,
 )
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.lower import limits, lower
 from resnetgen.output import Compiled, contents, listed_targets, reference
+from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
 from resnetgen.spec.problems import refuse
 
@@ -48,10 +48,12 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A network and the directory that now holds it."""
+    """A network, the directory that now holds it, and the names of the files that were made."""
 
     network: Network
     directory: Path
+    made: tuple[str, ...]
+    """The names of the files that this build made."""
     lost_certificate: bool
     """Whether one lay there that is not about the files as they are now."""
 
@@ -93,8 +95,8 @@ def build(
         _in_threads(write, plans, number=options.jobs)
         lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
-        Built(item.network, directory, directory in lost)
-        for item, directory in zip(compiled, directories, strict=True)
+        Built(item.network, made.directory, made.contents.names, made.directory in lost)
+        for item, made in zip(compiled, plans, strict=True)
     ]
 
 
@@ -110,15 +112,12 @@ def prove(
 
     Where nothing ran there is nothing to certify: an older certificate stays as it is.
     """
-    from resnetgen.verify.certificate import certificate as certify
     from resnetgen.verify.check import verify
 
     with _told_of_verification():
         verification = verify(network, directory, options=options, progress=progress)
     if verification.ran:
-        document = certify(verification, network)
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        write_certificate(certificate or directory / CERTIFICATE, text)
+        certificates.write(certificate or directory / CERTIFICATE, verification, network)
     return verification
 
 

@@ -32,6 +32,41 @@ def contents(directory: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
 
 
+RUNNERS = """
+from resnetgen.verify.runners.registry import Runner
+
+def runner(target, file):
+    return Runner(target, file, requires={}, environment={}, due="always", run=None)
+
+SAME_FILE = runner("swift", "model.onnx")
+OTHER_FILE = runner("onnx-like", "model_like.py")
+"""
+
+
+def test_build_of_one_target_runs_what_runs_its_files(
+    resnetgen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what another package happens to call alike, and nothing broken that it has no say in."""
+    information = tmp_path / "packages" / "rivals-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: rivals\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(
+        "[resnetgen.runners]\nswift = rivals:SAME_FILE\nonnx-like = rivals:OTHER_FILE\n"
+        "onnx-broken = not_there:RUNNER\n"
+    )
+    (tmp_path / "packages" / "rivals.py").write_text(RUNNERS)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    chosen: list[tuple[str, ...] | None] = []
+
+    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+        chosen.append(options.targets)
+        return Verification(options.level, "ir", "shipped", options.seed, (), {}, {})
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+    resnetgen("build", tiny(), "--target", "onnx")
+    assert chosen == [("onnx", "swift")]
+
+
 def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has every verification find that PyTorch agrees with the spec."""
 

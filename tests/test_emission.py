@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from resnetgen.emit import emit, targets
+from resnetgen.emit import emit, source, targets
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.ir.summary import total
@@ -238,7 +238,8 @@ stages:
 
 
 def files(network: Network, spec_yaml: str = "") -> dict[str, bytes]:
-    return emit(network, names=sorted(targets()), spec_yaml=spec_yaml)
+    names = sorted(targets())
+    return emit(network, names=names, spec_yaml=spec_yaml, described=names)
 
 
 def network(name: str) -> Network:
@@ -293,9 +294,9 @@ def test_no_source_has_what_its_spec_does_not_use(emitted: Path) -> None:
 
 def test_sources_of_specs_that_differ_in_one_field_differ_in_little(emitted: Path) -> None:
     """Only the hash in the header and the line with the epsilon."""
-    base = emit(network("resnet18"), names=["keras"], spec_yaml="")["model_keras.py"].decode()
+    base = source(network("resnet18"), "keras")
     spec = load("resnet18", overrides=["epsilon=0.001"]).spec
-    other = emit(lower(spec), names=["keras"], spec_yaml="")["model_keras.py"].decode()
+    other = source(lower(spec), "keras")
     changed = [
         (one, two)
         for one, two in zip(base.splitlines(), other.splitlines(), strict=True)
@@ -334,7 +335,8 @@ def test_same_spec_gives_the_same_bytes_whatever_the_hash_seed() -> None:
         "from resnetgen.spec.canonical import to_yaml\n"
         "from resnetgen.emit import emit, targets\n"
         "spec = load('resnet56').spec\n"
-        "found = emit(lower(spec), names=sorted(targets()), spec_yaml=to_yaml(spec))\n"
+        "names = sorted(targets())\n"
+        "found = emit(lower(spec), names=names, spec_yaml=to_yaml(spec), described=names)\n"
         "print([(name, hashlib.sha256(found[name]).hexdigest()) for name in sorted(found)])"
     )
     outputs = {

@@ -7,6 +7,7 @@ import math
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
@@ -15,13 +16,14 @@ from hypothesis import strategies as st
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
-from resnetgen.ir.rules import network_parameters, shapes
+from resnetgen.ir.rules import misfit, network_parameters, shapes
 from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
 from resnetgen.lower import limits, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.load import load
+from resnetgen.verify.cases import drawn_cases
 
 convolutions = st.lists(
     st.fixed_dictionaries(
@@ -134,7 +136,10 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         model_path.write_text(source(network, "torch"))
         for name in ("keras", "flax"):
             ast.parse(source(network, name))
-        emit(network, names=["onnx"], spec_yaml="")
+        emit(network, names=["onnx"], spec_yaml="", described=["onnx"])
+        cases = drawn_cases(network, seed=0)
+        assert len({case.size for case in cases}) == 3
+        assert not any(misfit(network, case.size) for case in cases)
         model = import_file(model_path).drawn().eval()
 
     state = {
@@ -144,7 +149,10 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     }
     assert state == {parameter.name: parameter.shape for parameter in network_parameters(network)}
     trainable = sum(parameter.numel() for parameter in model.parameters())
-    assert trainable == total(network).trainable == limits.parameters(spec)
+    assert trainable == total(network).trainable
+    with patch.object(limits, "MOST_PARAMETERS", 0):
+        (problem,) = limits.problems(spec)
+    assert problem.message == f"the network has {trainable:,} parameters"
 
     known = shapes(network)
     seen: dict[str, tuple[int, ...]] = {}

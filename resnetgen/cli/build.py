@@ -111,13 +111,15 @@ def build(
         )
         if not as_json:
             _announce(built)
+        made = {name for item in built for name in item.made}
+        runners = runners_of(named, made) if named else None
         verifications: dict[str, Verification] = {}
         if not no_verify:
             from resnetgen.cli.proofs import proofs
             from resnetgen.verify.check import Options
 
             options = Options(
-                targets=runners_of(named) if named else None,
+                targets=runners,
                 level=level.value,
                 device=device.value,
                 dtype=None,
@@ -136,7 +138,7 @@ def build(
     elif len(verifications) > 1:
         _sum_up(verifications)
     if verifications:
-        raise typer.Exit(exit_code(verifications.values(), named=runners_of(named or ())))
+        raise typer.Exit(exit_code(verifications.values(), named=runners or ()))
 
 
 def _announce(built: Sequence["Built"]) -> None:
@@ -148,7 +150,7 @@ def _announce(built: Sequence["Built"]) -> None:
 
 def _announce_losses(built: Sequence["Built"], verifications: "Mapping[str, Verification]") -> None:
     """Names the certificates that are gone and that no verification replaced."""
-    from resnetgen.emit.manifest import CERTIFICATE
+    from resnetgen.records import CERTIFICATE
 
     for item in built:
         found = verifications.get(item.network.name)

@@ -47,7 +47,7 @@ def _of_specs(
 
 
 def _all(output: Path) -> list[Path]:
-    from resnetgen.emit.manifest import MANIFEST
+    from resnetgen.records import MANIFEST
 
     manifests = output.glob(f"*/{MANIFEST}")
     found = sorted(path.parent for path in manifests if not path.parent.name.startswith("."))

@@ -1,6 +1,6 @@
 """What build and verify share: which targets are due, how a verdict prints, and its exit code."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnetgen.cli.output import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
@@ -9,16 +9,20 @@ if TYPE_CHECKING:
     from resnetgen.verify.result import Verification
 
 
-def runners_of(targets: Iterable[str]) -> tuple[str, ...]:
-    """The runners that are due for emitted targets: Keras has one for each of its backends."""
+def runners_of(named: Sequence[str], made: Collection[str]) -> tuple[str, ...]:
+    """The runners that are due where the targets `named` made files: Keras has one per backend.
+
+    Nobody knows what a broken one runs, unless it has a target's name.
+    """
     from resnetgen.verify.runners import registry
 
-    return tuple(
-        name
-        for name in registry.targets()
-        if registry.is_due(name)
-        and any(name == target or name.startswith(f"{target}-") for target in targets)
-    )
+    def runs_one(name: str) -> bool:
+        try:
+            return registry.runner(name).file in made
+        except registry.BrokenRunnerError:
+            return name in named
+
+    return tuple(name for name in registry.targets() if registry.is_due(name) and runs_one(name))
 
 
 def print_verdict(name: str, verification: "Verification", *, building: bool) -> None:

@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.emit.manifest import MANIFEST, Manifest
+from resnetgen.emit.manifest import Manifest
 from resnetgen.emit.write import Contents, manifest_of, told
+from resnetgen.records import MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _SHOWN_LINES = 20

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard, cast
 
+from resnetgen import records
 from resnetgen.weights.layout import WEIGHTS_FILE
 
-MANIFEST = "manifest.json"
-SPEC = "spec.yaml"
-"""The resolved spec."""
-CERTIFICATE = "certificate.json"
 _KEYS = ("spec_sha256", "source", "overrides", "files")
 """What a manifest has beside its version."""
-_CERTIFICATE_KEYS = {"name", "spec_sha256", "status", "level", "files", "targets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class Manifest:
             "spec_sha256": self.spec_sha256,
             "source": self.source,
             "overrides": list(self.overrides),
-            "files": dict(sorted(self.files.items())),
+            records.LISTED: dict(sorted(self.files.items())),
         }
         if self.weights is not None:
             document[WEIGHTS_FILE] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
@@ -64,13 +60,13 @@ class Manifest:
 
 def read(directory: Path) -> Manifest | None:
     """The directory's manifest, or None where there is none that resnetgen wrote."""
-    return _parse(_document(directory / MANIFEST))
+    return _parse(records.read_json(directory / records.MANIFEST))
 
 
 def flaw(directory: Path) -> str | None:
     """What is wrong with a manifest of ours that cannot be read; None where there is no such."""
     try:
-        document: object = json.loads((directory / MANIFEST).read_bytes())
+        document: object = json.loads((directory / records.MANIFEST).read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -87,17 +83,9 @@ def flaw(directory: Path) -> str | None:
     return None if _parse(cast(object, document)) else "it has a value that resnetgen never writes"
 
 
-def is_certificate(path: Path) -> bool:
-    """Whether the file is one that a verification wrote, of whatever version."""
-    document = _document(path)
-    if not isinstance(document, dict):
-        return False
-    return cast(dict[str, object], document).keys() >= _CERTIFICATE_KEYS
-
-
 def certified(directory: Path) -> Mapping[str, str] | None:
     """The files that the directory's certificate is about, with their hashes; None without one."""
-    document = _document(directory / CERTIFICATE)
+    document = records.read_json(directory / records.CERTIFICATE)
     if not isinstance(document, dict):
         return None
     proven = cast(dict[str, object], document).get("files")
@@ -108,7 +96,7 @@ def files(directory: Path) -> tuple[str, ...]:
     """The names of the files in `directory` that resnetgen wrote, sorted."""
     manifest = read(directory)
     listed = {} if manifest is None else manifest.listed
-    names = {MANIFEST, CERTIFICATE, *listed}
+    names = {records.MANIFEST, records.CERTIFICATE, *listed}
     return tuple(sorted(name for name in names if os.path.isfile(directory / name)))
 
 
@@ -123,14 +111,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _document(path: Path) -> object:
-    """What the JSON says; None where there is no JSON to read."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def _parse(document: object) -> Manifest | None:
     if not isinstance(document, dict):
         return None
@@ -141,7 +121,7 @@ def _parse(document: object) -> Manifest | None:
             "spec_sha256": str(spec_sha256),
             "source": str(source),
             "overrides": overrides,
-            "files": files,
+            records.LISTED: files,
         } if _are_texts(overrides) and _maps_texts(files) and all(map(_is_name, files)):
             pass
         case _:

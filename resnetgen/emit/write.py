@@ -7,7 +7,6 @@ without `force`.
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from typing import Literal
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 from resnetgen.emit import exchange
 from resnetgen.emit.manifest import (
-    CERTIFICATE,
-    MANIFEST,
     Manifest,
     WeightsRecord,
     certified,
@@ -30,6 +27,7 @@ from resnetgen.emit.manifest import (
     sha256,
     sha256_of,
 )
+from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 
@@ -140,17 +138,6 @@ def write(plan: Plan) -> Manifest:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return manifest
-
-
-def write_certificate(path: Path, text: str) -> None:
-    """Writes one file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with told(path):
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def manifest_of(

@@ -206,6 +206,13 @@ def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
     return None
 
 
+def total_stride(network: Network) -> int:
+    """The product of all strides from the image to the last block."""
+    strided = (Conv2d, MaxPool2d, AvgPool2d, BlurPool)
+    stem = math.prod(op.stride for op in network.stem if isinstance(op, strided))
+    return stem * math.prod(block.stride for block in network.blocks)
+
+
 def network_parameters(network: Network) -> Iterator[Parameter]:
     """All tensors in the order of the ops."""
     for op in network.ops:
@@ -217,17 +224,11 @@ def trainable(ops: Iterable[Op]) -> int:
     return sum(each.size for op in ops for each in parameters(op) if each.trainable)
 
 
-def count(ops: Iterator[Op] | tuple[Op, ...], known: Mapping[str, Shape]) -> Counts:
+def count(ops: Iterable[Op], known: Mapping[str, Shape]) -> Counts:
     """Sums parameters and MACs over `ops`, given every op's output shape."""
-    trainable = buffers = multiplies = 0
-    for op in ops:
-        multiplies += macs(op, known[op.name])
-        for parameter in parameters(op):
-            if parameter.trainable:
-                trainable += parameter.size
-            else:
-                buffers += parameter.size
-    return Counts(trainable, buffers, multiplies)
+    counted = tuple(ops)
+    buffers = sum(each.size for op in counted for each in parameters(op) if not each.trainable)
+    return Counts(trainable(counted), buffers, sum(macs(op, known[op.name]) for op in counted))
 
 
 def _window(height: int, width: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:

@@ -64,6 +64,17 @@ def _odd(number: int) -> int:
     return number
 
 
+def _balanced(expression: str) -> str:
+    depth = 0
+    for character in expression:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            break
+    if depth != 0:
+        raise PydanticCustomError("balanced", "unbalanced")
+    return expression
+
+
 def _size_form(value: object) -> str:
     return "pair" if isinstance(value, list | tuple) else "number"
 
@@ -91,6 +102,7 @@ Extends = Annotated[str, Expected("a bundled name, or the path of a file in the 
 License = Annotated[
     str,
     Field(pattern=_LICENSE, max_length=_LONGEST_LICENSE),
+    AfterValidator(_balanced),
     Expected("an SPDX expression, such as `Apache-2.0` or `MIT OR BSD-3-Clause`"),
 ]
 Channels = Annotated[int, Field(ge=1, le=65_536)]

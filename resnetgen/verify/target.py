@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
+from resnetgen.verify.compare import Dtype
+from resnetgen.verify.declared import other_classes
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope
@@ -12,7 +14,7 @@ from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.problem import Problem
 from resnetgen.verify.result import Level, TargetResult, TargetStatus
 from resnetgen.verify.runners.launch import Died, launch
-from resnetgen.verify.runners.protocol import CaseRequest, Device, Dtype, Report, Request
+from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request
 
 _NOTHING = "(?!)"
 """A pattern that no label matches."""
@@ -36,7 +38,8 @@ class Trial:
     def run(self, prepared: Prepared) -> Report | Died:
         """Runs all cases; of the values only those at the boundaries are kept."""
         labels = boundary_labels(prepared.network) if self.level == "forward" else _NOTHING
-        return self._launch("all", prepared.requests, keep=labels, dtype=self.dtype)
+        classes = other_classes(prepared.network)
+        return self._launch("all", prepared.requests, keep=labels, classes=classes)
 
     def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
         """The verdict on what `run` found."""
@@ -91,7 +94,7 @@ class Trial:
         ops, labels = scope(prepared.network, problem.op)
         case = problem.run.case
         image = prepared.cases[case].image
-        found = self._launch("closer", (prepared.requests[case],), keep=labels, dtype=self.dtype)
+        found = self._launch("closer", (prepared.requests[case],), keep=labels, classes=None)
         if isinstance(found, Died):
             return None
         runs = [run for run in found.runs if run.values_sent]
@@ -108,7 +111,7 @@ class Trial:
         )
 
     def _launch(
-        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, dtype: Dtype | None
+        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, classes: int | None
     ) -> Report | Died:
         scratch = self.scratch / name
         scratch.mkdir(parents=True)
@@ -118,9 +121,10 @@ class Trial:
             scratch=str(scratch),
             cases=cases,
             device=self.device,
-            dtype=dtype,
+            dtype=self.dtype,
             keep=keep,
             threads=self.threads,
+            classes=classes,
         )
         return launch(request, timeout=self.timeout, stop=self.stop)
 

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
-from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, SeenParameter
+from resnetgen.verify.runners.protocol import (
+    INPUT,
+    OUTPUT,
+    Dtype,
+    Request,
+    SeenBuild,
+    SeenParameter,
+)
 from resnetgen.verify.runners.recorder import Recorder, Unavailable
 from resnetgen.verify.runners.registry import Runner
 from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
@@ -52,6 +59,9 @@ def _run(request: Request, recorder: Recorder) -> None:
             if output.dtype != dtype:
                 raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
             recorder.value(OUTPUT, _array(output))
+    if request.classes is not None:
+        other = _abstract(nnx, factory(module), num_classes=request.classes)
+        recorder.rebuilt = SeenBuild(tuple(_parameters(nnx, other)), image=None)
 
 
 def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
@@ -66,14 +76,20 @@ def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
 
 def _built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
     """The model with zeros for weights: drawing them would compile a program for each shape."""
-    model = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
-    if not isinstance(model, nnx.Module):
-        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
+    model = _abstract(nnx, build)
 
     def zeros(leaf: Any) -> Any:
         return jax.numpy.asarray(np.zeros(leaf.shape, leaf.dtype))
 
     nnx.update(model, jax.tree.map(zeros, nnx.state(model)))
+    return model
+
+
+def _abstract(nnx: Any, build: Callable[..., Any], **arguments: int) -> Any:
+    """The model without values."""
+    model = nnx.eval_shape(lambda: build(**arguments, rngs=nnx.Rngs(0)))
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
     return model
 
 

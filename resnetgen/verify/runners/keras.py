@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
-from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParameter
+from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenBuild, SeenParameter
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
 from resnetgen.verify.runners.registry import Due, Runner
 from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
@@ -41,7 +41,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     model = build(input_shape=(None, None, channels))
     if not isinstance(model, keras.Model):
         raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a keras.Model")
-    recorder.parameters += [parameter for layer in model.layers for parameter in _parameters(layer)]
+    recorder.parameters += _parameters(model)
     for layer in model.layers:
         _listen(keras, layer, recorder)
     loaded = None
@@ -55,6 +55,8 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         with recorder.run("keras", dtype=dtype, case=number):
             output = model(keras.ops.convert_to_tensor(image), training=False)
             recorder.value(OUTPUT, _array(keras, output))
+    if request.classes is not None:
+        recorder.rebuilt = _rebuilt(build, request.classes)
 
 
 def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> None:
@@ -115,13 +117,24 @@ def _computes_float64(keras: Any) -> bool:
     return bool(np.abs(actual - expected.transpose(0, 3, 1, 2)).max() < 1e-12)
 
 
-def _parameters(layer: Any) -> list[SeenParameter]:
+def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
+    """Another number of classes, and the image's size that the factory has by default.
+
+    One model shows both, for Keras takes long to build one: it calls every layer.
+    """
+    model = build(num_classes=classes)
+    height, width, channels = model.input_shape[1:]
+    return SeenBuild(tuple(_parameters(model)), image=(channels, height, width))
+
+
+def _parameters(model: Any) -> list[SeenParameter]:
     return [
         SeenParameter(
             f"{_canonical(layer.name)}.{_TENSOR_NAMES.get(variable.name, variable.name)}",
             torch_shape(tuple(variable.shape)),
             bool(variable.trainable),
         )
+        for layer in model.layers
         for variable in layer.weights
     ]
 

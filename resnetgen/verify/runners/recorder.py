@@ -15,6 +15,7 @@ from resnetgen.verify.runners.protocol import (
     Outcome,
     Report,
     Request,
+    SeenBuild,
     SeenInitializer,
     SeenParameter,
     SeenRun,
@@ -38,6 +39,7 @@ class Recorder:
         self.device_name = request.device
         self.parameters: list[SeenParameter] = []
         self.initializers: list[SeenInitializer] | None = None
+        self.rebuilt: SeenBuild | None = None
         self._directory = Path(request.directory)
         self._keep = re.compile(request.keep)
         self._scratch = Path(request.scratch)
@@ -103,5 +105,6 @@ class Recorder:
             device_name=self.device_name,
             parameters=tuple(self.parameters),
             initializers=None if self.initializers is None else tuple(self.initializers),
+            rebuilt=self.rebuilt,
             runs=tuple(self._runs),
         )
