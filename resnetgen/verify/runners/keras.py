@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
 from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParameter
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Due, Runner
-from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+from resnetgen.verify.runners.source import LOADER, factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 Backend = Literal["tensorflow", "jax", "torch"]

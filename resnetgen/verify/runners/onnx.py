@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.protocol import (
     OUTPUT,
     CaseRequest,
@@ -20,9 +21,8 @@ from resnetgen.verify.runners.protocol import (
     SeenInitializer,
     SeenParameter,
 )
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import framework
 
 Session = Callable[[Any], dict[str, Any]]
 """Maps an image to the values of the watched graph's outputs, by the tensors' names."""

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, SeenParameter
-from resnetgen.verify.runners.recorder import Recorder, Unavailable
+from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import factory, framework, load_source
+from resnetgen.verify.runners.source import factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_torch.py"
