@@ -1,0 +1,75 @@
+# pyright: basic
+# Strict checking cannot follow ONNX's protobuf classes, which are made at run time.
+"""Reads an ONNX model's initializers, with data that lie in other files of its own folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from resnetgen.child.framework import framework
+from resnetgen.child.task import Refused
+
+
+def main(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Leaves the floating-point initializers of `file` in the safetensors file `tensors`."""
+    from onnx import TensorProto, numpy_helper
+
+    path = Path(arguments["file"])
+    graph = _graph(path)
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+    found = {}
+    for tensor in graph.initializer:
+        if tensor.data_type not in floats:
+            continue
+        if tensor.data_location == TensorProto.EXTERNAL:
+            _embed(tensor, path.parent)
+        try:
+            values = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError) as error:
+            raise Refused(f"is damaged: {tensor.name}: {error}") from error
+        found[tensor.name] = np.ascontiguousarray(values)
+    if not found:
+        raise Refused("has no weights among its initializers")
+    framework("safetensors.numpy").save_file(found, arguments["tensors"])
+    norms = any(node.op_type == "BatchNormalization" for node in graph.node)
+    folded = "" if norms else "it has no batch normalization: its exporter folded them"
+    return {"remarks": folded}
+
+
+def _graph(path: Path):
+    from google.protobuf.message import DecodeError
+    from onnx import load_model
+
+    try:
+        graph = load_model(path, load_external_data=False).graph
+    except DecodeError as error:
+        raise Refused("is no ONNX model: it cannot be parsed") from error
+    if not graph.node:
+        raise Refused("is no ONNX model: it has no nodes")
+    return graph
+
+
+def _embed(tensor, folder: Path) -> None:
+    """Takes the tensor's data from the file that it names, which must lie in the same folder."""
+    facts = {entry.key: entry.value for entry in tensor.external_data}
+    location = facts.get("location", "")
+    path = (folder / location).resolve()
+    if not location or not path.is_relative_to(folder.resolve()):
+        raise Refused(f"leads out of its folder: the data of {tensor.name} lie in `{location}`")
+    try:
+        size = path.stat().st_size
+        offset = int(facts.get("offset", 0))
+        length = int(facts.get("length", size - offset))
+        if min(offset, length) < 0 or offset + length > size:
+            raise Refused(f"is damaged: the data of {tensor.name} lie outside `{location}`")
+        with path.open("rb") as file:
+            file.seek(offset)
+            tensor.raw_data = file.read(length)
+    except OSError as error:
+        reason = f"needs `{location}` for the data of {tensor.name}"
+        raise Refused(f"{reason}: {error.strerror}") from error
+    except ValueError as error:
+        raise Refused(f"is damaged: {tensor.name}: {error}") from error
+    del tensor.external_data[:]
+    tensor.data_location = 0
