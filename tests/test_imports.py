@@ -24,17 +24,19 @@ CONTRACT = {
     "weights": {"spec", "ir", "lower", "child"},
     "emit": {"ir", "weights.layout", "resources", "plugins"},
     "verify": {"ir", "weights", "plugins", "child"},
+    "convert": {"ir", "weights", "emit", "verify", "child"},
     "report": {"spec", "ir", "verify.result"},
     "output": {"spec", "ir", "weights", "emit"},
     "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output"},
-    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline"},
+    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline",
+            "convert"},
     "__main__": {"cli"},
 }  # fmt: skip
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "h5py"}
 # They are installed with the core, and slow to import: only functions that need them do.
 SLOW = {"numpy", "onnx", "jinja2", "rich", "safetensors"}
-STARTS_LATE = ("resnetgen.verify", "resnetgen.weights")
+STARTS_LATE = ("resnetgen.verify", "resnetgen.weights", "resnetgen.convert")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from resnetgen.cli import build, catalog, show, verify
+from resnetgen.cli import build, catalog, convert, show, verify
 from resnetgen.cli.output import (
     BAD_INPUT,
     INTERRUPTED,
@@ -51,6 +51,7 @@ app.command("build", short_help="Compile specs, and prove the result.")(build.bu
 app.command("check", short_help="Validate specs without building them.")(catalog.check)
 app.command("show", short_help="Print tables, counts or one source.")(show.show)
 app.command("verify", short_help="Prove what lies in a directory as it is.")(verify.verify)
+app.command("convert", short_help="Convert a checkpoint to any framework.")(convert.convert)
 app.command("specs", short_help="List the bundled specs.")(catalog.specs)
 app.command("schema", short_help="Print the JSON Schema of specs.")(catalog.schema)
 

@@ -111,8 +111,9 @@ def _named(name: str) -> Origin:
 
 
 def _cannot_have(origin: Origin, unnamed: tuple[str, ...], file: str) -> DiagnosticError:
-    more = f" and {len(unnamed) - 1:,} more" if len(unnamed) > 1 else ""
-    message = f"has {origin.title}, and those name no {unnamed[0]}{more}"
+    first, *others = unnamed
+    more = f" and {len(others):,} more" if others else ""
+    message = f"has {origin.title}, and those name no {first}{more}"
     expected = "a file of a network with such layers, or a spec without them"
     return DiagnosticError(
         [Diagnostic("unnamed-layer", message, Span.of_file(file), expected=expected)]

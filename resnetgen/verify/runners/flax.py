@@ -32,7 +32,7 @@ def _run(request: Request, recorder: Recorder) -> None:
     dtype: Dtype = request.dtype or "float64"
 
     module = load_source(Path(request.directory, _FILE))
-    model = _built(jax, nnx, factory(module))
+    model = built(jax, nnx, factory(module))
     recorder.parameters += _parameters(nnx, model)
     model.eval()
     _listen(nnx, model, recorder)
@@ -65,7 +65,7 @@ def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
     recorder.device_name = devices[0].device_kind
 
 
-def _built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
+def built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
     """The model with zeros for weights: drawing them would compile a program for each shape."""
     model = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
     if not isinstance(model, nnx.Module):
