@@ -10,6 +10,8 @@ from resnetgen.child.task import Refused
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "module")
 """Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
+_STARTS = (b"PK\3\4", b"\x80")
+"""Of an archive, and of the pickles that older versions wrote."""
 _HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
 
 
@@ -30,10 +32,13 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
 
 
 def _load(torch: Any, path: Path) -> Any:
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_STARTS):
+            raise Refused("is no file that torch.save wrote")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
+        if "Unsupported" in str(error):
             raise Refused(f"{_unsafe(str(error))}\n{_HINT}") from error
         raise Refused(f"is no file that torch.save wrote: {_first_line(error)}") from error
     except Exception as error:  # What a damaged archive makes of PyTorch has no common type.
@@ -48,7 +53,10 @@ def _unsafe(message: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What is wrong, without PyTorch's advice."""
+    text = str(error)
+    lines = text.rpartition("WeightsUnpickler error:")[2].strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _unwrapped(torch: Any, loaded: Any) -> tuple[dict[str, Any], str | None]:
