@@ -4,7 +4,9 @@ import json
 import os
 import pickle
 import struct
+import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -828,6 +830,17 @@ def test_a_plain_export_of_pytorch_is_read(resnetgen: Run) -> None:
         name: each.numpy() for name, each in model.state_dict().items() if "num_batches" not in name
     }
     assert same(found, expected)
+
+
+@needs_frameworks
+def test_an_export_without_its_norms_is_explained(resnetgen: Run) -> None:
+    torch = pytest.importorskip("torch")
+    model = torchvision_models().resnet18().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (torch.zeros(1, 3, 64, 64),), "net.onnx", dynamo=False)
+    err = refused(resnetgen("build", "resnet18", "--weights", "net.onnx"))
+    assert "has norms that its exporter folded into the convolutions" in err
 
 
 @needs_frameworks

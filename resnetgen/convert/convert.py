@@ -19,7 +19,7 @@ from resnetgen.convert.formats import FORMATS
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
 from resnetgen.emit import targets
 from resnetgen.ir.network import Network
-from resnetgen.verify.compare import Difference, compare, describe
+from resnetgen.verify.compare import Difference, Dtype, compare, describe
 from resnetgen.verify.conditioning import growths
 from resnetgen.verify.cores import cores
 from resnetgen.verify.prepare import shipped_case
@@ -76,7 +76,7 @@ def convert(
         for file, content in targets()[target].emit(network).items():
             (scratch / file).write_bytes(content)
         image = scratch / "image.npy"
-        np.save(image, expected.image.astype(np.float32))
+        np.save(image, expected.image)
         record = runner(runner_name)
         # The first of its endings says which kind of file it is; the rest of its name does not.
         ending = next(e for e in FORMATS[target].endings if out.name.lower().endswith(e))
@@ -93,7 +93,8 @@ def convert(
         if outcome.state != "done":
             return Conversion(None, printable(outcome.reason))
         actual = np.load(output)
-        difference = compare(actual, expected.logits, dtype="float32", growth=expected.growth)
+        dtype: Dtype = "float64" if outcome.answer["dtype"] == "float64" else "float32"
+        difference = compare(actual, expected.logits, dtype=dtype, growth=expected.growth)
         if not difference.passed:
             found = describe(actual, expected.logits, difference)
             return Conversion(difference, f"the output {found}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from resnetgen.child.framework import framework
-from resnetgen.verify.runners.flax import built
+from resnetgen.verify.runners.flax import built, cast
 from resnetgen.verify.runners.source import LOADER, factory, load_source
 
 
@@ -18,7 +18,8 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     shutil.copyfile(arguments["weights"], arguments["out"])
     model = built(jax, nnx, factory(module))
     getattr(module, LOADER)(model, Path(arguments["out"]))
+    cast(jax, nnx, model, "float64")
     model.eval()
     image = np.load(arguments["image"]).transpose(0, 2, 3, 1)
     np.save(arguments["output"], np.array(model(jax.numpy.asarray(image))))
-    return {}
+    return {"dtype": "float64"}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from resnetgen.child.framework import framework
+from resnetgen.verify.runners.keras import set_up_dtype
 from resnetgen.verify.runners.source import LOADER, factory, load_source
 
 
@@ -22,11 +23,17 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     getattr(module, LOADER)(model, Path(arguments["weights"]))
     if out.suffix == ".keras":
         model.save(out)
-        model = keras.saving.load_model(out)
+        # What was saved computes in float32, and weights as it loads them go to a wider model.
+        weights: Any = keras.saving.load_model(out).get_weights()
     else:
         model.save_weights(out)
-        model = build(input_shape=any_size)
+        weights = None
+    dtype = set_up_dtype(keras, None)
+    model = build(input_shape=any_size)
+    if weights is None:
         model.load_weights(out)
-    output = model(keras.ops.convert_to_tensor(image), training=False)
+    else:
+        model.set_weights(weights)
+    output = model(keras.ops.convert_to_tensor(image.astype(dtype)), training=False)
     np.save(arguments["output"], np.array(keras.ops.convert_to_numpy(output)))
-    return {}
+    return {"dtype": dtype}

@@ -41,9 +41,9 @@ def _run(request: Request, recorder: Recorder) -> None:
         if dtype not in case.dtypes:
             continue
         if case.weights != loaded:
-            _cast(jax, nnx, model, "float32")
+            cast(jax, nnx, model, "float32")
             getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
-            _cast(jax, nnx, model, dtype)
+            cast(jax, nnx, model, dtype)
             loaded = case.weights
         image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
         with recorder.run("flax", dtype=dtype, case=number):
@@ -78,7 +78,7 @@ def built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
     return model
 
 
-def _cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
+def cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
     """Gives every floating-point tensor of the model this dtype."""
 
     def cast(leaf: Any) -> Any:

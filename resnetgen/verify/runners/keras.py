@@ -34,7 +34,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     keras = framework("keras")
     recorder.versions |= {"keras": keras.__version__, backend: framework(backend).__version__}
     _set_up_device(backend, request, recorder)
-    dtype = _set_up_dtype(keras, request)
+    dtype = set_up_dtype(keras, request.dtype)
 
     module = load_source(Path(request.directory, _FILE))
     build = factory(module)
@@ -86,9 +86,9 @@ def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> No
     recorder.device_name = names[0]
 
 
-def _set_up_dtype(keras: Any, request: Request) -> Dtype:
+def set_up_dtype(keras: Any, asked: Dtype | None) -> Dtype:
     """Sets the widest dtype (or the one asked for) that is really computed, and returns it."""
-    if request.dtype == "float32":
+    if asked == "float32":
         keras.config.set_floatx("float32")
         return "float32"
     keras.config.set_floatx("float64")
@@ -98,7 +98,7 @@ def _set_up_dtype(keras: Any, request: Request) -> Dtype:
     getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})["float64"] = "float64"
     if _computes_float64(keras):
         return "float64"
-    if request.dtype == "float64":
+    if asked == "float64":
         raise NoSuchDtype("Keras computes float64 norms in float32 on this backend")
     keras.config.set_floatx("float32")
     return "float32"

@@ -64,7 +64,7 @@ def _run(request: Request, recorder: Recorder) -> None:
             sessions["float32"] = ("onnxruntime", session)
         if "float64" in dtypes:
             onnx.load_external_data_for_model(watched, str(path.parent))
-            sessions["float64"] = ("onnx.reference", _reference_session(onnx, watched))
+            sessions["float64"] = ("onnx.reference", reference_session(onnx, watched))
         for number, case in cases:
             image = np.load(case.image)
             for dtype in case.dtypes:
@@ -242,7 +242,8 @@ def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request
     return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
 
 
-def _reference_session(onnx: Any, model: Any) -> Session:
+def reference_session(onnx: Any, model: Any) -> Session:
+    """ONNX's own evaluator in float64; the model, whose weights lie in it, is changed."""
     _to_double(onnx, model)
     evaluator = framework("onnx.reference").ReferenceEvaluator(model)
     (source,) = (each.name for each in model.graph.input)

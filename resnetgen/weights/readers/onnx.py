@@ -29,12 +29,14 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
         except (ValueError, TypeError) as error:
             raise Refused(f"is damaged: {tensor.name}: {error}") from error
         found[tensor.name] = np.ascontiguousarray(values)
+    # Exporters keep one of several equal tensors, and copy it under the names of the others.
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
     if not found:
         raise Refused("has no weights among its initializers")
     framework("safetensors.numpy").save_file(found, arguments["tensors"])
-    norms = any(node.op_type == "BatchNormalization" for node in graph.node)
-    folded = "" if norms else "it has no batch normalization: its exporter folded them"
-    return {"remarks": folded}
+    return {"remarks": ""}
 
 
 def _graph(path: Path):
@@ -47,6 +49,10 @@ def _graph(path: Path):
         raise Refused("is no ONNX model: it cannot be parsed") from error
     if not graph.node:
         raise Refused("is no ONNX model: it has no nodes")
+    kinds = {node.op_type for node in graph.node}
+    if "Conv" in kinds and "BatchNormalization" not in kinds:
+        hint = "export the model with training=TrainingMode.PRESERVE"
+        raise Refused(f"has norms that its exporter folded into the convolutions\n{hint}")
     return graph
 
 
