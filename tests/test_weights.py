@@ -788,6 +788,7 @@ def test_conversions_are_checked_and_can_be_read_back(
 
     assert (ran.code, ran.err) == (0, "given.safetensors: torchvision's names\n")
     assert ran.out.startswith(f"{file}: {target} computes tiny with these weights, difference ")
+    assert float(ran.out.rstrip(")\n").rpartition(" ")[2]) <= 1e-10, "it was not run in float64"
     _, found = built(resnetgen, file, reference)
     assert same(found, tensors)
     assert not [path for path in Path().iterdir() if path.name.startswith(".")]

@@ -89,9 +89,9 @@ def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> No
 def set_up_dtype(keras: Any, asked: Dtype | None) -> Dtype:
     """Sets the widest dtype (or the one asked for) that is really computed, and returns it."""
     if asked == "float32":
-        keras.config.set_floatx("float32")
+        _set_dtype(keras, "float32")
         return "float32"
-    keras.config.set_floatx("float64")
+    _set_dtype(keras, "float64")
     # Keras casts norms and means of a float64 model to float32 where its backend is not
     # TensorFlow; this entry of its promotion table is why.
     dtypes = framework("keras.src.backend.common.dtypes")
@@ -100,8 +100,14 @@ def set_up_dtype(keras: Any, asked: Dtype | None) -> Dtype:
         return "float64"
     if asked == "float64":
         raise NoSuchDtype("Keras computes float64 norms in float32 on this backend")
-    keras.config.set_floatx("float32")
+    _set_dtype(keras, "float32")
     return "float32"
+
+
+def _set_dtype(keras: Any, dtype: Dtype) -> None:
+    keras.config.set_floatx(dtype)
+    # Models built before have fixed the policy of those to come.
+    keras.config.set_dtype_policy(dtype)
 
 
 def _computes_float64(keras: Any) -> bool:
