@@ -12,6 +12,7 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit.manifest import Manifest, flaw, read
 from resnetgen.emit.write import (
     Plan,
+    Weights,
     locked,
     place,
     plan,
@@ -21,7 +22,7 @@ from resnetgen.emit.write import (
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.lower import limits, lower
-from resnetgen.output import Compiled, contents, listed_targets, reference
+from resnetgen.output import Compiled, contents, drawn, listed_targets, read_from, reference
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
 from resnetgen.spec.problems import refuse
@@ -38,10 +39,14 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What to write: without a `seed` the weights file is left out."""
+    """What to write: without a `seed` the weights file is left out.
+
+    From a `checkpoint` the weights of the one network are read instead of drawn.
+    """
 
     targets: tuple[str, ...]
     seed: int | None
+    checkpoint: Path | None
     force: bool
     jobs: int
 
@@ -78,18 +83,25 @@ def build(
     *,
     options: BuildOptions,
     waiting: Callable[[Path], None],
+    telling: Callable[[str], None],
 ) -> list[Built]:
-    """Writes a directory under `parent` for each spec; none if one of them may not be written."""
+    """Writes a directory under `parent` for each spec; none if one of them may not be written.
+
+    What there is to say of a checkpoint is told.
+    """
     refuse_equal_names(compiled)
     directories = [place(parent, item.network.name) for item in compiled]
     refuse_overlaps(directories)
 
     def planned(pair: tuple[Compiled, Path]) -> Plan:
         item, directory = pair
-        made = contents(item, directory, names=options.targets, seed=options.seed)
+        made = contents(item, directory, names=options.targets, weights=weights(item.network))
         return plan(directory, made, force=options.force)
 
-    with locked(directories, waiting=waiting):
+    with (
+        _weights(compiled, options, telling) as weights,
+        locked(directories, waiting=waiting),
+    ):
         plans = _each(zip(compiled, directories, strict=True), planned)
         certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
         _in_threads(write, plans, number=options.jobs)
@@ -132,7 +144,7 @@ def findings(directory: Path, compiled: Compiled | None) -> "tuple[Finding, ...]
         reason = flaw(directory) or "it is not resnetgen's"
         return (Finding(MANIFEST, "differs", (), reason),)
     chosen = compiled or _compile_recorded(directory, manifest)
-    wanted = contents(chosen, directory, names=listed_targets(manifest), seed=None)
+    wanted = contents(chosen, directory, names=listed_targets(manifest), weights=None)
     # By which spec a directory came to be what it should be does not make it stale.
     same_source = replace(wanted, source=manifest.source, overrides=manifest.overrides)
     return compare(directory, manifest, same_source)
@@ -156,6 +168,28 @@ def refuse_equal_names(compiled: Iterable[Compiled]) -> None:
         found.append(Diagnostic("same-name", message, Span.of_file(item.source), hint=hint))
     if found:
         raise DiagnosticError(found)
+
+
+@contextmanager
+def _weights(
+    compiled: Sequence[Compiled], options: BuildOptions, telling: Callable[[str], None]
+) -> Generator[Callable[[Network], Weights | None]]:
+    """Gives a function from a network to its weights, which can be written within."""
+    seed, checkpoint = options.seed, options.checkpoint
+    if checkpoint is None:
+        yield lambda network: None if seed is None else drawn(network, seed)
+        return
+    from resnetgen.weights.load import loaded
+
+    if len(compiled) != 1:
+        message = f"these weights are of one network, and there are {len(compiled)} specs"
+        place = Span.of_file(str(checkpoint))
+        raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
+    with loaded(checkpoint, compiled[0].network, origin=None, seed=seed) as found:
+        for remark in found.remarks():
+            telling(remark)
+        weights = read_from(checkpoint, found)
+        yield lambda _: weights
 
 
 def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:

@@ -18,26 +18,29 @@ CONTRACT = {
     "resources": set[str](),
     "plugins": set[str](),
     "records": set[str](),
+    "child": set[str](),
     "spec": {"resources"},
     "ir": set[str](),
     "lower": {"spec", "ir"},
-    "weights": {"spec", "ir", "lower"},
+    "weights": {"spec", "ir", "lower", "child"},
     "emit": {"ir", "weights.layout", "resources", "plugins", "records"},
-    "verify": {"ir", "weights", "plugins", "records"},
+    "verify": {"ir", "weights", "plugins", "records", "child"},
+    "convert": {"ir", "weights", "emit", "verify", "child"},
     "difference": {"spec", "ir", "lower"},
     "report": {"spec", "ir", "verify.result", "difference"},
     "output": {"spec", "ir", "weights", "emit", "records"},
     "certificates": {"ir", "emit.write", "verify", "records"},
-    "pipeline": {"spec", "ir", "lower", "emit", "verify", "output", "certificates", "records"},
+    "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output", "certificates",
+                 "records"},
     "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "difference", "report", "output",
-            "certificates", "pipeline", "records"},
+            "certificates", "pipeline", "records", "convert"},
     "__main__": {"cli"},
 }  # fmt: skip
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "h5py"}
 # They are installed with the core, and slow to import: only functions that need them do.
 SLOW = {"numpy", "onnx", "jinja2", "rich", "safetensors"}
-STARTS_LATE = ("resnetgen.verify", "resnetgen.weights")
+STARTS_LATE = ("resnetgen.verify", "resnetgen.weights", "resnetgen.convert")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -218,7 +218,7 @@ def test_files_that_a_build_of_the_same_spec_leaves_out_stay(directory: Path) ->
     assert manifest is not None
     assert manifest.listed.keys() == {*FILES, "model.safetensors"}
     assert manifest.weights is not None
-    assert manifest.weights.seed == 3
+    assert manifest.weights.origin == 3
 
 
 def test_edited_file_that_stays_does_not_hinder(directory: Path) -> None:

@@ -38,6 +38,16 @@ def build(
     target: BuildTargets = None,
     seed: SeedOption = 0,
     overrides: Overrides = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Take the weights from a checkpoint of torchvision, timm, Keras and others; see "
+            "`resnetgen convert --help`.",
+            show_default=False,
+        ),
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Write the files and run no framework.")
     ] = False,
@@ -80,6 +90,7 @@ def build(
       resnetgen build resnet50
       resnetgen build my_network.yaml -o models --target torch,onnx
       resnetgen build resnet50 --set stages.2.repeats=15 --set name=resnet77
+      resnetgen build resnet50 --weights resnet50-11ad3fa6.pth
       resnetgen build specs/*.yaml --no-verify --no-weights
       resnetgen build --check
     """
@@ -97,6 +108,9 @@ def build(
         if not spec:
             hint = "`resnetgen specs` lists the bundled ones"
             raise DiagnosticError([Diagnostic("no-spec", "build needs a SPEC", hint=hint)])
+        if weights is not None and no_weights:
+            message = "--weights and --no-weights ask for two different things"
+            raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
         named = choose(target, targets())
         built = pipeline.build(
             pipeline.compile_specs(spec, overrides=overrides or ()),
@@ -104,10 +118,12 @@ def build(
             options=pipeline.BuildOptions(
                 targets=named or tuple(targets()),
                 seed=None if no_weights else seed,
+                checkpoint=weights,
                 force=force,
                 jobs=jobs or cores(),
             ),
             waiting=lambda parent: say(f"waiting for another build in {parent}"),
+            telling=say,
         )
         if not as_json:
             _announce(built)

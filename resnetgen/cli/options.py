@@ -110,6 +110,16 @@ _SPEC = typer.Argument(
 )
 Specs = Annotated[list[str], _SPEC]
 OptionalSpecs = Annotated[list[str] | None, _SPEC]
+SpecOption = Annotated[
+    str,
+    typer.Option(
+        "--spec",
+        metavar="SPEC",
+        help="The network: a YAML file's path, or a bundled spec's name.",
+        autocompletion=complete_spec,
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -16,11 +16,32 @@ _KEYS = ("spec_sha256", "source", "overrides", "files")
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The file that weights were read from, and whose names it had; `seed` drew what it lacks."""
+
+    file: str
+    sha256: str
+    format: str
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsRecord:
-    """The weights file that belongs to the directory, and the seed it was drawn from."""
+    """The weights file that belongs to the directory."""
 
     sha256: str
-    seed: int
+    origin: int | Checkpoint
+    """The seed that it was drawn from, or the file that it was read from."""
+
+    def to_json(self) -> dict[str, object]:
+        """What the manifest says of it."""
+        match self.origin:
+            case Checkpoint(file, sha256, form, seed):
+                drawn = {} if seed is None else {"seed": seed}
+                origin = {"origin": file, "origin_sha256": sha256, "format": form}
+                return {"sha256": self.sha256, **origin, **drawn}
+            case seed:
+                return {"sha256": self.sha256, "seed": seed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,7 @@ class Manifest:
             records.LISTED: dict(sorted(self.files.items())),
         }
         if self.weights is not None:
-            document[WEIGHTS_FILE] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
+            document[WEIGHTS_FILE] = self.weights.to_json()
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         # A path may hold bytes that are no UTF-8; how Python escapes them is right in JSON too.
         return text.encode(errors="backslashreplace").decode()
@@ -126,12 +147,25 @@ def _parse(document: object) -> Manifest | None:
             pass
         case _:
             return None
-    match keys.get(WEIGHTS_FILE):
-        case {"sha256": str(digest), "seed": int(seed)}:
-            weights = WeightsRecord(digest, seed)
-        case _:
-            weights = None
+    weights = _parse_weights(keys.get(WEIGHTS_FILE))
     return Manifest(version, spec_sha256, source, tuple(overrides), files, weights)
+
+
+def _parse_weights(document: object) -> WeightsRecord | None:
+    match document:
+        case {
+            "sha256": str(digest),
+            "origin": str(file),
+            "origin_sha256": str(origin_sha256),
+            "format": str(form),
+        }:
+            seed = cast(dict[str, object], document).get("seed")
+            drawn = seed if isinstance(seed, int) else None
+            return WeightsRecord(digest, Checkpoint(file, origin_sha256, form, drawn))
+        case {"sha256": str(digest), "seed": int(seed)}:
+            return WeightsRecord(digest, seed)
+        case _:
+            return None
 
 
 def _is_name(name: str) -> bool:

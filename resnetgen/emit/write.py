@@ -16,9 +16,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
 from resnetgen.emit.manifest import (
+    Checkpoint,
     Manifest,
     WeightsRecord,
     certified,
@@ -35,7 +36,8 @@ from resnetgen.weights.layout import WEIGHTS_FILE
 class Weights:
     """How to make the weights file: `write` streams it to a path and returns its hash."""
 
-    seed: int
+    origin: int | Checkpoint
+    """The seed that they are drawn from, or the file that they are read from."""
     write: Callable[[Path], str]
 
 
@@ -197,11 +199,34 @@ def _refuse_to_overwrite(plan: Plan) -> None:
     messages += [
         ("foreign-file", name, "is not resnetgen's, and would be overwritten") for name in foreign
     ]
-    if messages:
-        raise DiagnosticError(
-            Diagnostic(code, message, Span.of_file(str(directory / name)), hint=hint)
-            for code, name, message in messages
-        )
+    found = [
+        Diagnostic(code, message, Span.of_file(str(directory / name)), hint=hint)
+        for code, name, message in messages
+    ]
+    if (lost := _lost_checkpoint(plan)) is not None:
+        found.append(lost)
+    if found:
+        raise DiagnosticError(found)
+
+
+def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
+    """Drawn weights are drawn again at will; those of a checkpoint go only for those of another."""
+    old = None if plan.old is None else plan.old.weights
+    if old is None or not isinstance(old.origin, Checkpoint) or WEIGHTS_FILE not in plan.present:
+        return None
+    new = plan.contents.weights
+    if new is not None and isinstance(new.origin, Checkpoint):
+        return None
+    file = quote(old.origin.file)
+    fate = "removed" if new is None else f"replaced by those of seed {new.origin}"
+    stays = plan.old is not None and plan.old.spec_sha256 == plan.contents.spec_sha256
+    keep = "keep them with --no-weights, " if stays else ""
+    return Diagnostic(
+        "checkpoint-weights",
+        f"holds the weights of {file}, which would be {fate}",
+        Span.of_file(str(plan.directory / WEIGHTS_FILE)),
+        hint=f"give them again with --weights, {keep}or use --force",
+    )
 
 
 def _refuse_changes(plan: Plan) -> None:
@@ -231,7 +256,7 @@ def _fill(staging: Path, plan: Plan) -> Manifest:
     if contents.weights is not None:
         digest = contents.weights.write(staging / WEIGHTS_FILE)
         exchange.sync(staging / WEIGHTS_FILE)
-        weights = WeightsRecord(digest, contents.weights.seed)
+        weights = WeightsRecord(digest, contents.weights.origin)
     kept: dict[str, str] = {}
     if plan.old is not None:
         kept = {name: sha for name, sha in plan.old.files.items() if name in plan.kept}

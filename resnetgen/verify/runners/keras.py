@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
 from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenBuild, SeenParameter
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Due, Runner
-from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+from resnetgen.verify.runners.source import LOADER, factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -33,7 +34,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     keras = framework("keras")
     recorder.versions |= {"keras": keras.__version__, backend: framework(backend).__version__}
     _set_up_device(backend, request, recorder)
-    dtype = _set_up_dtype(keras, request)
+    dtype = set_up_dtype(keras, request.dtype)
 
     module = load_source(Path(request.directory, _FILE))
     build = factory(module)
@@ -87,22 +88,28 @@ def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> No
     recorder.device_name = names[0]
 
 
-def _set_up_dtype(keras: Any, request: Request) -> Dtype:
+def set_up_dtype(keras: Any, asked: Dtype | None) -> Dtype:
     """Sets the widest dtype (or the one asked for) that is really computed, and returns it."""
-    if request.dtype == "float32":
-        keras.config.set_floatx("float32")
+    if asked == "float32":
+        _set_dtype(keras, "float32")
         return "float32"
-    keras.config.set_floatx("float64")
+    _set_dtype(keras, "float64")
     # Keras casts norms and means of a float64 model to float32 where its backend is not
     # TensorFlow; this entry of its promotion table is why.
     dtypes = framework("keras.src.backend.common.dtypes")
     getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})["float64"] = "float64"
     if _computes_float64(keras):
         return "float64"
-    if request.dtype == "float64":
+    if asked == "float64":
         raise NoSuchDtype("Keras computes float64 norms in float32 on this backend")
-    keras.config.set_floatx("float32")
+    _set_dtype(keras, "float32")
     return "float32"
+
+
+def _set_dtype(keras: Any, dtype: Dtype) -> None:
+    keras.config.set_floatx(dtype)
+    # Models built before have fixed the policy of those to come.
+    keras.config.set_dtype_policy(dtype)
 
 
 def _computes_float64(keras: Any) -> bool:

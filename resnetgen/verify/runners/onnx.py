@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.protocol import (
     OUTPUT,
     CaseRequest,
@@ -21,9 +22,8 @@ from resnetgen.verify.runners.protocol import (
     SeenInitializer,
     SeenParameter,
 )
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import framework
 
 Session = Callable[[Any], dict[str, Any]]
 """Maps an image to the values of the watched graph's outputs, by the tensors' names."""
@@ -67,7 +67,7 @@ def _run(request: Request, recorder: Recorder) -> None:
             sessions["float32"] = ("onnxruntime", session)
         if "float64" in dtypes:
             onnx.load_external_data_for_model(watched, str(path.parent))
-            sessions["float64"] = ("onnx.reference", _reference_session(onnx, watched))
+            sessions["float64"] = ("onnx.reference", reference_session(onnx, watched))
         for number, case in cases:
             image = np.load(case.image)
             for dtype in case.dtypes:
@@ -249,7 +249,8 @@ def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request
     return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
 
 
-def _reference_session(onnx: Any, model: Any) -> Session:
+def reference_session(onnx: Any, model: Any) -> Session:
+    """ONNX's own evaluator in float64; the model, whose weights lie in it, is changed."""
     _to_double(onnx, model)
     evaluator = framework("onnx.reference").ReferenceEvaluator(model)
     (source,) = (each.name for each in model.graph.input)

@@ -9,9 +9,9 @@ from json import dumps
 from pathlib import Path
 from typing import Literal
 
+from resnetgen.child.launch import Device
 from resnetgen.verify.compare import Dtype
 
-Device = Literal["cpu", "cuda"]
 Outcome = Literal["ran", "failed", "unavailable", "no_such_dtype"]
 
 OUTPUT = ""

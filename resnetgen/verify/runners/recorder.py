@@ -23,10 +23,6 @@ from resnetgen.verify.runners.protocol import (
 )
 
 
-class Unavailable(Exception):
-    """The target cannot run here: its framework or device is missing."""
-
-
 class NoSuchDtype(Exception):
     """The target does not compute in the dtype that was asked for."""
 

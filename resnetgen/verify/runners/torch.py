@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.protocol import (
     INPUT,
     OUTPUT,
@@ -14,9 +15,9 @@ from resnetgen.verify.runners.protocol import (
     SeenBuild,
     SeenParameter,
 )
-from resnetgen.verify.runners.recorder import Recorder, Unavailable
+from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import factory, framework, load_source
+from resnetgen.verify.runners.source import factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_torch.py"
