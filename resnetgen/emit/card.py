@@ -34,6 +34,8 @@ class _View:
     macs: str
     image: str
     torchvision_model: str | None
+    has_graph: bool
+    """Whether there is an ONNX graph, which points into the weights file."""
     usages: tuple[_Usage, ...]
 
 
@@ -53,6 +55,7 @@ def card(network: Network, targets: Sequence[Target]) -> str:
             macs=f"{counts.macs:,}",
             image=f"{network.input_channels} x {height} x {width}",
             torchvision_model=counterpart(network),
+            has_graph=any(target.name == "onnx" for target in targets),
             usages=tuple(_usages(network, targets)),
         ),
     )

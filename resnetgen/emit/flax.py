@@ -401,6 +401,11 @@ def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
         made.insert(0, _IDENTITY)
     elif kind.side[0].optional:
         made[0] = _Item(f"{made[0].text} if stride > 1 else {_IDENTITY.text}")
+    if sometimes and len(made) == 1:
+        lines = call("self.downsample.append(", [made[0].text], indent=12)
+        if max(map(len, lines)) <= LINE_LENGTH:
+            return lines
+        return (lines[0], *made[0].lines(indent=16), lines[-1])
     return _listed(head, made, indent=12 if sometimes else 8)
 
 
@@ -415,7 +420,8 @@ def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
         ]
         made = _Item(kind.class_name, tuple(arguments))
         if repeats > 1:
-            made = _Item(f"*({made.text} for _ in range({repeats}))")
+            loop = f"{made.text} for _ in range({repeats})"
+            made = _Item(loop if repeats == len(stage.blocks) else f"*({loop})")
         blocks.append(made)
     return _listed(f"self.{stage.name} = nnx.List(", blocks, indent=8)
 
