@@ -129,8 +129,12 @@ def measure(runs: int, *, verify: bool) -> list[Figure]:
         export = (sys.executable, "-W", "ignore", "-c", EXPORT, f"{folder}/peer.onnx")
         figures.append(figure("peer: torch.onnx.export", export, runs))
         if verify:
+            few = min(runs, 3)
+            three = ("--target", "torch,keras-tensorflow,onnx")
+            command = (*RESNETGEN, "verify", f"{folder}/resnet50", *three)
+            figures.append(figure("verify resnet50 in three frameworks", command, few, limit=30))
             command = (*RESNETGEN, "build", "resnet50", *out)
-            figures.append(figure("build resnet50, verified", command, min(runs, 3), limit=30))
+            figures.append(figure("build resnet50, verified everywhere", command, few))
     return figures
 
 
