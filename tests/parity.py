@@ -32,8 +32,6 @@ EXACT = 1e-10
 SIZES = ((96, 96), (97, 97), (96, 129))
 """Even, odd and not square: heights and widths to try, or the next that the network takes."""
 MOVED = 2.0**-26
-EXCUSED = {"ecaresnet50d_pruned", "ecaresnet101d_pruned"}
-"""Peers that no spec describes: pruning left every convolution a width of its own."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,7 @@ def main() -> int:
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")
-    chosen = names or [name for name in found if name not in EXCUSED]
+    chosen = names or list(found)
     missing = [name for name in chosen if name not in bundled()]
     agree = report([found[name] for name in chosen if name not in missing])
     if missing:

@@ -188,6 +188,18 @@ stages:
   - {name: one, repeats: 2, width: 4, stride: 1}
   - {name: two, repeats: 2, width: 8, stride: 2}
 """,
+    "pruned": """
+name: pruned
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: bottleneck
+attention: eca
+stages:
+  - {name: one, repeats: 6, width: 8, stride: 1,
+     pruned: [[7, 5, 9], [7, 5, 9], [7, 5, 9], [7, 5, 9], [3, 5, 9], [7, 6, 9]]}
+  - {name: two, repeats: 1, width: 16, stride: 2, pruned: [[16, 16, 64]]}
+""",
     "without_norms": """
 name: without_norms
 dialect: caffe

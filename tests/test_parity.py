@@ -18,6 +18,7 @@ NAMES = (
     "resnet26t",
     "seresnet18",
     "ecaresnet26t",
+    "ecaresnet50d_pruned",
     "resnetblur18",
     "resnetaa34d",
     "resnetrs50",

@@ -88,7 +88,7 @@ def network_depth(spec: ModelSpec) -> int:
 def test_bundled_spec_is_short_says_its_source_and_has_its_file_s_name(name: str) -> None:
     lines = bundled()[name].read_text("utf-8").splitlines()
 
-    assert len(lines) <= 12
+    assert len(lines) <= 12 or name.endswith("_pruned")
     assert lines[0].startswith("# ")
     comment = " ".join(line for line in lines if line.startswith("#"))
     assert any(origin in comment for origin in ORIGINS)

@@ -44,6 +44,7 @@ VERIFIED = (
     "strided_last",
     "unactivated",
     "grouped_norms",
+    "pruned",
     "without_norms",
     "keras_biases",
 )

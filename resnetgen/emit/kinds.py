@@ -65,11 +65,19 @@ class Kind:
     @property
     def sizes(self) -> tuple[str, ...]:
         """The parameters that every block states, besides its input channels."""
-        return (self.width_name, *(extra.name for extra in self.extras))
+        width = (self.width_name,) if self.reads_width else ()
+        return (*width, *(extra.name for extra in self.extras))
 
     def sizes_of(self, block: Block) -> tuple[str, ...]:
         """The block's values for `sizes`."""
-        return (str(block.width), *(str(extra.values[block.name]) for extra in self.extras))
+        width = (str(block.width),) if self.reads_width else ()
+        return (*width, *(str(extra.values[block.name]) for extra in self.extras))
+
+    @property
+    def reads_width(self) -> bool:
+        """Whether any layer's size follows from the width: a pruned block's are all stated."""
+        texts = (text for layer in self.main for text in layer.expressions.values())
+        return any(self.width_name in text.split() for text in texts)
 
     @property
     def stride_varies(self) -> bool:

@@ -64,19 +64,25 @@ def total(network: Network) -> Counts:
     return count(network.ops, shapes(network))
 
 
-def main_path(block: Block) -> str:
-    """The block's convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`.
+def main_path(*blocks: Block) -> str:
+    """The blocks' convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`.
 
-    Groups stand behind the channels, and attention behind the convolutions.
+    Groups stand behind the channels, and attention behind the convolutions. Of pruned blocks, the
+    least and the most channels are given.
     """
-    parts = [
-        f"{conv.kernel}x{conv.kernel} {conv.out_channels}"
-        + ("" if conv.groups == 1 else f" ({conv.groups} groups)")
-        for conv in block.convolutions
-    ]
-    if block.attention:
-        parts.append("ECA" if any(isinstance(op, ChannelConv) for op in block.attention) else "SE")
+    layers = zip(*(block.convolutions for block in blocks), strict=True)
+    parts = [_convolution(convolutions) for convolutions in layers]
+    if attention := blocks[0].attention:
+        parts.append("ECA" if any(isinstance(op, ChannelConv) for op in attention) else "SE")
     return ", ".join(parts)
+
+
+def _convolution(convolutions: tuple[Conv2d, ...]) -> str:
+    channels = sorted({conv.out_channels for conv in convolutions})
+    extent = f"{channels[0]} to {channels[-1]}" if len(channels) > 1 else f"{channels[0]}"
+    conv = convolutions[0]
+    groups = "" if conv.groups == 1 else f" ({conv.groups} groups)"
+    return f"{conv.kernel}x{conv.kernel} {extent}{groups}"
 
 
 def _stem_content(network: Network) -> str:
@@ -109,7 +115,7 @@ def _window(kernel: int, stride: int) -> str:
 def _stage_content(stage: Stage) -> str:
     strides = {block.stride for block in stage.blocks} - {1}
     stride = "".join(f", stride {stride}" for stride in strides)
-    return f"[{main_path(stage.blocks[0])}] x {len(stage.blocks)}{stride}"
+    return f"[{main_path(*stage.blocks)}] x {len(stage.blocks)}{stride}"
 
 
 def _stage_shortcuts(stage: Stage) -> str:

@@ -31,6 +31,7 @@ def _lower_stage(
             spec,
             stage,
             name=f"{name}.{index}",
+            index=index,
             source=source,
             in_channels=in_channels,
             stride=stage.stride if index == strided else 1,
@@ -41,7 +42,14 @@ def _lower_stage(
 
 
 def _lower_block(
-    spec: ModelSpec, stage: StageSpec, *, name: str, source: str, in_channels: int, stride: int
+    spec: ModelSpec,
+    stage: StageSpec,
+    *,
+    name: str,
+    index: int,
+    source: str,
+    in_channels: int,
+    stride: int,
 ) -> Block:
     out_channels = channels.out_channels(stage)
     shortcut = _shortcut_kind(spec, stage, strides=stride != 1, widens=in_channels != out_channels)
@@ -51,7 +59,16 @@ def _lower_block(
             spec, norm=f"{name}.bn1", act=f"{name}.act1", source=source, channels=in_channels
         )
     entry = before[-1].name if before else source
-    main = _main_path(spec, stage, name=name, source=entry, in_channels=in_channels, stride=stride)
+    widths = channels.main_path(spec, stage, block=index)
+    main = _main_path(
+        spec,
+        stage,
+        widths,
+        name=name,
+        source=entry,
+        in_channels=in_channels,
+        stride=stride,
+    )
     match shortcut:
         case "none" | "identity":
             side: tuple[Op, ...] = ()
@@ -111,6 +128,7 @@ def _shortcut_kind(
 def _main_path(
     spec: ModelSpec,
     stage: StageSpec,
+    widths: tuple[int, ...],
     *,
     name: str,
     source: str,
@@ -121,7 +139,6 @@ def _main_path(
     last = len(stage.block.convolutions)
     # In a plain net the last gamma scales no branch, and zero would silence the whole network.
     zero_last_gamma = spec.init.zero_last_gamma and stage.shortcut != "none"
-    widths = channels.main_path(spec, stage)
     pairs = zip(stage.block.convolutions, widths, strict=True)
     for number, (layer, width) in enumerate(pairs, start=1):
         if spec.order == "pre" and number > 1:
@@ -165,7 +182,9 @@ def _main_path(
         if layer.strided:
             ops += anti_alias(spec, f"{name}.aa", source=ops[-1].name, stride=stride)
         source, in_channels = ops[-1].name, width
-    return (*ops, *lower_attention(spec, name, source=source, channels=in_channels))
+    unpruned = channels.unpruned_channels(stage)
+    gates = lower_attention(spec, name, source=source, channels=in_channels, unpruned=unpruned)
+    return (*ops, *gates)
 
 
 def _projection(

@@ -85,12 +85,15 @@ def _parts(network: Network, spec: ModelSpec) -> tuple[_Part, ...]:
 
 
 def _shortened(spec: ModelSpec) -> Network:
-    """The network with at most two blocks in each stage."""
-    stages = tuple(replace(stage, repeats=min(stage.repeats, 2)) for stage in spec.stages)
+    """The network with at most two blocks in each stage whose blocks are equal."""
+    stages = tuple(
+        stage if stage.pruned else replace(stage, repeats=min(stage.repeats, 2))
+        for stage in spec.stages
+    )
     return lower(replace(spec, stages=stages))
 
 
 def _parameters(stage: Stage, repeats: int) -> int:
-    """All blocks behind the first are equal."""
-    first, *second = (trainable(block.ops) for block in stage.blocks)
-    return first + (repeats - 1) * sum(second)
+    """Those of its blocks, and of those that were left out, which are equal to the last."""
+    found = [trainable(block.ops) for block in stage.blocks]
+    return sum(found) + (repeats - len(found)) * found[-1]

@@ -28,7 +28,7 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 from resnetgen.ir.rules import Shape, count, shapes
-from resnetgen.ir.summary import Row
+from resnetgen.ir.summary import Row, main_path
 from resnetgen.report.cells import COUNTS, counted, sized
 from resnetgen.report.grid import Column, Grid
 
@@ -69,8 +69,8 @@ def ops_outside(row: Row, network: Network) -> tuple[Op, ...]:
 def distinct_blocks(stage: Stage) -> tuple[tuple[Block, ...], ...]:
     """Runs of blocks that have the same shape inside; usually the first and the rest."""
 
-    def shape(block: Block) -> tuple[str, int, int, int]:
-        return (block.shortcut, block.in_channels, block.out_channels, block.stride)
+    def shape(block: Block) -> tuple[str, int, int, str]:
+        return (block.shortcut, block.in_channels, block.stride, main_path(block))
 
     return tuple(tuple(blocks) for _, blocks in groupby(stage.blocks, key=shape))
 

@@ -74,6 +74,7 @@ def resolve(document: "Document") -> ModelSpec:
                 stride=stage.stride,
                 block=block,
                 shortcut=stage.shortcut or document.shortcut,
+                pruned=stage.pruned,
             )
             for stage, block, count in zip(document.stages, blocks, repeats, strict=True)
         ),
@@ -193,6 +194,8 @@ def _stage_row(stage: StageSpec, *, with_block: bool, with_shortcut: bool) -> _R
         row["block"] = stage.block.name or f"[{convolutions}]"
     if with_shortcut:
         row["shortcut"] = stage.shortcut
+    if stage.pruned is not None:
+        row["pruned"] = f"[{', '.join(map(_numbers, stage.pruned))}]"
     return row
 
 

@@ -78,6 +78,8 @@ class StageSpec:
     stride: int
     block: BlockSpec
     shortcut: Shortcut
+    pruned: tuple[tuple[int, ...], ...] | None = None
+    """Output channels of each block's convolutions, where pruning left others than the width's."""
 
 
 @dataclass(frozen=True, slots=True)

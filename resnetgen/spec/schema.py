@@ -121,6 +121,11 @@ HiddenWidths = Annotated[
     Field(max_length=8),
     Expected("a list of up to 8 integers from 1 to 65,536"),
 ]
+Pruned = Annotated[
+    tuple[Annotated[tuple[Width, ...], Field(min_length=1)], ...],
+    Field(min_length=1),
+    Expected("a list for each block, of integers from 1 to 65,536, one for each convolution"),
+]
 Kernel = Annotated[
     int,
     Field(ge=1, le=LARGEST_KERNEL, json_schema_extra=_ODD_SCHEMA),
@@ -243,6 +248,12 @@ class Stage(_Record):
         None,
         description=f"This stage's shortcut, instead of the network's: {SHORTCUT_DESCRIPTION}",
         examples=["zero_pad"],
+    )
+    pruned: Pruned | None = Field(
+        None,
+        description="What pruning has left of the channels: for each block a list with the output "
+        "channels of each of its convolutions. Whatever follows from the width still does.",
+        examples=[[[47, 18, 19], [52, 22, 19], [64, 35, 19]]],
     )
 
 
