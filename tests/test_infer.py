@@ -128,6 +128,7 @@ def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
     leaves_traces = {
         *("name", "input", "classes", "block", "groups", "width_per_group", "reduce_first"),
         *("downsample", "projection_kernel", "expansion", "attention", "conv_bias"),
+        *("norm", "order"),
     }
     stages = [
         {key: value for key, value in stage.items() if key != "shortcut"}
@@ -136,8 +137,18 @@ def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
     ]
     kept = {key: value for key, value in document.items() if key in leaves_traces}
     pool = {"pool": stem.get("pool", "max").replace("none", "max")}
-    kept["stem"] = {"width": 8, "kernel": 7, "stride": 2, **stem, **pool}
+    own = {key: document["stem"][key] for key in ("bias", "norm") if key in document["stem"]}
+    kept["stem"] = {"width": 8, "kernel": 7, "stride": 2, **own, **stem, **pool}
     kept["input"]["size"] = 224
+    if kept.get("norm") == "none":
+        # Then nothing tells where the activations stand.
+        kept.pop("order", None)
+        kept["stem"].pop("norm", None)
+    if kept.get("norm") == "group":
+        # The usual number of groups divides all channels.
+        kept["stem"]["width"] *= 32
+        kept["stem"]["hidden"] = [32 * width for width in kept["stem"].get("hidden", [])]
+        stages = [stage | {"width": 32 * stage["width"]} for stage in stages]
     spec = drawn({**kept, "stages": stages})
     assert tuple(infer(tensors(lower(spec)), name="found").network.ops) == ops(spec)
 
