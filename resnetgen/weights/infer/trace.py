@@ -107,7 +107,7 @@ def _refuse_foreign(shapes: Shapes) -> None:
         return
     first = foreign[0]
     message = f"the tensor {quote(first)} is none of a ResNet"
-    raise misfit(message, _EXPECTED, _prefix_hint(shapes, first))
+    raise misfit(message, _EXPECTED, _prefix_hint(shapes, first) or _foreign_hint(first))
 
 
 def _prefix_hint(shapes: Shapes, first: str) -> str | None:
@@ -119,6 +119,12 @@ def _prefix_hint(shapes: Shapes, first: str) -> str | None:
     if not behind or not all(name.startswith(prefix) for name in shapes):
         return None
     return f"their names without {quote(prefix)} would be known"
+
+
+def _foreign_hint(first: str) -> str:
+    """Other names are read for a network that is known; a path is a Keras variable's."""
+    whose = "Keras's" if "/" in first else "those of other libraries"
+    return f"`infer` reads PyTorch's names; {whose} are read by `convert`, which is given the spec"
 
 
 def _is_known(name: str) -> bool:
