@@ -62,6 +62,10 @@ KEY_FACTS = {
     "resnetrs50": "downsample: avg\nattention: se\nse_ratio: 0.25\n",
     "ecaresnet50t": "stem: {hidden: [24, 32], width: 64, kernel: 3, stride: 2, pool: max}\n",
     "resnet20": "shortcut: zero_pad\n",
+    "resnet50_gn": "norm: group\n",
+    "wrn_16_8": "order: pre\n",
+    "keras_resnet50v2": "order: pre\nconv_bias: without_norm\n",
+    "caffe_resnet50": "stem: {width: 64, kernel: 7, stride: 2, bias: true, pool: max}\n",
 }
 
 
@@ -73,11 +77,50 @@ def test_inferred_spec_says_what_a_person_would(name: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet50", "resnet50d", "senet154", "resnetrs50", "wide_resnet101_2"]
+    "name",
+    [
+        *("resnet18", "resnet50", "resnet50d", "senet154", "resnetrs50", "wide_resnet101_2"),
+        "resnet50_gn",
+    ],
 )
 def test_network_that_has_what_is_assumed_comes_back_whole(name: str) -> None:
     found = infer(shapes_of(name), name=name)
     assert found.spec == BUNDLED[name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "assumed"),
+    [
+        ([], {"epsilon": "1e-05", "momentum": "0.1"}),
+        (["norm=group"], {"epsilon": "1e-05", "norm_groups": "32"}),
+        (
+            ["norm=group", "norm_groups=8", "stem.width=24"],
+            {"epsilon": "1e-05", "norm_groups": "8"},
+        ),
+        (["norm=none"], {"order": "post", "stem.norm": "true"}),
+        (["norm=none", "order=pre"], {"order": "post", "stem.norm": "true"}),
+        (["order=pre", "stem.norm=true"], {"epsilon": "1e-05", "momentum": "0.1"}),
+    ],
+)
+def test_of_norms_only_what_leaves_no_trace_is_assumed(
+    overrides: list[str], assumed: dict[str, str]
+) -> None:
+    found = infer(shapes_of("resnet18", *overrides), name="found").assumed
+    of_norms = ("norm", "order", "stem.norm", "norm_groups", "epsilon", "momentum")
+    assert {key: found[key] for key in of_norms if key in found} == assumed
+    assert found["stride_block"] == "first"
+    assert found["output"] == "logits"
+
+
+def test_base_that_strides_in_last_blocks_is_overruled_by_a_projection_in_the_first() -> None:
+    base = load("resnet20", overrides=["shortcut=projection", "stride_block=last"]).spec
+    same = ["stages.1.width=16", "stages.2.width=16"]
+    first = load("resnet20", overrides=["shortcut=projection", *same]).spec
+    found = infer(tensors(lower(first)), name="found", base=base)
+    assert ops(found.spec) == ops(first)
+    last = load("resnet20", overrides=["shortcut=projection", "stride_block=last", *same]).spec
+    found = infer(tensors(lower(last)), name="found", base=base)
+    assert ops(found.spec) == ops(last)
 
 
 def drawn(document: dict[str, Any]) -> ModelSpec:
@@ -128,6 +171,7 @@ def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
     leaves_traces = {
         *("name", "input", "classes", "block", "groups", "width_per_group", "reduce_first"),
         *("downsample", "projection_kernel", "expansion", "attention", "conv_bias"),
+        *("norm", "order"),
     }
     stages = [
         {key: value for key, value in stage.items() if key != "shortcut"}
@@ -136,8 +180,18 @@ def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
     ]
     kept = {key: value for key, value in document.items() if key in leaves_traces}
     pool = {"pool": stem.get("pool", "max").replace("none", "max")}
-    kept["stem"] = {"width": 8, "kernel": 7, "stride": 2, **stem, **pool}
+    own = {key: document["stem"][key] for key in ("bias", "norm") if key in document["stem"]}
+    kept["stem"] = {"width": 8, "kernel": 7, "stride": 2, **own, **stem, **pool}
     kept["input"]["size"] = 224
+    if kept.get("norm") == "none":
+        # Then nothing tells where the activations stand.
+        kept.pop("order", None)
+        kept["stem"].pop("norm", None)
+    if kept.get("norm") == "group":
+        # The usual number of groups divides all channels.
+        kept["stem"]["width"] *= 32
+        kept["stem"]["hidden"] = [32 * width for width in kept["stem"].get("hidden", [])]
+        stages = [stage | {"width": 32 * stage["width"]} for stage in stages]
     spec = drawn({**kept, "stages": stages})
     assert tuple(infer(tensors(lower(spec)), name="found").network.ops) == ops(spec)
 
@@ -214,6 +268,16 @@ class TestMisfits:
         assert "the tensor `features.0.weight` is none of a ResNet" in said
         assert "expected: torchvision's or timm's names" in said
 
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("conv1_conv/kernel", "reads PyTorch's names; Keras's are read by `convert`"),
+            ("stem.conv.weight", "reads PyTorch's names; those of other libraries are read by"),
+        ],
+    )
+    def test_names_that_only_convert_reads(self, name: str, said: str) -> None:
+        assert f"hint: `infer` {said}" in refused({name: (7, 7, 3, 64)})
+
     def test_names_behind_a_prefix(self) -> None:
         prefixed = {f"module.model.{name}": shape for name, shape in shapes_of("resnet18").items()}
         assert "hint: their names without `module.model.` would be known" in refused(prefixed)
@@ -285,6 +349,9 @@ class TestCommand:
         assumed = "input.size 32, stem.stride 1, stem.pool none, the stages' stride [1,2,2], "
         words = " ".join(said.split())
         assert f"{assumed}shortcut zero_pad, dialect torchvision, stride_on 3x3, " in words
+        more = "stride_block first, anti_alias none, epsilon 1e-05, momentum 0.1, conv_init "
+        more += "he_fan_out, linear_init uniform_fan_in, zero_init_last false, output logits "
+        assert f"stride_on 3x3, {more}bundled networks" in words
         assert "bundled networks with these names and shapes: plain20, resnet20\n" in said
 
     def test_other_classes_than_a_bundled_network_has(self, resnetgen: Run) -> None:
@@ -321,15 +388,19 @@ class TestCommand:
     def test_bad_input_is_reported(self, resnetgen: Run) -> None:
         Path("text.safetensors").write_text("no tensors")
         Path("model.zip").write_bytes(b"PK")
+        Path("empty.safetensors").touch()
         Path("folder.safetensors").mkdir()
         save("ok.safetensors", shapes_of("resnet20"))
         save("other.safetensors", {"features.0.weight": (8, 3, 3, 3)})
         for arguments, said in {
-            ("y" * 300,): "error: the file cannot be read: File name too long",
-            ("missing.safetensors",): "missing.safetensors: error: the file does not exist",
-            ("text.safetensors",): "text.safetensors: error: the file cannot be read: ",
-            ("folder.safetensors",): "folder.safetensors: error: this is no regular file",
-            ("model.zip",): "model.zip: error: the name says nothing of a known",
+            ("y" * 300,): "error: cannot be read: File name too long",
+            ("missing.safetensors",): "missing.safetensors: error: does not exist",
+            (
+                "text.safetensors",
+            ): "text.safetensors: error: is no safetensors file: it ends within its header",
+            ("folder.safetensors",): "folder.safetensors: error: is a directory",
+            ("empty.safetensors",): "empty.safetensors: error: is empty",
+            ("model.zip",): "model.zip: error: has the unknown ending `.zip`\nexpected: a weights",
             ("other.safetensors",): "other.safetensors: error: the tensor `features.0.weight`",
             ("ok.safetensors", "--assume", "plain2"): "there is no bundled spec `plain2`",
             ("ok.safetensors", "--assume", "resnet50"): "ok.safetensors: error: `resnet50` has 4",
@@ -350,3 +421,24 @@ class TestCommand:
         assert "with these names and shapes: resnet50, resnet50_paper, " in ran.err
         Path("spec.yaml").write_text(ran.out)
         assert lower(load("spec.yaml").spec) == lower(BUNDLED["resnet50"])
+
+    @pytest.mark.frameworks
+    def test_state_dict_of_torchvision_is_read_as_torch_saved_it(self, resnetgen: Run) -> None:
+        need_peers()
+        import torch
+        from peers import torchvision_models
+
+        state = torchvision_models().resnet50().state_dict()
+        wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
+        torch.save(state, "resnet50.pth")
+        torch.save({"state_dict": wrapped, "epoch": 3}, "resnet50.pth.tar")
+        plain, tarred = (resnetgen("infer", name) for name in ("resnet50.pth", "resnet50.pth.tar"))
+        assert (plain.code, tarred.code) == (0, 0)
+        assert plain.out == tarred.out
+        Path("spec.yaml").write_text(plain.out)
+        assert load("spec.yaml").spec == BUNDLED["resnet50"]
+        assert plain.err.startswith("resnet50: 50 layers, 25,557,032 parameters, ")
+        assert tarred.err.startswith(
+            "resnet50.pth.tar: every name is behind `module.`\n"
+            "resnet50.pth.tar: the weights lie under `state_dict`\n"
+        )

@@ -27,7 +27,7 @@ def infer(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A .safetensors file with torchvision's or timm's names.",
+            help="A weights file with torchvision's or timm's names.",
             autocompletion=complete_checkpoint,
             show_default=False,
         ),
@@ -53,30 +53,37 @@ def infer(
 
     Depth, blocks, widths, groups, attention and the like are read from names and shapes. Where the
     network strides, what it pools and which constants it has leave no trace: that is assumed, and
-    said on stderr. The YAML goes to stdout.
+    said on stderr. The YAML goes to stdout. Reads .safetensors, .pth, .pt, .bin and the like;
+    pickled code is never run.
 
     Examples:
 
     \b
       resnetgen infer model.safetensors > model.yaml
+      resnetgen infer resnet50-11ad3fa6.pth
       resnetgen infer model.safetensors --assume resnetaa50d
       resnetgen infer model.safetensors --name my_network
     """
     from resnetgen.spec.brief import brief, extension
     from resnetgen.spec.load import load
-    from resnetgen.weights.header import names_and_shapes
     from resnetgen.weights.infer import infer as infer_spec
+    from resnetgen.weights.open import opened
 
     with reporting(as_json=False):
         base = None if assume is None else load(assume)
         chosen = _name(checkpoint, name)
-        shapes = names_and_shapes(checkpoint)
+        with opened(checkpoint) as file:
+            shapes, prefix, remarks = file.shapes, file.prefix, file.remarks
         with _about(checkpoint):
             found = infer_spec(shapes, name=chosen, base=None if base is None else base.spec)
     text = None
     if base is not None and base.source.startswith(_BUNDLED):
         text = extension(found.spec, base.spec)
     sys.stdout.write(text or brief(found.spec))
+    if prefix:
+        say(f"{checkpoint}: every name is behind {quote(prefix)}")
+    for remark in remarks:
+        say(f"{checkpoint}: {remark}")
     for line in _remarks(found, shapes, base):
         say(line)
 

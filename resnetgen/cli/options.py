@@ -43,7 +43,9 @@ def complete_spec(incomplete: str) -> list[str]:
 
 def complete_checkpoint(incomplete: str) -> list[str]:
     """Paths of checkpoints that start so."""
-    return _paths(incomplete, (".safetensors",))
+    from resnetgen.weights.open import SUFFIXES
+
+    return _paths(incomplete, SUFFIXES)
 
 
 def _complete_directory(incomplete: str) -> list[str]:

@@ -17,6 +17,8 @@ NUMPY_TYPES: Mapping[str, str] = {
     "U64": "<u8", "I64": "<i8",
 }  # fmt: skip
 """What holds the values of safetensors' types; bfloat16's bits are those of an integer."""
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What wrappers of PyTorch's modules put before every name."""
 _FLOATS = {"F32": "float32", "F16": "float16", "F64": "float64", "BF16": "bfloat16"}
 
 
@@ -53,3 +55,19 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     remarks: tuple[str, ...]
     """What there is to say of how they were found."""
+
+    @property
+    def prefix(self) -> str:
+        """What all names start with, of what wrappers put there."""
+        prefix = ""
+        while True:
+            found = [p for p in _PREFIXES if all(n.startswith(prefix + p) for n in self.tensors)]
+            if not found or not self.tensors:
+                return prefix
+            prefix += found[0]
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """By the names behind the prefix."""
+        prefix = self.prefix
+        return {name.removeprefix(prefix): each.shape for name, each in self.tensors.items()}

@@ -11,8 +11,6 @@ from resnetgen.weights.checkpoint import Checkpoint
 from resnetgen.weights.origins import ORIGINS, Foreign, Origin
 from resnetgen.weights.places import layers
 
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What wrappers of PyTorch's modules put before every name."""
 _MOST_LISTED = 8
 """How many tensors of one kind of mistake are listed; of the rest the number is told."""
 _LEAST_SHARE = 0.5
@@ -43,8 +41,7 @@ def match(
     `origin` names whose names to expect instead of finding out. With `fresh_head` a head for
     another number of classes is no mistake.
     """
-    file, prefix = checkpoint.file, _prefix(checkpoint.tensors)
-    shapes = {name.removeprefix(prefix): each.shape for name, each in checkpoint.tensors.items()}
+    file, shapes = checkpoint.file, checkpoint.shapes
     chosen = _recognize(network, file, shapes) if origin is None else _named(origin)
     if unnamed := chosen.unnamed(network):
         raise _cannot_have(chosen, unnamed, file)
@@ -64,17 +61,7 @@ def match(
     ]
     if found:
         raise DiagnosticError(found)
-    return Match(chosen, prefix, expected, fresh, classes)
-
-
-def _prefix(names: Iterable[str]) -> str:
-    """What all names start with, of what wrappers put there."""
-    known, prefix = list(names), ""
-    while True:
-        found = [each for each in _PREFIXES if all(n.startswith(prefix + each) for n in known)]
-        if not found or not known:
-            return prefix
-        prefix += found[0]
+    return Match(chosen, checkpoint.prefix, expected, fresh, classes)
 
 
 def _recognize(network: Network, file: str, shapes: Mapping[str, Shape]) -> Origin:

@@ -69,8 +69,11 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
         value = find(resolved, path)
         assert value is not None, f"no {path} in a resolved spec"
         assumed[".".join(path)] = written(value)
-    if found.pools_by_convolution:
+    if found.pool is not None:
         del assumed["stem.pool"]
+    if found.norm.kind == "none":
+        assumed["stem.norm"] = str(spec.stem.norm).lower()
+        assumed["order"] = spec.order
     strides = ",".join(str(stage.stride) for stage in spec.stages)
     assumed["the stages' stride"] = f"[{strides}]"
     unprojected = {
@@ -78,7 +81,23 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     }
     if unprojected:
         assumed["shortcut"] = " and ".join(sorted(unprojected))
+    told = READ | _unused(spec)
     others = {
-        key: written(entry.value) for key, entry in resolved.entries.items() if key not in READ
+        key: written(entry.value) for key, entry in resolved.entries.items() if key not in told
     }
     return assumed | others
+
+
+def _unused(spec: ModelSpec) -> frozenset[str]:
+    """Keys that such a network makes no use of, whatever they say."""
+    unused: set[str] = set()
+    match spec.norm.kind:
+        case "batch":
+            unused |= {"norm_groups"}
+        case "group":
+            unused |= {"momentum"}
+        case "none":
+            unused |= {"norm_groups", "momentum", "epsilon", "zero_init_last"}
+    if spec.stem.pool != "max":
+        unused |= {"pool_padding"}
+    return frozenset(unused)

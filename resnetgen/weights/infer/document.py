@@ -1,6 +1,7 @@
 """Writes what a trace tells as a document of the language, over one that says the rest."""
 
 import json
+import math
 from collections.abc import Mapping
 from itertools import chain
 
@@ -9,6 +10,7 @@ from resnetgen.spec.layers import merge
 from resnetgen.spec.model import ModelSpec, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
 from resnetgen.spec.source import parse
+from resnetgen.weights.infer.biases import Biases, biases
 from resnetgen.weights.infer.misfit import misfit
 from resnetgen.weights.infer.places import Places, places
 from resnetgen.weights.infer.ratio import squeeze_ratio
@@ -17,7 +19,7 @@ from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
 
 READ = frozenset(
     {
-        *("name", "license", "input", "classes", "stem", "conv_bias"),
+        *("name", "license", "input", "classes", "stem", "conv_bias", "order", "norm"),
         *("block", "expansion", "groups", "width_per_group", "reduce_first", "stages"),
         *("shortcut", "downsample", "projection_kernel", "attention", "se_ratio"),
     }
@@ -32,6 +34,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
     place = places(trace, base)
     groups = _groups(trace)
     widths = _widths(trace, groups)
+    bias = biases(trace, base)
     stages = [
         {
             "name": f"conv{index + 2}_x" if base is None else base.stages[index].name,
@@ -47,12 +50,14 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
         "name": name,
         "input": {"channels": trace.stem[0].in_channels, "size": place.size},
         "classes": trace.classes,
-        "stem": _stem(trace, place),
+        "stem": _stem(trace, place, bias),
         "groups": groups,
         "width_per_group": widths.width_per_group,
         "reduce_first": widths.reduce_first,
         "expansion": widths.expansion,
-        "conv_bias": trace.convolution_bias,
+        "conv_bias": bias.network,
+        "stride_block": place.stride_block,
+        **_norm(trace, base),
         **_projections(trace),
         **_attention(trace),
     }
@@ -67,6 +72,8 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
     return MappingNode(layer.span, entries)
 
 
+_USUAL_GROUPS = 32
+"""Wu and He, "Group Normalization", 2018, and the language's default."""
 _REPLACED = ("width_per_group", "block", "shortcut", "stages")
 """What of a base goes where the trace has it no more, or has it in each stage."""
 
@@ -87,9 +94,23 @@ def _parsed(stated: _Stated) -> MappingNode:
     return parse(json.dumps(stated), file="inferred")
 
 
-def _stem(trace: Trace, place: Places) -> _Stated:
+def _norm(trace: Trace, base: ModelSpec | None) -> _Stated:
+    """The norm and its place; of groups the usual number, or what of it the channels allow."""
+    norm = trace.norm
+    groups = _USUAL_GROUPS if base is None else base.norm.groups
+    return {
+        "norm": norm.kind,
+        "norm_groups": math.gcd(groups, norm.divisor) if norm.kind == "group" else None,
+        "order": norm.order,
+    }
+
+
+def _stem(trace: Trace, place: Places, bias: Biases) -> _Stated:
     *hidden, last = (convolution.out_channels for convolution in trace.stem)
     return {
+        # Without norms it would only say where an activation stands, which leaves no trace.
+        **({} if trace.norm.kind == "none" else {"norm": trace.norm.behind_stem}),
+        "bias": bias.stem,
         "hidden": hidden,
         "width": last,
         "kernel": trace.stem[0].kernel,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnetgen.spec.model import ModelSpec, Pool, Shortcut
+from resnetgen.spec.model import ModelSpec, Pool, Shortcut, StrideBlock
 from resnetgen.weights.infer.trace import BlockTrace, Trace
 
 _IMAGENET_SIZE, _CIFAR_SIZE = 224, 32
@@ -25,6 +25,7 @@ class Places:
     size: int | tuple[int, int]
     stem_stride: int
     pool: Pool
+    stride_block: StrideBlock
     stages: tuple[StagePlace, ...]
 
 
@@ -36,23 +37,24 @@ def places(trace: Trace, base: ModelSpec | None) -> Places:
     stage but the first halves the size.
     """
     small = len(trace.stem) == 1 and trace.stem[0].kernel <= _SMALL_KERNEL
-    small = small and not trace.pools_by_convolution
+    small = small and trace.pool is None
     if base is not None:
         stride, pool = base.stem.stride, base.stem.pool
         stages = tuple(StagePlace(stage.stride, stage.shortcut) for stage in base.stages)
     else:
         stride, pool = (1, "none") if small else (2, "max")
         stages = _usual(trace)
-    if trace.pools_by_convolution:
+    if trace.pool is not None:
         pool = "conv"
     elif pool == "conv":
         pool = "max"
-    fitted = _fitted(trace, stages)
+    stride_block = _stride_block(trace, base)
+    fitted = _fitted(trace, stages, stride_block)
     factor = stride * (1 if pool == "none" else 2)
     for stage in fitted:
         factor *= stage.stride
     size = _size(base, _CIFAR_SIZE if small else _IMAGENET_SIZE, factor)
-    return Places(size, stride, pool, fitted)
+    return Places(size, stride, pool, stride_block, fitted)
 
 
 def _size(base: ModelSpec | None, usual: int, factor: int) -> int | tuple[int, int]:
@@ -77,14 +79,38 @@ def _usual(trace: Trace) -> tuple[StagePlace, ...]:
     return tuple(StagePlace(2 if index else 1, shortcut) for index in range(len(trace.stages)))
 
 
-def _fitted(trace: Trace, stages: Sequence[StagePlace]) -> tuple[StagePlace, ...]:
+def _stride_block(trace: Trace, base: ModelSpec | None) -> StrideBlock:
+    """The first, unless the base says the last and no projection contradicts it.
+
+    One that neither changes the channels nor is in each block is there for a stride.
+    """
+    if base is None:
+        return "first"
+    contradicted = any(
+        before == after and stage[0].projection is not None and stage[1].projection is None
+        for stage, (before, after) in zip(trace.stages, _channels(trace), strict=True)
+        if len(stage) > 1
+    )
+    return "first" if contradicted else base.stride_block
+
+
+def _fitted(
+    trace: Trace, stages: Sequence[StagePlace], stride_block: StrideBlock
+) -> tuple[StagePlace, ...]:
     """The stages with what their projections leave no choice about."""
     kernels = {
         stage[0].projection.kernel for stage in trace.stages if stage[0].projection is not None
     }
     rows = zip(trace.stages, stages, _channels(trace), strict=True)
     return tuple(
-        _fit(stage, place, reshapes=before != after, grows=before < after, kernels=kernels)
+        _fit(
+            stage,
+            place,
+            reshapes=before != after,
+            grows=before < after,
+            kernels=kernels,
+            stride_block=stride_block,
+        )
         for stage, place, (before, after) in rows
     )
 
@@ -96,13 +122,15 @@ def _fit(
     reshapes: bool,
     grows: bool,
     kernels: set[int],
+    stride_block: StrideBlock,
 ) -> StagePlace:
     first = stage[0].projection
     if first is None:
         if place.shortcut in ("none", "zero_pad"):
             return place
         if not reshapes:
-            return StagePlace(1, "projection")
+            # In its last block a stage strides without a projection.
+            return StagePlace(place.stride if stride_block == "last" else 1, "projection")
         return StagePlace(place.stride, "zero_pad" if grows else "none")
     stride = place.stride
     if max(kernels) > 1:
@@ -110,7 +138,7 @@ def _fit(
         stride = 1 if first.kernel == 1 else max(stride, 2)
     everywhere = len(stage) > 1 and stage[1].projection is not None
     alone = len(stage) == 1 and place.shortcut == "projection_all"
-    unexplained = len(stage) == 1 and not reshapes and stride == 1
+    unexplained = len(stage) == 1 and not reshapes and (stride == 1 or stride_block == "last")
     if everywhere or alone or unexplained:
         return StagePlace(stride, "projection_all")
     if not reshapes:

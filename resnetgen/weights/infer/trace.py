@@ -1,5 +1,6 @@
 """Reads names and shapes as the layers that left them: stem, stages of blocks, head."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 from resnetgen.diagnostics import quote
 from resnetgen.ir.rules import Shape
-from resnetgen.spec.model import Attention, Downsample
+from resnetgen.spec.model import Attention, Downsample, Norm, Order
 from resnetgen.weights.infer.misfit import misfit, missing, shaped
 
 Shapes = Mapping[str, Shape]
@@ -17,7 +18,7 @@ COUNTER = "num_batches_tracked"
 """What PyTorch counts beside a norm's statistics; no other framework does."""
 
 _OWNER = re.compile(
-    r"conv1|conv1\.\d+|bn1|maxpool\.[01]|fc"
+    r"conv1|conv1\.\d+|bn1|maxpool\.[01]|norm|fc"
     r"|layer\d+\.\d+\.(conv\d+|bn\d+|downsample\.[012]|se\.(fc1|fc2|conv))"
 )
 _TENSORS = ("weight", "bias", "running_mean", "running_var", COUNTER)
@@ -35,6 +36,20 @@ class Convolution:
     in_channels: int
     """Those of one group."""
     kernel: int
+    bias: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NormTrace:
+    """What norms leave in a checkpoint: a batch norm has statistics, a group norm has none."""
+
+    kind: Norm
+    order: Order | None
+    """None without norms: activations alone leave nothing that tells where they stand."""
+    behind_stem: bool
+    """Whether one stands behind the stem's last convolution."""
+    divisor: int
+    """The greatest number that divides the channels of each; 0 without norms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +71,9 @@ class Trace:
     """What a network leaves in a checkpoint."""
 
     stem: tuple[Convolution, ...]
-    pools_by_convolution: bool
-    convolution_bias: bool
+    pool: Convolution | None
+    """What pools behind the stem, if a convolution does."""
+    norm: NormTrace
     stages: tuple[tuple[BlockTrace, ...], ...]
     classes: int
 
@@ -78,8 +94,8 @@ def trace(shapes: Shapes) -> Trace:
         raise shaped("fc.weight", head, "two numbers: classes and features")
     return Trace(
         stem=stem,
-        pools_by_convolution="maxpool.0.weight" in shapes,
-        convolution_bias=f"{stem[0].name}.bias" in shapes,
+        pool=_convolution(shapes, "maxpool.0") if "maxpool.0.weight" in shapes else None,
+        norm=_norm(shapes),
         stages=_stages(shapes),
         classes=head[0],
     )
@@ -91,7 +107,7 @@ def _refuse_foreign(shapes: Shapes) -> None:
         return
     first = foreign[0]
     message = f"the tensor {quote(first)} is none of a ResNet"
-    raise misfit(message, _EXPECTED, _prefix_hint(shapes, first))
+    raise misfit(message, _EXPECTED, _prefix_hint(shapes, first) or _foreign_hint(first))
 
 
 def _prefix_hint(shapes: Shapes, first: str) -> str | None:
@@ -103,6 +119,12 @@ def _prefix_hint(shapes: Shapes, first: str) -> str | None:
     if not behind or not all(name.startswith(prefix) for name in shapes):
         return None
     return f"their names without {quote(prefix)} would be known"
+
+
+def _foreign_hint(first: str) -> str:
+    """Other names are read for a network that is known; a path is a Keras variable's."""
+    whose = "Keras's" if "/" in first else "those of other libraries"
+    return f"`infer` reads PyTorch's names; {whose} are read by `convert`, which is given the spec"
 
 
 def _is_known(name: str) -> bool:
@@ -120,6 +142,30 @@ def _stem(shapes: Shapes) -> tuple[Convolution, ...]:
     if not found:
         raise missing("conv1.weight", "nor `conv1.0.weight`, so there is no stem")
     return tuple(found)
+
+
+def _norm(shapes: Shapes) -> NormTrace:
+    """In the order `pre` what the last block adds up is normalized too, by `norm`."""
+    channels = [
+        shape[0] for name, shape in shapes.items() if name.endswith(".weight") and len(shape) == 1
+    ]
+    kinds = {name.rpartition(".")[2] for name in shapes}
+    kind: Norm = "none"
+    if not kinds.isdisjoint(("running_mean", "running_var")):
+        kind = "batch"
+    elif channels:
+        kind = "group"
+    order: Order = "pre" if _has(shapes, "norm") else "post"
+    return NormTrace(
+        kind,
+        order=None if kind == "none" else order,
+        behind_stem=_has(shapes, "bn1"),
+        divisor=math.gcd(*channels),
+    )
+
+
+def _has(shapes: Shapes, owner: str) -> bool:
+    return any(f"{owner}.{kind}" in shapes for kind in _TENSORS)
 
 
 def _stages(shapes: Shapes) -> tuple[tuple[BlockTrace, ...], ...]:
@@ -177,4 +223,4 @@ def _convolution(shapes: Shapes, name: str) -> Convolution:
     if len(shape) != 4 or min(shape) < 1 or shape[2] != shape[3] or shape[2] % 2 == 0:
         expected = "four numbers: channels out and in, and twice the same odd kernel"
         raise shaped(f"{name}.weight", shape, expected)
-    return Convolution(name, *shape[:3])
+    return Convolution(name, *shape[:3], bias=f"{name}.bias" in shapes)
