@@ -314,6 +314,7 @@ def test_names_of_nobody_are_said(resnetgen: Run) -> None:
     assert "its tensors have names of no known format: `a`, `b.c`" in err
 
 
+@needs_frameworks
 def test_format_can_be_forced(resnetgen: Run) -> None:
     _, tensors = drawn(spec())
     save_file(tensors, "net.safetensors")
@@ -879,6 +880,7 @@ def test_a_build_with_a_checkpoint_is_verified_with_its_weights(resnetgen: Run) 
     assert certificate["weights"] == "shipped"
 
 
+@needs_frameworks
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
