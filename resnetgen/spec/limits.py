@@ -32,7 +32,7 @@ def _pruned(spec: ModelSpec) -> Iterator[Problem]:
         if stage.pruned is None:
             continue
         if len(stage.pruned) != stage.repeats:
-            message = f"`pruned` is of length {len(stage.pruned)}, and the stage has {stage.repeats} blocks"
+            message = f"`pruned` is of length {len(stage.pruned)}, not {stage.repeats}"
             yield Problem("misfit", path, message, "a list for each block")
         elif any(len(row) != layers for row in stage.pruned):
             message = f"`pruned` has a list of other than {layers} integers"
