@@ -67,6 +67,15 @@ CASES = {
     "others": Case(
         SPEC + OTHER_VALUES, 0.2, 1e-3, frozenset(LAST_GAMMAS), math.sqrt(2 / (3 * 25)), True, None
     ),
+    "as in Keras": Case(
+        f"dialect: keras\n{SPEC}",
+        0.01,
+        1.001e-5,
+        frozenset(),
+        math.sqrt(2 / ((3 + 32) * 25)),
+        True,
+        None,
+    ),
     **{
         line: Case(
             f"{SPEC}{line}\n", 0.1, 1e-5, frozenset(), math.sqrt(2 / (32 * 25)), False, 64**-0.5
