@@ -422,8 +422,9 @@ def test_bad_onnx_files_are_refused(resnetgen: Run, content: bytes, message: str
     assert message in refused(resnetgen("build", spec(), "--weights", "folder/net.onnx"))
 
 
-def test_our_own_graph_is_read_with_its_weights(resnetgen: Run) -> None:
-    reference = spec()
+@pytest.mark.parametrize("more", ["", "norm: none\n", "norm: group\nnorm_groups: 4\n"])
+def test_our_own_graph_is_read_with_its_weights(resnetgen: Run, more: str) -> None:
+    reference = spec(TINY + more)
     _, tensors = drawn(reference)
     save_file(tensors, "net.safetensors")
     resnetgen("build", reference, "--weights", "net.safetensors", "--no-verify", "-o", "first")
