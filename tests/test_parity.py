@@ -27,9 +27,9 @@ NAMES = (
 )
 
 
-def need_peers() -> None:
+def need_peers(*modules: str) -> None:
     """Looked for, not imported: torchvision may need help to be imported."""
-    for module in ("torch", "torchvision", "timm"):
+    for module in modules or ("torch", "torchvision", "timm"):
         if find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
 
@@ -40,6 +40,16 @@ def test_network_is_its_peer(name: str) -> None:
     from parity import parity, peers
 
     found = parity(peers()[name])
+    assert found.double <= 1e-10
+    assert found.single <= found.single_bound
+
+
+@pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
+def test_network_is_that_of_keras_applications(name: str) -> None:
+    need_peers("torch", "tensorflow", "keras", "h5py")
+    from parity import keras_parity
+
+    found = keras_parity(name)
     assert found.double <= 1e-10
     assert found.single <= found.single_bound
 

@@ -4,11 +4,11 @@ import json
 import os
 import pickle
 import struct
-import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -422,8 +422,9 @@ def test_bad_onnx_files_are_refused(resnetgen: Run, content: bytes, message: str
     assert message in refused(resnetgen("build", spec(), "--weights", "folder/net.onnx"))
 
 
-def test_our_own_graph_is_read_with_its_weights(resnetgen: Run) -> None:
-    reference = spec()
+@pytest.mark.parametrize("more", ["", "norm: none\n", "norm: group\nnorm_groups: 4\n"])
+def test_our_own_graph_is_read_with_its_weights(resnetgen: Run, more: str) -> None:
+    reference = spec(TINY + more)
     _, tensors = drawn(reference)
     save_file(tensors, "net.safetensors")
     resnetgen("build", reference, "--weights", "net.safetensors", "--no-verify", "-o", "first")
@@ -666,69 +667,35 @@ def test_cifar_ports_with_zeros_in_front_compute_the_same(resnetgen: Run) -> Non
     close(found, torch_peer(model, image_of(32)))
 
 
-KERAS_PEER = """
-import sys
-import h5py, keras, numpy as np
-from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
-
-keras.utils.set_random_seed(0)
-model = keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10,
-                                    classifier_activation=None)
-random = np.random.default_rng(0)
-for layer in model.layers:
-    if isinstance(layer, keras.layers.BatchNormalization):
-        gamma, beta, mean, variance = layer.get_weights()
-        layer.set_weights([random.uniform(0.5, 1.5, gamma.shape), random.normal(0, 0.1, beta.shape),
-                           random.normal(0, 0.1, mean.shape), random.uniform(0.5, 2, mean.shape)])
-    elif layer.weights:
-        kernel, bias = layer.get_weights()
-        layer.set_weights([kernel, random.normal(0, 0.1, bias.shape)])
-model.save_weights("peer.weights.h5")
-model.save("peer.keras")
-with h5py.File("peer.h5", "w") as file:
-    save_weights_to_hdf5_group(file, model)
-images = np.load("images.npy").transpose(0, 2, 3, 1)
-np.save("logits.npy", np.array(model(images, training=False)))
-"""
-
-
-def child(program: str) -> None:
-    """Runs a framework in a process of its own."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
-KERAS_RESNET50 = (
-    "resnet50",
-    "stride_on=1x1",
-    "conv_bias=true",
-    "epsilon=1.001e-5",
-    "classes=10",
-    "input.size=64",
-)
-
-
 @needs_frameworks
-def test_keras_applications_files_compute_what_its_model_does(resnetgen: Run) -> None:
-    pytest.importorskip("h5py")
-    np.save("images.npy", image_of(64).astype(np.float32))
-    child(KERAS_PEER)
-    reference, *overrides = KERAS_RESNET50
-    options = [argument for each in overrides for argument in ("--set", each)]
-    expected = np.load("logits.npy")
+@pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
+def test_keras_applications_files_compute_what_its_model_does(resnetgen: Run, name: str) -> None:
+    for module in ("h5py", "tensorflow", "keras"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    from keras_peer import keras_peer
+
+    files = ("peer.weights.h5", "peer.keras", "peer.h5")
+    image = image_of(64).astype(np.float32)
+    peer = keras_peer(name, Path(), [image], *files)
     found: list[Tensors] = []
-    for file in ("peer.weights.h5", "peer.keras", "peer.h5"):
-        ran, tensors = built(resnetgen, file, reference, *options)
+    for file in files:
+        ran, tensors = built(resnetgen, file, name, "--set", "output=logits")
         assert ran.err == f"{file}: keras.applications' names\n"
         found.append(tensors)
     assert same(found[1], found[0])
     assert same(found[2], found[0])
-    weights = Path("generated/resnet50/model.safetensors")
-    value = logits(reference, weights, np.load("images.npy"), *overrides)
-    assert np.abs(value - expected).max() < 1e-4 * np.abs(expected).max()
+    weights = Path("generated", name, "model.safetensors")
+    close(logits(name, weights, image, "output=logits"), peer.double[0])
+
+
+def test_norms_of_a_preactivated_network_are_read(resnetgen: Run) -> None:
+    reference = spec(TINY + "order: pre\n")
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    ran, found = built(resnetgen, "net.safetensors", reference)
+    assert ran.err == "net.safetensors: timm's names\n"
+    assert same(found, tensors)
 
 
 def test_keras_hubs_names_are_found_wherever_its_layers_are(resnetgen: Run) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.ir.network import Network
+from resnetgen.ir.ops import BatchNorm2d
 from resnetgen.weights.channels import Reordering, reorderings
 from resnetgen.weights.checkpoint import Checkpoint, Single
 from resnetgen.weights.initial import initial
@@ -99,7 +100,8 @@ def loaded(
     `origin` names whose names to expect instead of finding out. With a `seed`, a head for another
     number of classes is initialized anew. Raises a DiagnosticError with all that does not fit.
     """
-    with opened(path) as checkpoint:
+    batch_norm = any(isinstance(op, BatchNorm2d) for op in network.ops)
+    with opened(path, batch_norm=batch_norm) as checkpoint:
         matched = match(network, checkpoint, origin=origin, fresh_head=seed is not None)
         _refuse_values(checkpoint, matched)
         yield Loaded(network, checkpoint, matched, seed)

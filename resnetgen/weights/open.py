@@ -55,8 +55,11 @@ SUFFIXES = (_SAFETENSORS, *_READERS)
 
 
 @contextmanager
-def opened(path: Path) -> Generator[Checkpoint]:
-    """The file's tensors, which can be read within; raises a DiagnosticError."""
+def opened(path: Path, *, batch_norm: bool) -> Generator[Checkpoint]:
+    """The file's tensors, which can be read within; raises a DiagnosticError.
+
+    `batch_norm` says whether the network has any, so that a graph without them lacks something.
+    """
     _refuse_what_is_no_file(path)
     if path.suffix.lower() == _SAFETENSORS:
         yield Checkpoint(str(path), _tensors(path, file=path), ())
@@ -71,13 +74,14 @@ def opened(path: Path) -> Generator[Checkpoint]:
         reason, _, hint = lacking.partition(": ")
         raise _error("no-reader", path, f"cannot be read: {reason}", hint=hint)
     with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
-        yield _read(reader, path, Path(name).resolve())
+        yield _read(reader, path, Path(name).resolve(), batch_norm=batch_norm)
 
 
-def _read(reader: _Reader, path: Path, scratch: Path) -> Checkpoint:
+def _read(reader: _Reader, path: Path, scratch: Path, *, batch_norm: bool) -> Checkpoint:
     """What the reader's process leaves in the scratch folder."""
     found = scratch / "tensors.safetensors"
     arguments = {"file": os.path.abspath(path), "tensors": str(found)}
+    arguments["batch_norm"] = "yes" if batch_norm else "no"
     outcome = perform(Task(reader.module, arguments, {}), scratch, timeout=_TIMEOUT)
     match outcome.state:
         case "done":

@@ -11,7 +11,17 @@ from typing import Literal, assert_never
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, Conv2d
 from resnetgen.ir.rules import Parameter, Shape, parameters
-from resnetgen.weights.places import Elsewhere, Head, Layer, Main, Side, Stem, layers
+from resnetgen.weights.places import (
+    Elsewhere,
+    Head,
+    Layer,
+    Main,
+    Postactivation,
+    Preactivation,
+    Side,
+    Stem,
+    layers,
+)
 
 _Library = Literal["pytorch", "keras"]
 
@@ -96,7 +106,8 @@ def _timm(layer: Layer) -> str:
 
 def _torchvision(layer: Layer) -> str | None:
     has_one = layer.op.name.startswith(("conv1", "bn1", "layer", "fc"))
-    plain = not isinstance(layer.place, Elsewhere) and ".downsample.2" not in layer.op.name
+    others = Preactivation | Postactivation | Elsewhere
+    plain = not isinstance(layer.place, others) and ".downsample.2" not in layer.op.name
     deep_stem = isinstance(layer.place, Stem) and layer.place.count > 1
     return layer.op.name if has_one and plain and not deep_stem else None
 
@@ -110,7 +121,7 @@ def _cifar(layer: Layer) -> str | None:
             return "linear"
         case Stem() | Main() if not (isinstance(layer.op, Conv2d) and layer.op.groups > 1):
             return _torchvision(layer)
-        case Stem() | Main() | Elsewhere():
+        case Stem() | Main() | Preactivation() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -127,7 +138,7 @@ def _mmpretrain(layer: Layer) -> str | None:
             return f"backbone.{layer.op.name}"
         case Head():
             return "head.fc"
-        case Elsewhere():
+        case Preactivation() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -145,7 +156,7 @@ def _pycls(layer: Layer) -> str | None:
             return f"s{stage + 1}.b{block + 1}.{'bn' if layer.is_norm else 'proj'}"
         case Head():
             return "head.fc"
-        case Stem() | Main() | Elsewhere():
+        case Stem() | Main() | Preactivation() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -163,22 +174,29 @@ def _transformers(layer: Layer) -> str | None:
             return f"resnet.encoder.stages.{stage}.layers.{block}.shortcut.{kind}"
         case Head():
             return "classifier.1"
-        case Stem() | Elsewhere():
+        case Stem() | Preactivation() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
 
 
 def _keras_applications(layer: Layer) -> str | None:
-    """keras/src/applications/resnet.py: stages count from 2, blocks from 1, 0 is the projection."""
+    """keras/src/applications/resnet.py: stages count from 2, blocks from 1, 0 is the projection.
+
+    V2 calls the norm behind its n-th convolution as V1 does.
+    """
     kind = "bn" if layer.is_norm else "conv"
     match layer.place:
         case Stem(0, 1):
             return f"conv1_{kind}"
+        case Preactivation(stage, block):
+            return f"conv{stage + 2}_block{block + 1}_preact_bn"
         case Main(stage, block, number):
             return f"conv{stage + 2}_block{block + 1}_{number + 1}_{kind}"
         case Side(stage, block, _):
             return f"conv{stage + 2}_block{block + 1}_0_{kind}"
+        case Postactivation():
+            return "post_bn"
         case Head():
             return "predictions"
         case Stem() | Elsewhere():
@@ -199,7 +217,7 @@ def _keras_hub(layer: Layer) -> str | None:
             return f"stack{stage}_block{block}_0_{kind}"
         case Head():
             return "predictions"
-        case Elsewhere():
+        case Preactivation() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)

@@ -16,7 +16,7 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     from onnx import TensorProto, numpy_helper
 
     path = Path(arguments["file"])
-    graph = _graph(path)
+    graph = _graph(path, batch_norm=arguments["batch_norm"] == "yes")
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
     found = {}
     for tensor in graph.initializer:
@@ -33,13 +33,15 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     for node in graph.node:
         if node.op_type == "Identity" and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
+    for name in _constants(graph):
+        found.pop(name, None)
     if not found:
         raise Refused("has no weights among its initializers")
     framework("safetensors.numpy").save_file(found, arguments["tensors"])
     return {"remarks": ""}
 
 
-def _graph(path: Path):
+def _graph(path: Path, *, batch_norm: bool):
     from google.protobuf.message import DecodeError
     from onnx import load_model
 
@@ -50,10 +52,16 @@ def _graph(path: Path):
     if not graph.node:
         raise Refused("is no ONNX model: it has no nodes")
     kinds = {node.op_type for node in graph.node}
-    if "Conv" in kinds and "BatchNormalization" not in kinds:
+    if batch_norm and "Conv" in kinds and "BatchNormalization" not in kinds:
         hint = "export the model with training=TrainingMode.PRESERVE"
         raise Refused(f"has norms that its exporter folded into the convolutions\n{hint}")
     return graph
+
+
+def _constants(graph) -> set[str]:
+    """What instance norms take that stand for group norms: ones and zeros, and no weights."""
+    norms = [node for node in graph.node if node.op_type == "InstanceNormalization"]
+    return {name for node in norms for name in node.input[1:]}
 
 
 def _embed(tensor, folder: Path) -> None:
