@@ -141,6 +141,17 @@ stems = st.fixed_dictionaries(
         "pool": st.sampled_from(["max", "conv", "none"]),
     },
 )
+knobs = st.fixed_dictionaries(
+    {
+        "order": st.sampled_from(["post", "pre"]),
+        "norm": st.sampled_from(["batch", "group", "none"]),
+        "norm_groups": st.sampled_from([1, 2]),
+        "conv_bias": st.sampled_from([True, False, "without_norm"]),
+        "stride_block": st.sampled_from(["first", "last"]),
+    }
+)
+varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
+"""Of what `documents` seldom states, each value as often."""
 EVERY_STRIDE_FITS = 2**6 * 3**4
 """Pixels that the strides of a drawn network always divide."""
 HYPOTHESIS = settings(
@@ -150,7 +161,7 @@ HYPOTHESIS = settings(
 )
 
 
-@given(document=documents(), stem=stems, ratio=st.sampled_from([0.0625, 0.25, 0.3, 1.0]))
+@given(document=documents() | varied, stem=stems, ratio=st.sampled_from([0.0625, 0.25, 0.3, 1.0]))
 @HYPOTHESIS
 def test_any_network_is_inferred_with_just_its_tensors(
     document: dict[str, Any], stem: dict[str, Any], ratio: float
@@ -163,7 +174,7 @@ def test_any_network_is_inferred_with_just_its_tensors(
     assert meaning(parse(brief(found.spec), file="brief")) == found.spec
 
 
-@given(document=documents(), stem=stems)
+@given(document=documents() | varied, stem=stems)
 @HYPOTHESIS
 def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
     document: dict[str, Any], stem: dict[str, Any]
@@ -196,7 +207,7 @@ def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
     assert tuple(infer(tensors(lower(spec)), name="found").network.ops) == ops(spec)
 
 
-@given(document=documents(), more=st.integers(1, 2))
+@given(document=documents() | varied, more=st.integers(1, 2))
 @HYPOTHESIS
 def test_what_leaves_no_trace_is_taken_from_a_spec_of_other_depth(
     document: dict[str, Any], more: int
