@@ -46,7 +46,15 @@ def refused(shapes: dict[str, Shape]) -> str:
     return error.value.render()
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+PRUNED = {name for name in BUNDLED if name.endswith("_pruned")}
+
+
+@pytest.mark.parametrize("name", sorted(PRUNED))
+def test_channels_that_follow_no_width_are_refused(name: str) -> None:
+    assert "multiples of one width" in refused(shapes_of(name))
+
+
+@pytest.mark.parametrize("name", sorted(BUNDLED.keys() - PRUNED))
 def test_bundled_network_is_among_those_that_fit_what_is_inferred(name: str) -> None:
     shapes = shapes_of(name)
     found = infer(shapes, name="found")

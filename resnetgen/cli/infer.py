@@ -72,7 +72,8 @@ def infer(
     with reporting(as_json=False):
         base = None if assume is None else load(assume)
         chosen = _name(checkpoint, name)
-        with opened(checkpoint) as file:
+        # A graph without batch norms is then that of a network without any.
+        with opened(checkpoint, batch_norm=False) as file:
             shapes, prefix, remarks = file.shapes, file.prefix, file.remarks
         with _about(checkpoint):
             found = infer_spec(shapes, name=chosen, base=None if base is None else base.spec)
