@@ -29,7 +29,7 @@ test: .venv/tests ## Run all tests, in every framework
 	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: parity
-parity: .venv/tests ## Compare every bundled network with torchvision's and timm's of its name
+parity: .venv/tests ## Compare the bundled networks with torchvision's, timm's and Keras's
 	$(BIN)/python tests/parity.py
 
 .PHONY: check

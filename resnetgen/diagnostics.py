@@ -1,6 +1,7 @@
 """What is wrong with the user's input, and where: records that print with the line and a caret."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ _SHOWN_BEFORE_CARET = 40
 _SHOWN_VALUE = 60
 _MOST_DIAGNOSTICS = 50
 _SHORTEST_START = 3
+_NUMBERED = re.compile(r"([^0-9]+)([0-9]{1,9})(.*)", re.DOTALL)
+"""A word with a number in it, such as a network's name with its depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,14 @@ def quote(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is the start of, or most likely a misspelling of."""
+    """The known word that `word` is the start of, or has another number than, or is most likely a
+    misspelling of."""
     words = list(known)
     started = [each for each in words if len(word) >= _SHORTEST_START and each.startswith(word)]
     if started:
         return started[0]
+    if numbered := _of_nearest_number(word, words):
+        return numbered
     close = difflib.get_close_matches(word[:_SHOWN_VALUE].lower(), words, n=1, cutoff=0.6)
     return close[0] if close else None
 
@@ -113,6 +119,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known word, if one is near."""
     found = nearest(word, known)
     return None if found is None else f"did you mean `{found}`?"
+
+
+def _of_nearest_number(word: str, known: Iterable[str]) -> str | None:
+    """The known word that differs in its first number alone, and least; if `word` ends with that
+    number, failing that one that goes on."""
+    found = _NUMBERED.fullmatch(word)
+    if found is None:
+        return None
+    before, number, behind = found.groups()
+    ranks = {
+        each: (other[3] != behind, abs(int(other[2]) - int(number)), len(each))
+        for each in known
+        if (other := _NUMBERED.fullmatch(each)) and other[1] == before
+        if behind in ("", other[3])
+    }
+    return min(ranks, key=ranks.__getitem__, default=None)
 
 
 def _position(diagnostic: Diagnostic) -> tuple[str, int, int]:

@@ -4,16 +4,22 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
-from resnetgen.emit.manifest import SPEC, Manifest, read
+from resnetgen.emit.manifest import Checkpoint, Manifest, read, sha256_of
 from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
+from resnetgen.records import SPEC
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled
 from resnetgen.spec.model import ModelSpec
+
+# It imports NumPy, which not every command needs.
+if TYPE_CHECKING:
+    from resnetgen.weights.load import Loaded
 
 _BUNDLED = "bundled:"
 
@@ -31,9 +37,9 @@ class Compiled:
 
 
 def contents(
-    compiled: Compiled, directory: Path, *, names: Sequence[str], seed: int | None
+    compiled: Compiled, directory: Path, *, names: Sequence[str], weights: Weights | None
 ) -> Contents:
-    """The files of the targets `names` and, with a seed, the weights drawn from it."""
+    """The files of the targets `names` and, where they are given, the weights."""
     network = compiled.network
     spec_yaml = to_yaml(compiled.spec)
     # The model card also speaks of the targets that stay from an earlier build of this spec.
@@ -46,8 +52,33 @@ def contents(
         source=_source(compiled.path, directory),
         overrides=compiled.overrides,
         files=files,
-        weights=None if seed is None else _weights(network, seed),
+        weights=weights,
     )
+
+
+def drawn(network: Network, seed: int) -> Weights:
+    """Weights that are initialized from a seed."""
+    # NumPy takes longer to import than a build without weights does to run.
+    from resnetgen.weights.file import write
+    from resnetgen.weights.initial import initial
+    from resnetgen.weights.layout import layout
+
+    def write_to(path: Path) -> str:
+        return write(path, layout(network), tensors=initial(network, seed=seed))
+
+    return Weights(seed, write_to)
+
+
+def read_from(path: Path, loaded: "Loaded") -> Weights:
+    """Weights that were found in the file at `path`."""
+    from resnetgen.weights.file import write
+    from resnetgen.weights.layout import layout
+
+    def write_to(target: Path) -> str:
+        return write(target, layout(loaded.network), tensors=loaded.tensors())
+
+    origin = Checkpoint(path.name, sha256_of(path), loaded.format, loaded.fresh_seed)
+    return Weights(origin, write_to)
 
 
 def reference(directory: Path, source: str) -> str:
@@ -90,15 +121,3 @@ def _source(path: Path, directory: Path) -> str:
         if bundled_path.resolve() == resolved:
             return f"{_BUNDLED}{name}"
     return Path(os.path.relpath(resolved, os.path.realpath(directory))).as_posix()
-
-
-def _weights(network: Network, seed: int) -> Weights:
-    # NumPy takes longer to import than a build without weights does to run.
-    from resnetgen.weights.file import write
-    from resnetgen.weights.initial import initial
-    from resnetgen.weights.layout import layout
-
-    def write_to(path: Path) -> str:
-        return write(path, layout(network), tensors=initial(network, seed=seed))
-
-    return Weights(seed, write_to)

@@ -1,6 +1,5 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
-import json
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -8,21 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from resnetgen import certificates
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.emit.manifest import CERTIFICATE, MANIFEST, Manifest, read
+from resnetgen.emit.manifest import Manifest, flaw, read
 from resnetgen.emit.write import (
     Plan,
+    Weights,
     locked,
     place,
     plan,
     refuse_overlaps,
     write,
-    write_certificate,
 )
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.lower import limits, lower
-from resnetgen.output import Compiled, contents, listed_targets, reference
+from resnetgen.output import Compiled, contents, drawn, listed_targets, read_from, reference
+from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
 from resnetgen.spec.problems import refuse
 
@@ -38,20 +39,28 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What to write: without a `seed` the weights file is left out."""
+    """What to write: without a `seed` the weights file is left out.
+
+    From a `checkpoint` the weights of the one network are read instead of drawn.
+    """
 
     targets: tuple[str, ...]
     seed: int | None
+    checkpoint: Path | None
     force: bool
     jobs: int
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A network and the directory that now holds it."""
+    """A network, the directory that now holds it, and the names of the files that were made."""
 
     network: Network
     directory: Path
+    made: tuple[str, ...]
+    """The names of the files that this build made."""
+    lost_certificate: bool
+    """Whether one lay there that is not about the files as they are now."""
 
 
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
@@ -74,23 +83,32 @@ def build(
     *,
     options: BuildOptions,
     waiting: Callable[[Path], None],
+    telling: Callable[[str], None],
 ) -> list[Built]:
-    """Writes a directory under `parent` for each spec; none if one of them may not be written."""
+    """Writes a directory under `parent` for each spec; none if one of them may not be written.
+
+    What there is to say of a checkpoint is told.
+    """
     refuse_equal_names(compiled)
     directories = [place(parent, item.network.name) for item in compiled]
     refuse_overlaps(directories)
 
     def planned(pair: tuple[Compiled, Path]) -> Plan:
         item, directory = pair
-        made = contents(item, directory, names=options.targets, seed=options.seed)
+        made = contents(item, directory, names=options.targets, weights=weights(item.network))
         return plan(directory, made, force=options.force)
 
-    with locked(directories, waiting=waiting):
+    with (
+        _weights(compiled, options, telling) as weights,
+        locked(directories, waiting=waiting),
+    ):
         plans = _each(zip(compiled, directories, strict=True), planned)
+        certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
         _in_threads(write, plans, number=options.jobs)
+        lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
-        Built(item.network, directory)
-        for item, directory in zip(compiled, directories, strict=True)
+        Built(item.network, made.directory, made.contents.names, made.directory in lost)
+        for item, made in zip(compiled, plans, strict=True)
     ]
 
 
@@ -106,15 +124,12 @@ def prove(
 
     Where nothing ran there is nothing to certify: an older certificate stays as it is.
     """
-    from resnetgen.verify.certificate import certificate as certify
     from resnetgen.verify.check import verify
 
     with _told_of_verification():
         verification = verify(network, directory, options=options, progress=progress)
     if verification.ran:
-        document = certify(verification, network)
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        write_certificate(certificate or directory / CERTIFICATE, text)
+        certificates.write(certificate or directory / CERTIFICATE, verification, network)
     return verification
 
 
@@ -124,10 +139,12 @@ def findings(directory: Path, compiled: Compiled | None) -> "tuple[Finding, ...]
 
     manifest = read(directory)
     if manifest is None:
-        state = "differs" if (directory / MANIFEST).exists() else "missing"
-        return (Finding(MANIFEST, state, ()),)
+        if not (directory / MANIFEST).exists():
+            return (Finding(MANIFEST, "missing", ()),)
+        reason = flaw(directory) or "it is not resnetgen's"
+        return (Finding(MANIFEST, "differs", (), reason),)
     chosen = compiled or _compile_recorded(directory, manifest)
-    wanted = contents(chosen, directory, names=listed_targets(manifest), seed=None)
+    wanted = contents(chosen, directory, names=listed_targets(manifest), weights=None)
     # By which spec a directory came to be what it should be does not make it stale.
     same_source = replace(wanted, source=manifest.source, overrides=manifest.overrides)
     return compare(directory, manifest, same_source)
@@ -151,6 +168,28 @@ def refuse_equal_names(compiled: Iterable[Compiled]) -> None:
         found.append(Diagnostic("same-name", message, Span.of_file(item.source), hint=hint))
     if found:
         raise DiagnosticError(found)
+
+
+@contextmanager
+def _weights(
+    compiled: Sequence[Compiled], options: BuildOptions, telling: Callable[[str], None]
+) -> Generator[Callable[[Network], Weights | None]]:
+    """Gives a function from a network to its weights, which can be written within."""
+    seed, checkpoint = options.seed, options.checkpoint
+    if checkpoint is None:
+        yield lambda network: None if seed is None else drawn(network, seed)
+        return
+    from resnetgen.weights.load import loaded
+
+    if len(compiled) != 1:
+        message = f"these weights are of one network, and there are {len(compiled)} specs"
+        place = Span.of_file(str(checkpoint))
+        raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
+    with loaded(checkpoint, compiled[0].network, origin=None, seed=seed) as found:
+        for remark in found.remarks():
+            telling(remark)
+        weights = read_from(checkpoint, found)
+        yield lambda _: weights
 
 
 def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:

@@ -9,11 +9,14 @@ import onnx
 
 @dataclass(frozen=True)
 class Fault:
-    """An edit of one file, the layer to blame for it, and words of the cause that is found."""
+    """An edit of one file, the layer to blame for it, and words of the cause that is found.
+
+    No layer is to blame where a run breaks off and all that it showed is right.
+    """
 
     name: str
     edit: Callable[[str], str] | Callable[[Any], None]
-    layer: str
+    layer: str | None
     cause: str | None = None
 
 
@@ -129,7 +132,59 @@ TORCH = (
         "layer1.0.act",
         "not finite",
     ),
-    Fault("raises", replace(("x = self.layer2(x)", "raise RuntimeError")), "layer2.0.conv1"),
+    Fault("raises", replace(("x = self.layer2(x)", "raise RuntimeError")), None),
+    Fault(
+        "number-of-classes",
+        replace(("nn.Linear(24, num_classes)", "nn.Linear(24, 10)")),
+        "fc",
+    ),
+)
+
+TORCH_SQUEEZING = (
+    Fault(
+        "no-gates",
+        replace(("return x * gates.sigmoid()", "return x")),
+        "layer1.0.se.scale",
+        "leaves out the gates",
+    ),
+    Fault(
+        "no-activation-of-the-squeezed",
+        replace(("self.relu(self.fc1(means))", "self.fc1(means)")),
+        "layer1.0.se.act",
+        "is missing",
+    ),
+    Fault(
+        "maximum-of-the-means",
+        replace(("x.mean((2, 3)", "x.amax((2, 3)")),
+        "layer1.0.se.pool",
+        "takes the maximum",
+    ),
+    Fault(
+        "zeros-around-the-blur", replace((', mode="reflect"', "")), "layer2.0.aa", "pads with zeros"
+    ),
+    Fault(
+        "stride-before-the-blur",
+        replace(("(x, 2, 1), 2, self.stride)", "(x, 2, self.stride), 2, 1)")),
+        "layer2.0.aa",
+    ),
+)
+
+TORCH_CHANNELING = (
+    Fault(
+        "no-sigmoid",
+        replace(("self.conv(means).sigmoid()", "self.conv(means)")),
+        "layer1.0.se.gate",
+        "is missing",
+    ),
+    Fault(
+        "means-turned-round", replace(("unsqueeze(1)", "unsqueeze(1).flip(2)")), "layer1.0.se.pool"
+    ),
+    Fault(
+        "max-pool",
+        replace(("nn.AvgPool2d(stride)", "nn.MaxPool2d(stride)")),
+        "layer2.0.aa",
+        "takes the maximum",
+    ),
 )
 
 KERAS = (
@@ -207,6 +262,12 @@ KERAS = (
         "followed by a softmax",
     ),
     Fault(
+        "number-of-classes",
+        replace(("        num_classes,\n", "        10,\n")),
+        "fc",
+    ),
+    Fault("default-image", replace(("= (32, 32, 3)", "= (32, 16, 3)")), "input"),
+    Fault(
         "doubled-shortcut",
         replace(("([x, shortcut])", "([x, shortcut, shortcut])")),
         "layer1.0.add",
@@ -214,7 +275,34 @@ KERAS = (
     ),
 )
 
+KERAS_SQUEEZING = (
+    Fault("tanh", replace(('"sigmoid"', '"tanh"')), "layer1.0.se.gate", "is tanh"),
+    Fault(
+        "sum-with-gates",
+        replace(("layers.Multiply", "layers.Add")),
+        "layer1.0.se.scale",
+        "adds the gates",
+    ),
+    Fault(
+        "symmetric-blur",
+        replace(('mode="reflect"', 'mode="symmetric"')),
+        "layer2.0.aa",
+        "repeats its edges",
+    ),
+)
+
+KERAS_CHANNELING = (
+    Fault("causal", replace(('padding="same"', 'padding="causal"')), "layer1.0.se.conv"),
+    Fault(
+        "max-pool",
+        replace(("layers.AveragePooling2D", "layers.MaxPooling2D")),
+        "layer2.0.aa",
+        "takes the maximum",
+    ),
+)
+
 FLAX = (
+    Fault("number-of-classes", replace(("nnx.Linear(24, num_classes", "nnx.Linear(24, 10")), "fc"),
     Fault(
         "stride-on-the-1x1",
         replace(
@@ -309,6 +397,40 @@ FLAX = (
         ),
         "fc",
         "followed by a softmax",
+    ),
+)
+
+
+FLAX_SQUEEZING = (
+    Fault(
+        "no-activation-of-the-squeezed",
+        replace(("nnx.relu(self.fc1(means))", "self.fc1(means)")),
+        "layer1.0.se.act",
+        "is missing",
+    ),
+    Fault(
+        "hard-sigmoid",
+        replace(("nnx.sigmoid(gates)", "nnx.hard_sigmoid(gates)")),
+        "layer1.0.se.gate",
+        "is a hard sigmoid",
+    ),
+    Fault(
+        "edges-repeated",
+        replace(('mode="reflect"', 'mode="edge"')),
+        "layer2.0.aa",
+        "repeats its edges",
+    ),
+)
+
+FLAX_CHANNELING = (
+    Fault(
+        "no-sigmoid",
+        replace(("nnx.sigmoid(self.conv(means))", "self.conv(means)")),
+        "layer1.0.se.gate",
+        "is missing",
+    ),
+    Fault(
+        "max-pool", replace(("nnx.avg_pool", "nnx.max_pool")), "layer2.0.aa", "takes the maximum"
     ),
 )
 
@@ -416,4 +538,22 @@ ONNX = (
     ),
     Fault("zero-channels-in-front", pad_in_front, "layer3.0.shortcut", "in front"),
     Fault("shifted-offset", shift_offset("layer2.0.conv1.weight"), "layer2.0.conv1"),
+)
+
+ONNX_SQUEEZING = (
+    Fault("tanh", set_type("layer1.0.se.gate", "Tanh"), "layer1.0.se.gate", "is tanh"),
+    Fault("no-activation", bypass("layer2.0.se.act"), "layer2.0.se.act", "is missing"),
+    Fault(
+        "maximum-of-the-means",
+        set_type("layer1.0.se.pool", "GlobalMaxPool"),
+        "layer1.0.se.pool",
+        "takes the maximum",
+    ),
+    Fault("max-pool", set_type("layer2.0.aa", "MaxPool"), "layer2.0.aa"),
+)
+
+ONNX_CHANNELING = (
+    Fault("no-gates", bypass("layer1.0.se.gate"), "layer1.0.se.gate", "is missing"),
+    Fault("shifted", set_ints("layer2.0.se.conv.rows", "pads", 2, 0), "layer2.0.se.conv"),
+    Fault("max-pool", set_type("layer2.0.aa", "MaxPool"), "layer2.0.aa", "takes the maximum"),
 )

@@ -1,9 +1,9 @@
 """Holds the bundled networks against other people's: `python tests/parity.py [NAME...]`.
 
-Each of torchvision's and timm's models is built with weights and statistics drawn at random. The
-PyTorch source of the bundled spec of that name takes its state_dict strictly, and must then give
-the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their
-measured growth.
+Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
+bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
+keras.applications' what is read from a file of its weights. It must then give the same output: in
+float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their measured growth.
 """
 
 import argparse
@@ -12,13 +12,16 @@ import gc
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from keras_peer import KERAS, keras_peer
 from peers import torchvision_models
 
+from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import source
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import misfit
@@ -26,6 +29,9 @@ from resnetgen.ir.summary import total
 from resnetgen.pipeline import compile_spec
 from resnetgen.spec.load import bundled
 from resnetgen.verify.compare import bound
+from resnetgen.weights.layout import layout
+from resnetgen.weights.load import loaded
+from resnetgen.weights.safetensors import COUNTER
 
 EXACT = 1e-10
 """How far an output may lie from the peer's in float64, as a part of its largest entry."""
@@ -41,6 +47,22 @@ class Peer:
     name: str
     library: str
     build: Callable[[], Any]
+    names: str = "strict"
+
+    def parity(self) -> "Parity":
+        return parity(self)
+
+
+@dataclass(frozen=True)
+class KerasPeer:
+    """A network of keras.applications, whose names and layouts are not PyTorch's."""
+
+    name: str
+    library: str = "keras.applications"
+    names: str = "read"
+
+    def parity(self) -> "Parity":
+        return keras_parity(self.name)
 
 
 @dataclass(frozen=True)
@@ -86,17 +108,54 @@ def parity(peer: Peer) -> Parity:
     assert params == total(network).trainable, f"{peer.name}: {params} parameters"
     images = [torch.randn(1, 3, *size) for size in sizes(network)]
     theirs.eval()
-    ours.eval()
     with torch.inference_mode():
-        single = max(difference(ours(image), theirs(image)) for image in images)
+        single = [theirs(image) for image in images]
         theirs.double()
+        double = [theirs(image.double()) for image in images]
+    del theirs
+    return compared(ours, images, single, double)
+
+
+def keras_parity(name: str) -> Parity:
+    """The same for a model of keras.applications, whose file of weights is read as a user's is."""
+    import torch
+
+    torch.manual_seed(0)
+    network = compile_spec(name, overrides=("output=logits",)).network
+    images = [torch.randn(1, 3, *size) for size in sizes(network)]
+    ours = built(network)
+    file = "peer.weights.h5"
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = keras_peer(name, Path(folder), [image.numpy() for image in images], file)
+        with loaded(Path(folder, file), network, origin=None, seed=None) as found:
+            assert found.format == "keras_applications", f"{name}: read as {found.format}"
+            tensors = zip(layout(network).entries, found.tensors(), strict=True)
+            state = {entry.name: torch.from_numpy(np.array(each)) for entry, each in tensors}
+    left = ours.load_state_dict(state, strict=False)
+    # Keras does not count batches.
+    assert not left.unexpected_keys, f"{name}: {left.unexpected_keys}"
+    assert all(key.endswith(COUNTER) for key in left.missing_keys), f"{name}: {left.missing_keys}"
+    assert theirs.params == total(network).trainable, f"{name}: {theirs.params} parameters"
+    single = [torch.from_numpy(value) for value in theirs.single]
+    return compared(ours, images, single, [torch.from_numpy(value) for value in theirs.double])
+
+
+def compared(
+    ours: Any, images: Sequence[Any], single: Sequence[Any], double: Sequence[Any]
+) -> Parity:
+    """Our model with the peer's weights beside what the peer computes in both precisions."""
+    import torch
+
+    ours.eval()
+    params = sum(parameter.numel() for parameter in ours.parameters())
+    with torch.inference_mode():
+        pairs = zip(images, single, strict=True)
+        in_single = max(difference(ours(image), value) for image, value in pairs)
         ours.double()
-        expected = [theirs(image.double()) for image in images]
-        pairs = zip(images, expected, strict=True)
-        double = max(difference(ours(image.double()), value) for image, value in pairs)
-        del theirs
+        pairs = zip(images, double, strict=True)
+        in_double = max(difference(ours(image.double()), value) for image, value in pairs)
         growth = growth_of_rounding(ours, images[0].double())
-    return Parity(params, double, single, bound("float32", growth=growth))
+    return Parity(params, in_double, in_single, bound("float32", growth=growth))
 
 
 def built(network: Network) -> Any:
@@ -119,11 +178,13 @@ def randomize(model: Any) -> None:
     """
     import torch
 
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm in norms:
+    kinds = (torch.nn.BatchNorm2d, torch.nn.GroupNorm)
+    for norm in (module for module in model.modules() if isinstance(module, kinds)):
         signs = torch.randint(0, 2, norm.weight.shape) * 2 - 1
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5).data.mul_(signs)
         torch.nn.init.normal_(norm.bias, std=0.3)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
         norm.momentum = 1.0
     model.train()
     with torch.no_grad():
@@ -161,22 +222,22 @@ def growth_of_rounding(model: Any, image: Any) -> float:
     return max(1.0, difference(moved(image), before) / MOVED)
 
 
-def report(chosen: Iterable[Peer]) -> bool:
+def report(chosen: Iterable[Peer | KerasPeer]) -> bool:
     """Prints a line for each network as it is done, and what they come to."""
     done: dict[str, list[bool]] = {}
-    print(f"{'network':24} {'peer':12} {'names':8} {'params':>12} {'float64':>8} {'float32':>8}")
+    print(f"{'network':24} {'peer':18} {'names':8} {'params':>12} {'float64':>8} {'float32':>8}")
     for peer in chosen:
         held = done.setdefault(peer.library, [])
         try:
-            found = parity(peer)
-        except (AssertionError, RuntimeError) as error:
-            print(f"{peer.name:24} {peer.library:12} failed: {str(error).splitlines()[0]}")
+            found = peer.parity()
+        except (AssertionError, RuntimeError, DiagnosticError) as error:
+            print(f"{peer.name:24} {peer.library:18} failed: {str(error).splitlines()[0]}")
             held.append(False)
             continue
         held.append(found.holds)
         figures = f"{found.params:12,} {found.double:8.1e} {found.single:8.1e}"
         end = "" if found.holds else f"  more than {EXACT:.0e} or {found.single_bound:.1e}"
-        print(f"{peer.name:24} {peer.library:12} {'strict':8} {figures}{end}", flush=True)
+        print(f"{peer.name:24} {peer.library:18} {peer.names:8} {figures}{end}", flush=True)
         gc.collect()
     for library, held in done.items():
         print(f"{library}: {sum(held)} of {len(held)} agree")
@@ -187,15 +248,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
     parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
     names = parser.parse_args().name
-    found = peers()
+    found = {**peers(), **{name: KerasPeer(name) for name in KERAS}}
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")
-    missing = sorted(found.keys() - bundled().keys())
-    if missing and not names:
+    chosen = names or list(found)
+    missing = [name for name in chosen if name not in bundled()]
+    agree = report([found[name] for name in chosen if name not in missing])
+    if missing:
         print(f"not bundled, so not compared: {', '.join(missing)}")
-    chosen = names or [name for name in found if name in bundled()]
-    return 0 if report([found[name] for name in chosen]) else 1
+    return 0 if agree and not missing else 1
 
 
 if __name__ == "__main__":

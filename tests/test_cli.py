@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-COMMANDS = ("build", "check", "show", "verify", "specs", "schema")
+from resnetgen.resources import specs_directory
+
+COMMANDS = ("build", "check", "show", "diff", "infer", "verify", "specs", "schema")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -62,7 +64,7 @@ def complete(words: str) -> list[str]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_completion_knows_specs_and_targets(command: str) -> None:
     assert command in complete(f"resnetgen {command[:3]}")
-    if command in ("build", "check", "show"):
+    if command in ("build", "check", "show", "diff"):
         assert "resnet1202" in complete(f"resnetgen {command} resnet12")
     if command == "build":
         assert complete("resnetgen build --target torch,k") == ["torch,keras"]
@@ -187,6 +189,19 @@ class TestShow:
         lines = resnetgen("show", "resnet50").out.splitlines()
         assert max(map(len, lines)) <= 80
         assert "1x1 256] x 3" in "\n".join(lines)
+
+    def test_narrower_terminal_loses_a_column_and_breaks_between_convolutions(
+        self, resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        out = resnetgen("show", "resnet50").out
+        assert "shortcuts" not in out
+        assert "  [1x1 256,          7,098,368  1,464,336,384\n" in out
+        assert "\n                 1x1 1024] x 6,\n                 stride 2\n" in out
+        networks = ("resnet50", "senet154", "resnetrs420", "resnext101_32x32d", "resnet29_triple")
+        for block in ((), ("--block", "layer1"), ("--block", "stem"), ("--block", "head")):
+            lines = resnetgen("show", *networks, *block).out.splitlines()
+            assert max(map(len, lines)) <= 60
 
     def test_two_3x3_and_a_bottleneck_can_be_compared(self, resnetgen: Run) -> None:
         def convolutions(spec: str, stage: str) -> list[int]:
@@ -319,6 +334,41 @@ class TestCheck:
         assert (found["file"], found["line"], found["column"]) == ("a.yaml", 3, 1)
         assert found["hint"] == "did you mean `classes`?"
 
+    @pytest.mark.parametrize(
+        ("spec", "said"),
+        [
+            ("mine", "hint: did you mean `mine.yaml`?"),
+            ("resnet21", "hint: did you mean `resnet20`?"),
+            ("resnext52_32x4d", "hint: did you mean `resnext50_32x4d`?"),
+            ("resnext48", "hint: did you mean `resnext50_32x4d`?"),
+            ("heir.yaml", "heir.yaml:1:10: error: there is no bundled spec `mine`"),
+            ("heir.yaml", "hint: did you mean `mine.yaml`?"),
+            ("cousin.yaml", "hint: did you mean `resnet20`?"),
+            ("resnet50.yaml", "resnet50.yaml: error: the file does not exist\n"
+             "hint: did you mean the bundled spec `resnet50`?"),
+            (".", ".: error: the file is a directory\n"
+             "expected: a YAML file\nhint: name a file in it, as in `./cousin.yaml`"),
+            ("built", "hint: name a file in it, as in `built/spec.yaml`"),
+            ("-", "error: `-` is no spec: what comes from a pipe is not read\n"
+             "expected: a bundled name, as `resnetgen specs` lists them, or the path of a regular"
+             " file\nhint: write it to a file, and name that"),
+            ("/dev/fd/99", "error: `/dev/fd/99` is no spec: what comes from a pipe is not read\n"),
+        ],
+    )  # fmt: skip
+    def test_what_was_meant_is_found_out(self, resnetgen: Run, spec: str, said: str) -> None:
+        Path("mine.yaml").write_text("extends: resnet50\nname: mine\n")
+        Path("heir.yaml").write_text("extends: mine\nname: heir\n")
+        Path("cousin.yaml").write_text("extends: resnet21\nname: cousin\n")
+        Path("built").mkdir()
+        Path("built/spec.yaml").touch()
+        ran = resnetgen("check", spec)
+        assert (ran.code, ran.out) == (2, "")
+        assert said in ran.err
+
+    def test_folder_with_the_name_of_a_bundled_spec_hides_nothing(self, resnetgen: Run) -> None:
+        Path("resnet20").mkdir()
+        assert resnetgen("check", "resnet20").code == 0
+
     def test_override_can_be_wrong_too(self, resnetgen: Run) -> None:
         assert resnetgen("check", "resnet18", "--set", "stages.9.repeats=1").code == 2
 
@@ -345,7 +395,59 @@ def test_specs_fit_into_80_columns_with_their_folders_said_once(
     assert all(os.path.basename(item["file"]) == f"{item['name']}.yaml" for item in facts)
     monkeypatch.delenv("COLUMNS")
     wide = resnetgen("specs").out
-    assert all(f"  {item['file']}\n" in wide for item in facts)
+    files = {item["name"]: os.path.relpath(item["file"], specs_directory()) for item in facts}
+    assert files["resnet10t"] == "timm/resnet10t.yaml"
+    assert all(f"  {file}\n" in wide for file in files.values())
+
+
+def test_specs_are_sorted_by_folder_and_number(resnetgen: Run) -> None:
+    lines = resnetgen("specs").out.splitlines()
+    rows = [line.split() for line in lines[3 : lines.index("", 3)]]
+    folders = [os.path.dirname(row[-1]) for row in rows]
+    assert folders == sorted(folders)
+    assert folders[0] == ""
+    names = [row[0] for row in rows]
+    assert [name for name in names if name.startswith("plain")] == [
+        "plain18", "plain20", "plain32", "plain34", "plain44", "plain56",
+    ]  # fmt: skip
+    family = ["resnet10t", "resnet14t", "resnet18d", "resnet26", "resnet26d", "resnet26t"]
+    start = names.index("resnet10t")
+    assert names[start : start + len(family)] == family
+    facts = resnetgen("specs", "--json").json["specs"]
+    assert [item["name"] for item in facts] == names
+
+
+def test_specs_can_be_chosen_by_a_part_of_their_names(resnetgen: Run) -> None:
+    names = [item["name"] for item in resnetgen("specs", "ResNet18", "--json").json["specs"]]
+    assert names == ["resnet18", "resnet18_paper", "resnet18d", "seresnet18"]
+    out = resnetgen("specs", "plain").out
+    assert "\nplain34 " in out
+    assert "resnet" not in out.partition("Their files: ")[0]
+    assert out.count(" or ") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("zzz", "`resnetgen specs` lists them all"), ("resnet21", "did you mean `resnet20`?")],
+)
+def test_specs_of_which_none_is_named_so_are_bad_input(
+    resnetgen: Run, text: str, hint: str
+) -> None:
+    ran = resnetgen("specs", text)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: no bundled spec has `{text}` in its name\nhint: {hint}\n"
+    assert resnetgen("specs", text, "--json").json["diagnostics"][0]["hint"] == hint
+
+
+def test_specs_fit_into_60_columns_with_long_names_on_lines_of_their_own(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    *table, _ = resnetgen("specs").out.splitlines()
+    assert max(map(len, table)) <= 60
+    name = table.index("seresnextaa101d_32x8d")
+    assert table[name + 1].split()[0] == "101"
+    assert "resnet18          18   11,689,512   1,814,073,344  3x224x224" in table
 
 
 def test_schema_is_json_schema(resnetgen: Run) -> None:

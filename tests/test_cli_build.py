@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 from commands import Run
+
+from resnetgen.emit.manifest import sha256_of
 
 TINY = """
 name: tiny
@@ -168,6 +171,53 @@ def test_files_of_the_user_stay(resnetgen: Run) -> None:
     Path("generated/tiny/notes.txt").write_text("mine")
     resnetgen("build", tiny(), "--no-verify", "--set", "classes=7")
     assert Path("generated/tiny/notes.txt").read_text() == "mine"
+
+
+def certify(*files: str) -> Path:
+    """Puts a certificate of these files, as they are now, into the built directory."""
+    hashes = {name: sha256_of(Path("generated/tiny", name)) for name in files}
+    path = Path("generated/tiny/certificate.json")
+    path.write_text(json.dumps({"files": hashes}))
+    return path
+
+
+def test_certificate_stays_while_what_it_is_about_does(resnetgen: Run) -> None:
+    """Though another file comes again, as the weights do in a fresh clone, or changes."""
+    resnetgen("build", tiny(), "--no-verify")
+    certificate = certify("spec.yaml", "model.safetensors", "model_torch.py")
+    for name in ("model.safetensors", "model_keras.py"):
+        Path("generated/tiny", name).unlink()
+        ran = resnetgen("build", tiny(), "--no-verify")
+        assert (ran.code, ran.err) == (0, "")
+        assert certificate.exists()
+        assert Path("generated/tiny", name).exists()
+    ran = resnetgen("build", tiny(), "--no-verify", "--no-weights", "--target", "torch")
+    assert (ran.err, certificate.exists()) == ("", True)
+    resnetgen("build", tiny("other"), "--no-verify")
+    shutil.copy("generated/other/README.md", "generated/tiny/README.md")
+    ran = resnetgen("build", "tiny.yaml", "--no-verify", "--force")
+    assert (ran.err, certificate.exists()) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("about", "options"),
+    [
+        (("spec.yaml", "model_torch.py"), ("--set", "classes=7")),
+        (("spec.yaml", "model.safetensors"), ("--seed", 1)),
+        (("spec.yaml", "model_torch.py"), ("--force", "--seed", 1)),
+    ],
+    ids=["another spec", "other weights", "without the weights"],
+)
+def test_certificate_that_no_longer_holds_goes_with_a_word(
+    resnetgen: Run, about: tuple[str, ...], options: tuple[object, ...]
+) -> None:
+    resnetgen("build", tiny(), "--no-verify")
+    certificate = certify(*about)
+    ran = resnetgen("build", tiny(), "--no-verify", "--json", *options)
+    said = f"{certificate}: removed, since it was not about the files as they are now\n"
+    assert (ran.code, ran.err) == (0, said)
+    assert "certificate.json" not in ran.json["files"]
+    assert not certificate.exists()
 
 
 def test_nothing_is_written_if_one_spec_is_wrong(resnetgen: Run) -> None:
@@ -523,6 +573,39 @@ class TestCheck:
         assert (ran.code, ran.err) == (1, "")
         assert ran.out.startswith("generated/tiny/manifest.json: differs\n")
         assert resnetgen("build", tiny(), "--no-verify").code == 2
+
+    @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ('"files": {', '"files": [', "it is no JSON from line 7, column 16 on"),
+            ('"source":', '"sauce":', "it has no `source`"),
+            ('"overrides": []', '"overrides": {}', "it has a value that resnetgen never writes"),
+        ],
+    )
+    def test_damaged_manifest_is_blamed_itself(
+        self, resnetgen: Run, old: str, new: str, reason: str
+    ) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        path = Path("generated/tiny/manifest.json")
+        path.write_text(path.read_text().replace(old, new))
+        ran = resnetgen("build", tiny(), "--no-verify")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (
+            "generated/tiny/manifest.json: error: cannot be read, and so does not say which files"
+            f" are resnetgen's: {reason}\nhint: restore it, or move the directory away; --force"
+            " replaces the files of this build\n"
+        )
+        ran = resnetgen("build", "--check")
+        assert ran.out == (
+            "generated/tiny/manifest.json: differs\n"
+            f"    nothing could be compared: {reason}\n"
+            "    restore it, or build the network again with --force\n"
+            "not current, 1 of 1: tiny\n"
+        )
+        (found,) = resnetgen("build", "--check", "--json").json["directories"][0]["files"]
+        assert (found["state"], found["reason"]) == ("differs", reason)
+        assert resnetgen("build", tiny(), "--no-verify", "--force").code == 0
+        assert resnetgen("build", "--check").code == 0
 
     @pytest.mark.parametrize(
         ("key", "value", "code"),

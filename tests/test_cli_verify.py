@@ -7,21 +7,64 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from commands import Run
+from conftest import FRAMEWORKS
 from test_cli_build import TINY, tiny
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.check import Options
-from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.check import Options, Progress
+from resnetgen.verify.prepare import Prepared
+from resnetgen.verify.result import RunFigures, TargetResult, Verification
+from resnetgen.verify.runners.launch import Died
+from resnetgen.verify.target import Trial
 
 DEFAULT_TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx"]
 
 
 def contents(directory: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+RUNNERS = """
+from resnetgen.verify.runners.registry import Runner
+
+def runner(target, file):
+    return Runner(target, file, requires={}, environment={}, due="always", run=None)
+
+SAME_FILE = runner("swift", "model.onnx")
+OTHER_FILE = runner("onnx-like", "model_like.py")
+"""
+
+
+def test_build_of_one_target_runs_what_runs_its_files(
+    resnetgen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what another package happens to call alike, and nothing broken that it has no say in."""
+    information = tmp_path / "packages" / "rivals-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: rivals\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(
+        "[resnetgen.runners]\nswift = rivals:SAME_FILE\nonnx-like = rivals:OTHER_FILE\n"
+        "onnx-broken = not_there:RUNNER\n"
+    )
+    (tmp_path / "packages" / "rivals.py").write_text(RUNNERS)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    chosen: list[tuple[str, ...] | None] = []
+
+    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+        chosen.append(options.targets)
+        return Verification(options.level, "ir", "shipped", options.seed, (), {}, {})
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+    resnetgen("build", tiny(), "--target", "onnx")
+    assert chosen == [("onnx", "swift")]
 
 
 def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,12 +77,40 @@ def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resnetgen.verify.check.verify", verify)
 
 
+def find_no_gpu(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+    found = {"torch": TargetResult("not_run", "torch finds no CUDA device", "cuda")}
+    return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+
+
+def uninstall_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None makes a module look as if it were not installed."""
+    for framework in FRAMEWORKS:
+        monkeypatch.setitem(sys.modules, framework, None)
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Installs another package's runner, which needs no framework; a function that writes, into
+    the built directory, the file that it runs."""
+    packages = Path(__file__).parent / "other_runner"
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+
+    def write(model: str) -> None:
+        Path("generated/tiny/model_other.py").write_text(f'__all__ = ["build"]\n{model}')
+
+    return write
+
+
 @pytest.mark.frameworks
 def test_build_ends_with_the_proof(resnetgen: Run) -> None:
     for framework in ("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime"):
         pytest.importorskip(framework)
     ran = resnetgen("build", tiny(), "--json")
-    assert (ran.code, ran.err) == (0, "")
+    assert ran.code == 0
+    assert sorted(ran.err.splitlines()) == sorted(
+        f"tiny: {name} passed" for name in DEFAULT_TARGETS
+    )
     found = ran.json["verification"]
     assert (found["status"], found["level"], found["reference"], found["weights"]) == (
         "passed", "forward", "ir", "shipped",
@@ -63,7 +134,7 @@ def test_verify_judges_the_files_as_they_are_now(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify")
     before = contents("generated/tiny")
     ran = resnetgen("verify", "generated/tiny", "--target", "torch")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, "tiny: torch passed\n")
     assert ran.out.endswith("passed: torch agrees with the spec\n")
     after = contents("generated/tiny")
     assert after.keys() - before.keys() == {"certificate.json"}
@@ -203,6 +274,26 @@ def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
     assert not Path("proof.json").exists()
 
 
+def test_where_nothing_could_run_it_says_what_to_do(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of what a run would have done."""
+    uninstall_everything(monkeypatch)
+    ran = resnetgen("build", tiny(), "--no-weights")
+    assert ran.code == 1
+    assert "torch: torch is not installed: install resnetgen[torch]\n" in ran.out
+    assert "failed: nothing was proven, and no certificate was written; " in ran.out
+    assert "weights were drawn" not in ran.out
+    install = "hint: install what is missing, such as resnetgen[torch]"
+    assert ran.err == f"{install}, or give --no-verify to write the files alone\n"
+    assert resnetgen("verify", "generated/tiny").err == f"{install}\n"
+    ran = resnetgen("verify", "generated/tiny", "--json")
+    assert (ran.code, ran.json["verification"]["status"], ran.err) == (1, "failed", "")
+    monkeypatch.setattr("resnetgen.verify.check.verify", find_no_gpu)
+    monkeypatch.setattr("resnetgen.verify.runners.registry.unavailable", lambda _: None)
+    assert resnetgen("verify", "generated/tiny").err == "hint: run on --device cpu\n"
+
+
 @pytest.mark.frameworks
 def test_remarks_name_the_layer_and_what_is_wrong_with_it(resnetgen: Run) -> None:
     """In a sentence, whether the cause begins with a verb or has a subject of its own."""
@@ -218,6 +309,45 @@ def test_remarks_name_the_layer_and_what_is_wrong_with_it(resnetgen: Run) -> Non
         model.write_text(model.read_text().replace(written, instead, 1))
         ran = resnetgen("verify", "generated/tiny", "--target", "torch")
         assert f"torch: the first wrong layer is {said}\n" in ran.out
+
+
+NONSENSE = "ModuleNotFoundError: No module named 'nonsense'"
+LOOKUP = "AttributeError: 'str' object has no attribute 'nonsense'"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("import nonsense", f"model_other.py:2: {NONSENSE}"),
+        ("\ndef build(", "model_other.py:3: SyntaxError: '(' was never closed"),
+        ("def build():\n    return lambda name, _: name.nonsense", f"model_other.py:3: {LOOKUP}"),
+    ],
+)
+def test_what_a_file_raises_is_said_with_its_line_and_no_layer_is_blamed(
+    resnetgen: Run, other: Callable[[str], None], model: str, said: str
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    other(model)
+    arguments = ("verify", "generated/tiny", "--target", "other")
+    ran = resnetgen(*arguments)
+    assert ran.code == 1
+    assert f"\nother: {said}\n" in ran.out
+    assert "first wrong layer" not in ran.out
+    target = resnetgen(*arguments, "--json").json["verification"]["targets"]["other"]
+    assert (target["first_divergence"], target["reason"]) == (None, said)
+
+
+def test_layer_that_was_wrong_before_a_run_broke_off_is_blamed(
+    resnetgen: Run, other: Callable[[str], None]
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    other(
+        "def build():\n    return lambda name, value: value + 1 if name == 'bn1' else"
+        " {'layer1.0.conv1': None}.get(name, value).real\n"
+    )
+    ran = resnetgen("verify", "generated/tiny", "--target", "other")
+    assert "\nother: the first wrong layer is bn1\n" in ran.out
+    assert "; then model_other.py:3: AttributeError: " in ran.out
 
 
 @pytest.mark.frameworks
@@ -296,6 +426,67 @@ def test_target_that_is_no_runner_names_the_nearest(resnetgen: Run, target: str)
     ran = resnetgen("verify", "generated/tiny", "--target", target)
     assert ran.code == 2
     assert "hint: did you mean `keras-tensorflow`?" in ran.err
+
+
+def test_target_that_ends_is_a_line_where_stderr_is_no_terminal(
+    resnetgen: Run, other: Callable[[str], None]
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    for expression, status in (("value", "passed"), ("value + 1", "failed")):
+        other(f"def build():\n    return lambda name, value: {expression}\n")
+        for form in ((), ("--json",)):
+            ran = resnetgen("verify", "generated/tiny", "--target", "other", *form)
+            assert ran.err == f"tiny: other {status}\n"
+        assert ran.json["verification"]["status"] == status
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_verdicts_fit_into_the_terminal(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, 1e-14, 2.9e-13, 1e-15)
+    passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
+    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,)))
+    verification = Verification("forward", "ir", "shipped", 0, (), {}, found)
+    monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
+    lines = resnetgen("build", tiny("a"), tiny("b"), "--no-weights").out.splitlines()
+    assert max(len(line) for line in lines if "agree" not in line) <= columns
+    head, row = (line.split() for line in (lines[3], lines[5]))
+    assert (head[:2], row[:2]) == (["target", "status"], ["torch", "passed"])
+    assert (head[-2:], row[-2:]) == (["difference", "bound"], ["1.0e-15", "2.9e-13"])
+    assert ("dtype" in head) == (columns == 80)
+    assert "a        passed" in "\n".join(lines)
+
+
+def test_interrupt_starts_no_target_that_still_waited(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[str, str]] = []
+    started = Event()
+
+    @contextmanager
+    def progress() -> Generator[Callable[[str], Progress]]:
+        yield lambda _: lambda target, state: found.append((target, state))
+
+    def run(trial: Trial, _: Prepared) -> Died:
+        started.set()
+        trial.stop.wait()
+        return Died("was stopped")
+
+    def interrupt(*_: object) -> None:
+        started.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnetgen.verify.check.unavailable", lambda _: None)
+    monkeypatch.setattr("resnetgen.verify.check._judge", interrupt)
+    monkeypatch.setattr("resnetgen.cli.verify.progress", progress)
+    monkeypatch.setattr(Trial, "run", run)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    ran = resnetgen("verify", "generated/tiny", "--jobs", 1)
+    assert (ran.code, ran.err) == (130, "interrupted\n")
+    assert found[-1] == (found[0][0], "running")
+    assert [state for _, state in found].count("running") == 1
 
 
 @pytest.mark.frameworks

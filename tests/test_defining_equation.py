@@ -191,9 +191,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blocks")
     (folder / "spec.yaml").write_text(DOCUMENT)
     network = lower(load(str(folder / "spec.yaml")).spec)
-    for name, content in emit(
-        network, names=["torch", "keras", "flax", "onnx"], spec_yaml=""
-    ).items():
+    names = ["torch", "keras", "flax", "onnx"]
+    for name, content in emit(network, names=names, spec_yaml="", described=names).items():
         (folder / name).write_bytes(content)
     write(folder / "model.safetensors", layout(network), tensors=initial(network, seed=1))
     blocks = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from resnetgen.emit import emit, targets
+from resnetgen.emit import emit, source, targets
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.ir.summary import total
@@ -127,6 +127,103 @@ stages:
   - {name: conv3_x, repeats: 2, width: 8, stride: 2,
      block: [{kernel: 3}, {kernel: 3, strided: true}]}
 """,
+    # Pre-activation: blocks that pad, have three convolutions, attention or no shortcut, and a stem
+    # that activates what the first block reads.
+    "preactivated": """
+name: preactivated
+input: {channels: 3, size: 32}
+classes: 10
+order: pre
+conv_bias: without_norm
+zero_init_last: true
+stem: {width: 12, kernel: 3, stride: 1, norm: true, pool: max}
+attention: se
+stages:
+  - {name: one, repeats: 3, width: 12, stride: 1, block: basic}
+  - {name: two, repeats: 2, width: 16, stride: 2, block: basic, shortcut: zero_pad}
+  - {name: three, repeats: 2, width: 8, stride: 2, block: bottleneck, shortcut: projection_all}
+  - {name: four, repeats: 2, width: 8, stride: 1, shortcut: none,
+     block: [{kernel: 3}, {kernel: 1}, {kernel: 3}]}
+""",
+    # As Keras V2 has it: nothing behind the stem's convolution, strides in last blocks, softmax.
+    "strided_last": """
+name: strided_last
+dialect: keras_v2
+input: {channels: 3, size: 32}
+classes: 10
+order: pre
+anti_alias: none
+stem: {width: 16, kernel: 7, stride: 2, pool: max}
+block: bottleneck
+stages:
+  - {name: conv2_x, repeats: 6, width: 8, stride: 2}
+  - {name: conv3_x, repeats: 1, width: 12, stride: 2}
+  - {name: conv4_x, repeats: 2, width: 16, stride: 1}
+""",
+    # The pool reads values of both signs, and pads them with what is never the maximum.
+    "unactivated": """
+name: unactivated
+dialect: torchvision
+input: {channels: 2, size: 16}
+classes: 3
+order: pre
+stem: {width: 8, kernel: 3, stride: 1, bias: true, pool: max}
+block: basic
+downsample: avg
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 2}
+""",
+    "grouped_norms": """
+name: grouped_norms
+dialect: timm
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: bottleneck
+norm: group
+norm_groups: 4
+epsilon: 0.001
+groups: 2
+stages:
+  - {name: one, repeats: 2, width: 4, stride: 1}
+  - {name: two, repeats: 2, width: 8, stride: 2}
+""",
+    "pruned": """
+name: pruned
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: bottleneck
+attention: eca
+stages:
+  - {name: one, repeats: 6, width: 8, stride: 1,
+     pruned: [[7, 5, 9], [7, 5, 9], [7, 5, 9], [7, 5, 9], [3, 5, 9], [7, 6, 9]]}
+  - {name: two, repeats: 1, width: 16, stride: 2, pruned: [[16, 16, 64]]}
+""",
+    "without_norms": """
+name: without_norms
+dialect: caffe
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 7, stride: 2, pool: max}
+block: basic
+norm: none
+conv_bias: without_norm
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 1}
+  - {name: two, repeats: 2, width: 12, stride: 2}
+""",
+    "keras_biases": """
+name: keras_biases
+dialect: keras
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, bias: false, pool: none}
+block: bottleneck
+attention: se
+stages:
+  - {name: one, repeats: 2, width: 4, stride: 1}
+""",
     # The longest name, and one block whose every parameter is constant.
     LONG: f"""
 name: {LONG}
@@ -153,7 +250,8 @@ stages:
 
 
 def files(network: Network, spec_yaml: str = "") -> dict[str, bytes]:
-    return emit(network, names=sorted(targets()), spec_yaml=spec_yaml)
+    names = sorted(targets())
+    return emit(network, names=names, spec_yaml=spec_yaml, described=names)
 
 
 def network(name: str) -> Network:
@@ -208,9 +306,9 @@ def test_no_source_has_what_its_spec_does_not_use(emitted: Path) -> None:
 
 def test_sources_of_specs_that_differ_in_one_field_differ_in_little(emitted: Path) -> None:
     """Only the hash in the header and the line with the epsilon."""
-    base = emit(network("resnet18"), names=["keras"], spec_yaml="")["model_keras.py"].decode()
+    base = source(network("resnet18"), "keras")
     spec = load("resnet18", overrides=["epsilon=0.001"]).spec
-    other = emit(lower(spec), names=["keras"], spec_yaml="")["model_keras.py"].decode()
+    other = source(lower(spec), "keras")
     changed = [
         (one, two)
         for one, two in zip(base.splitlines(), other.splitlines(), strict=True)
@@ -249,7 +347,8 @@ def test_same_spec_gives_the_same_bytes_whatever_the_hash_seed() -> None:
         "from resnetgen.spec.canonical import to_yaml\n"
         "from resnetgen.emit import emit, targets\n"
         "spec = load('resnet56').spec\n"
-        "found = emit(lower(spec), names=sorted(targets()), spec_yaml=to_yaml(spec))\n"
+        "names = sorted(targets())\n"
+        "found = emit(lower(spec), names=names, spec_yaml=to_yaml(spec), described=names)\n"
         "print([(name, hashlib.sha256(found[name]).hexdigest()) for name in sorted(found)])"
     )
     outputs = {

@@ -17,23 +17,30 @@ CONTRACT = {
     "diagnostics": set[str](),
     "resources": set[str](),
     "plugins": set[str](),
+    "records": set[str](),
+    "child": set[str](),
     "spec": {"resources"},
     "ir": set[str](),
     "lower": {"spec", "ir"},
-    "weights": {"spec", "ir", "lower"},
-    "emit": {"ir", "weights.layout", "resources", "plugins"},
-    "verify": {"ir", "weights", "plugins"},
-    "report": {"spec", "ir", "verify.result"},
-    "output": {"spec", "ir", "weights", "emit"},
-    "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output"},
-    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "report", "output", "pipeline"},
+    "weights": {"spec", "ir", "lower", "child"},
+    "emit": {"ir", "weights.layout", "resources", "plugins", "records"},
+    "verify": {"ir", "weights", "plugins", "records", "child"},
+    "convert": {"ir", "weights", "emit", "verify", "child"},
+    "difference": {"spec", "ir", "lower"},
+    "report": {"spec", "ir", "verify.result", "difference"},
+    "output": {"spec", "ir", "weights", "emit", "records"},
+    "certificates": {"ir", "emit.write", "verify", "records"},
+    "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output", "certificates",
+                 "records"},
+    "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "difference", "report", "output",
+            "certificates", "pipeline", "records", "convert"},
     "__main__": {"cli"},
 }  # fmt: skip
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "h5py"}
 # They are installed with the core, and slow to import: only functions that need them do.
 SLOW = {"numpy", "onnx", "jinja2", "rich", "safetensors"}
-STARTS_LATE = ("resnetgen.verify", "resnetgen.weights")
+STARTS_LATE = ("resnetgen.verify", "resnetgen.weights", "resnetgen.convert")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -144,6 +151,6 @@ def test_build_without_verification_loads_no_framework(tmp_path: Path) -> None:
     assert not loaded_by(arguments, tmp_path) & FRAMEWORKS
 
 
-@pytest.mark.parametrize("command", ["show", "check"])
-def test_looking_at_a_spec_does_not_load_numpy(tmp_path: Path, command: str) -> None:
-    assert not loaded_by([command, "resnet18"], tmp_path) & {*FRAMEWORKS, "numpy", "onnx"}
+@pytest.mark.parametrize("arguments", ["show resnet18", "check resnet18", "diff resnet18 resnet34"])
+def test_looking_at_a_spec_does_not_load_numpy(tmp_path: Path, arguments: str) -> None:
+    assert not loaded_by(arguments.split(), tmp_path) & {*FRAMEWORKS, "numpy", "onnx"}

@@ -41,6 +41,22 @@ def test_invalid_spec_gives_the_message_that_it_states(
     assert message(name) == stated_message((FOLDER / name).read_text("utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("blur_behind_stride_4.yaml", "[216, 56]"),
+        ("blur_behind_stride_4.yaml", "[225, 65]"),
+        ("odd_input_of_average_pools.yaml", "226"),
+        ("odd_input_of_average_pools.yaml", "255"),
+    ],
+)
+def test_sizes_that_a_message_names_are_taken(name: str, size: str) -> None:
+    path = FOLDER / name
+    assert size in stated_message(path.read_text("utf-8"))
+
+    compile_spec(str(path), overrides=(f"input.size={size}",))
+
+
 def empty(folder: Path) -> None:
     (folder / "x.yaml").touch()
 

@@ -9,6 +9,8 @@ from resnetgen.ir.ops import (
     Add,
     AvgPool2d,
     BatchNorm2d,
+    BlurPool,
+    ChannelConv,
     Conv2d,
     Flatten,
     GlobalAvgPool,
@@ -18,6 +20,8 @@ from resnetgen.ir.ops import (
     PadChannels,
     Padding,
     Relu,
+    Scale,
+    Sigmoid,
     Subsample,
 )
 from resnetgen.verify.reference import Array, evaluate, run
@@ -100,6 +104,63 @@ def test_average_pool_does_not_count_what_an_odd_size_lacks(size: tuple[int, int
     )
 
     closely(evaluate(op, (value,), tensors={}), expected)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 1), (2, 2), (3, 3), (3, 2)])
+def test_average_pool(kernel: int, stride: int) -> None:
+    torch = pytest.importorskip("torch")
+    value = draw(2, 3, 9, 12)
+    op = AvgPool2d("pool", ("x",), kernel, stride, Padding.symmetric(0))
+    expected = torch.nn.functional.avg_pool2d(torch.tensor(value), kernel, stride=stride)
+
+    closely(evaluate(op, (value,), tensors={}), expected)
+
+
+def test_average_pool_does_not_count_its_padding() -> None:
+    torch = pytest.importorskip("torch")
+    value = draw(2, 3, 8, 11)
+    op = AvgPool2d("pool", ("x",), 3, 2, Padding.symmetric(1))
+    expected = torch.nn.functional.avg_pool2d(
+        torch.tensor(value), 3, stride=2, padding=1, count_include_pad=False
+    )
+
+    closely(evaluate(op, (value,), tensors={}), expected)
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])
+def test_blur_pool(stride: int, padding: int, size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    value = draw(2, 3, *size)
+    op = BlurPool("blur", ("x",), stride, Padding.symmetric(padding))
+    row = torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64)
+    padded = torch.nn.functional.pad(torch.tensor(value), [padding] * 4, mode="reflect")
+    kernel = torch.outer(row, row).expand(3, 1, 3, 3)
+    expected = torch.nn.functional.conv2d(padded, kernel, stride=stride, groups=3)
+
+    closely(evaluate(op, (value,), tensors={}), expected)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_channel_convolution(kernel: int) -> None:
+    torch = pytest.importorskip("torch")
+    value, weight = draw(2, 7, 1, 1), draw(1, 1, kernel)
+    op = ChannelConv("conv", ("x",), kernel)
+    channels = torch.tensor(value).reshape(2, 1, 7)
+    expected = torch.nn.functional.conv1d(channels, torch.tensor(weight), padding=kernel // 2)
+
+    closely(evaluate(op, (value,), tensors={"weight": weight}), expected.reshape(2, 7, 1, 1))
+
+
+def test_gates() -> None:
+    torch = pytest.importorskip("torch")
+    value, gates = draw(2, 3, 4, 5), 100 * draw(2, 3, 1, 1)
+    expected = torch.sigmoid(torch.tensor(gates))
+    opened = evaluate(Sigmoid("gate", ("x",)), (gates,), tensors={})
+
+    closely(opened, expected)
+    scaled = evaluate(Scale("scale", ("x", "gate")), (value, opened), tensors={})
+    closely(scaled, torch.tensor(value) * expected)
 
 
 def test_linear() -> None:

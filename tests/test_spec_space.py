@@ -7,6 +7,7 @@ import math
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
-from resnetgen.ir.rules import network_parameters, shapes
+from resnetgen.ir.rules import misfit, network_parameters, shapes
 from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
 from resnetgen.lower import limits, lower
 from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.load import load
+from resnetgen.verify.cases import drawn_cases
 
 convolutions = st.lists(
     st.fixed_dictionaries(
@@ -51,6 +54,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "kernel": draw(st.sampled_from([1, 3, 5, 7])),
         "stride": draw(st.sampled_from([1, 2])),
         "pool": draw(st.sampled_from(["max", "none"])),
+        **draw(st.fixed_dictionaries({}, optional={"norm": st.booleans(), "bias": st.booleans()})),
     }
     smallest = stem["stride"] * (2 if stem["pool"] == "max" else 1)
     smallest *= math.prod(stage["stride"] for stage in stages)
@@ -68,7 +72,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             st.fixed_dictionaries(
                 {},
                 optional={
-                    "dialect": st.sampled_from(["torchvision", "paper"]),
+                    "dialect": st.sampled_from(sorted(DIALECTS)),
                     "shortcut": shortcuts,
                     "groups": st.sampled_from([2, 4]),
                     "width_per_group": st.sampled_from([16, 32, 128]),
@@ -78,12 +82,20 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "expansion": st.integers(1, 3),
                     "attention": st.sampled_from(["se", "eca"]),
                     "anti_alias": st.sampled_from(["avg", "blur"]),
+                    "order": st.sampled_from(["post", "pre"]),
+                    "norm": st.sampled_from(["group", "none"]),
+                    "norm_groups": st.sampled_from([1, 2]),
+                    "stride_block": st.sampled_from(["first", "last"]),
+                    "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
+                    "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),
                     "epsilon": st.floats(1e-8, 0.1).map(lambda value: float(f"{value:.6g}")),
                     "momentum": st.floats(0.001, 1),
-                    "conv_bias": st.booleans(),
-                    "conv_init": st.sampled_from(["he_fan_in", "he_fan_out"]),
-                    "linear_init": st.sampled_from(["he_fan_in", "uniform_fan_in"]),
+                    "conv_bias": st.sampled_from([True, False, "without_norm"]),
+                    "conv_init": st.sampled_from(["he_fan_in", "he_fan_out", "glorot_uniform"]),
+                    "linear_init": st.sampled_from(
+                        ["he_fan_in", "uniform_fan_in", "glorot_uniform"]
+                    ),
                     "zero_init_last": st.booleans(),
                     "license": st.sampled_from(["MIT", "Apache-2.0 OR MIT"]),
                 },
@@ -124,7 +136,10 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         model_path.write_text(source(network, "torch"))
         for name in ("keras", "flax"):
             ast.parse(source(network, name))
-        emit(network, names=["onnx"], spec_yaml="")
+        emit(network, names=["onnx"], spec_yaml="", described=["onnx"])
+        cases = drawn_cases(network, seed=0)
+        assert len({case.size for case in cases}) == 3
+        assert not any(misfit(network, case.size) for case in cases)
         model = import_file(model_path).drawn().eval()
 
     state = {
@@ -134,7 +149,10 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     }
     assert state == {parameter.name: parameter.shape for parameter in network_parameters(network)}
     trainable = sum(parameter.numel() for parameter in model.parameters())
-    assert trainable == total(network).trainable == limits.parameters(spec)
+    assert trainable == total(network).trainable
+    with patch.object(limits, "MOST_PARAMETERS", 0):
+        (problem,) = limits.problems(spec)
+    assert problem.message == f"the network has {trainable:,} parameters"
 
     known = shapes(network)
     seen: dict[str, tuple[int, ...]] = {}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from verification import SMALL, TINY, files, network_of, verify_together
 
+from resnetgen import certificates
 from resnetgen.ir.ops import BatchNorm2d
 from resnetgen.verify.cases import drawn_cases
 from resnetgen.verify.certificate import certificate
@@ -165,6 +166,17 @@ def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
     assert str(tmp_path) not in written
     # The card is for reading: nothing in it was judged.
     assert set(json.loads(written)["files"]) == set(before) - {"README.md"}
+
+
+def test_a_certificate_that_was_written_is_known_as_one(tmp_path: Path) -> None:
+    network = network_of(SMALL, tmp_path)
+    verification = Verification("forward", "ir", "shipped", 0, (), {}, {"torch": PASSED})
+    path = tmp_path / "certificate.json"
+
+    certificates.write(path, verification, network)
+    assert certificates.is_certificate(path)
+    path.write_text(path.read_text().replace("spec_sha256", "sha256"))
+    assert not certificates.is_certificate(path)
 
 
 @pytest.mark.frameworks

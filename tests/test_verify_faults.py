@@ -5,40 +5,68 @@ from pathlib import Path
 
 import onnx
 import pytest
-from faults import FLAX, KERAS, ONNX, TORCH, Fault
-from verification import TINY, files, network_of, verify_together
+from faults import (
+    FLAX,
+    FLAX_CHANNELING,
+    FLAX_SQUEEZING,
+    KERAS,
+    KERAS_CHANNELING,
+    KERAS_SQUEEZING,
+    ONNX,
+    ONNX_CHANNELING,
+    ONNX_SQUEEZING,
+    TORCH,
+    TORCH_CHANNELING,
+    TORCH_SQUEEZING,
+    Fault,
+)
+from verification import CHANNELING, SQUEEZING, TINY, files, network_of, verify_together
 
 pytestmark = pytest.mark.frameworks
 
 TABLES = [
-    pytest.param("torch", "model_torch.py", "torch", TORCH, id="torch"),
-    pytest.param("keras-tensorflow", "model_keras.py", "tensorflow", KERAS, id="keras"),
-    pytest.param("flax", "model_flax.py", "flax", FLAX, id="flax"),
-    pytest.param("onnx", "model.onnx", "onnxruntime", ONNX, id="onnx"),
+    pytest.param(
+        "torch", "model_torch.py", "torch", (TORCH, TORCH_SQUEEZING, TORCH_CHANNELING), id="torch"
+    ),
+    pytest.param(
+        "keras-tensorflow",
+        "model_keras.py",
+        "tensorflow",
+        (KERAS, KERAS_SQUEEZING, KERAS_CHANNELING),
+        id="keras",
+    ),
+    pytest.param(
+        "flax", "model_flax.py", "flax", (FLAX, FLAX_SQUEEZING, FLAX_CHANNELING), id="flax"
+    ),
+    pytest.param(
+        "onnx", "model.onnx", "onnxruntime", (ONNX, ONNX_SQUEEZING, ONNX_CHANNELING), id="onnx"
+    ),
 ]
 
 
-@pytest.mark.parametrize(("target", "file", "module", "faults"), TABLES)
+@pytest.mark.parametrize(("target", "file", "module", "tables"), TABLES)
 def test_faults_are_caught_and_named(
-    target: str, file: str, module: str, faults: tuple[Fault, ...], tmp_path: Path
+    target: str, file: str, module: str, tables: tuple[tuple[Fault, ...], ...], tmp_path: Path
 ) -> None:
     if find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
-    network = network_of(TINY, tmp_path)
-    untouched = files(network, tmp_path / "untouched")
-    directories = [untouched]
-    for fault in faults:
-        directory = files(network, tmp_path / fault.name)
-        _break(directory / file, fault)
-        directories.append(directory)
+    untouched: list[Path] = []
+    broken: dict[Path, Fault] = {}
+    for spec, faults in zip((TINY, SQUEEZING, CHANNELING), tables, strict=True):
+        network = network_of(spec, tmp_path)
+        untouched.append(files(network, tmp_path / network.name, spec=spec))
+        for fault in faults:
+            directory = tmp_path / f"{network.name}-{fault.name}"
+            broken[files(network, directory, spec=spec)] = fault
+            _break(directory / file, fault)
 
-    results = verify_together(target, directories)
+    results = verify_together(target, [*untouched, *broken])
 
-    assert results.pop("untouched")["status"] == "passed"
+    assert {results[each.name]["status"] for each in untouched} == {"passed"}
     wrong = {
-        name: result
-        for name, result in results.items()
-        if not _names(result, next(fault for fault in faults if fault.name == name))
+        directory.name: results[directory.name]
+        for directory, fault in broken.items()
+        if not _names(results[directory.name], fault)
     }
     assert not wrong
 

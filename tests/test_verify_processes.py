@@ -20,7 +20,7 @@ from resnetgen.ir.network import Network
 from resnetgen.verify.certificate import certificate
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import Dtype
-from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.result import Level, TargetResult, Verification
 from resnetgen.verify.runners.registry import runner
 
 FAITHFUL = """
@@ -291,6 +291,19 @@ def test_a_runner_that_shows_no_value_of_the_network_fails(
 
     assert (result.status, result.runs, result.blocks_compared) == ("failed", (), 0)
     assert result.reason == "shows no value of layer1.0.act"
+
+
+@pytest.mark.parametrize("level", ["shapes", "forward"])
+def test_a_runner_that_leaves_out_inputs_fails(
+    level: Level, network: Network, tmp_path: Path
+) -> None:
+    directory = faithful(network, tmp_path)
+    options = Options(("other", "once"), level=level)
+    verification = verify(network, directory, options=options, progress=lambda *_: None)
+
+    once, whole = verification.targets["once"], verification.targets["other"]
+    assert (whole.status, once.status) == ("passed", "failed")
+    assert str(once.reason).startswith("shows nothing named conv1 on an input of 1x1x17x17")
 
 
 def test_a_parameter_seen_twice_is_a_problem_and_counts_once(

@@ -155,7 +155,10 @@ def test_edited_file_that_would_be_removed_is_refused(directory: Path) -> None:
 def test_edit_that_is_what_would_be_written_is_no_edit(directory: Path) -> None:
     build(directory, contents())
     (directory / "model_torch.py").write_bytes(b"newer\n")
-    build(directory, contents({**FILES, "model_torch.py": b"newer\n"}))
+    newer = {**FILES, "model_torch.py": b"newer\n"}
+    manifest = build(directory, contents(newer))
+    expected = {**newer, "manifest.json": manifest.to_json().encode()}
+    assert files(directory) == expected
 
 
 def test_missing_files_are_made_anew(directory: Path) -> None:
@@ -215,7 +218,7 @@ def test_files_that_a_build_of_the_same_spec_leaves_out_stay(directory: Path) ->
     assert manifest is not None
     assert manifest.listed.keys() == {*FILES, "model.safetensors"}
     assert manifest.weights is not None
-    assert manifest.weights.seed == 3
+    assert manifest.weights.origin == 3
 
 
 def test_edited_file_that_stays_does_not_hinder(directory: Path) -> None:

@@ -53,6 +53,26 @@ stages:
   - {name: only, repeats: 2, width: 4, stride: 1}
 """
 
+# Attention and what strides in a convolution's place: squeeze-and-excitation with a blur.
+SQUEEZING = """
+name: squeezing
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+attention: se
+anti_alias: blur
+stages:
+  - {name: a, repeats: 1, width: 32, stride: 1}
+  - {name: b, repeats: 1, width: 32, stride: 2}
+"""
+# And efficient channel attention with average pools.
+CHANNELING = (
+    SQUEEZING.replace("squeezing", "channeling")
+    .replace("attention: se", "attention: eca")
+    .replace("anti_alias: blur", "anti_alias: avg")
+)
+
 
 def network_of(text: str, folder: Path) -> Network:
     """The network that a spec's text describes."""
@@ -67,9 +87,9 @@ def files(network: Network, directory: Path, *, spec: str = TINY, weights: bool 
     source = directory / "spec.yaml"
     source.write_text(spec)
     spec_yaml = to_yaml(load(str(source)).spec)
-    for name, content in emit(
-        network, names=("torch", "keras", "flax", "onnx"), spec_yaml=spec_yaml
-    ).items():
+    names = ("torch", "keras", "flax", "onnx")
+    made = emit(network, names=names, spec_yaml=spec_yaml, described=names)
+    for name, content in made.items():
         (directory / name).write_bytes(content)
     if weights:
         write(directory / "model.safetensors", layout(network), tensors=initial(network, seed=0))

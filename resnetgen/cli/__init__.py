@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from resnetgen.cli import build, catalog, show, verify
+from resnetgen.cli import build, catalog, convert, diff, infer, show, verify
 from resnetgen.cli.output import (
     BAD_INPUT,
     INTERRUPTED,
@@ -39,8 +39,8 @@ app = typer.Typer(
       resnetgen show resnet50 resnet101    the tables of the paper
       resnetgen specs                      the networks that ship with resnetgen
     """,
-    epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed;
-    2 bad input; 3 a target named on the command line is not installed.""",
+    epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed, or nothing
+    could be run; 2 bad input; 3 a target named on the command line is not installed.""",
     # Plain help starts in half the time that Rich's panels take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -50,7 +50,10 @@ app = typer.Typer(
 app.command("build", short_help="Compile specs, and prove the result.")(build.build)
 app.command("check", short_help="Validate specs without building them.")(catalog.check)
 app.command("show", short_help="Print tables, counts or one source.")(show.show)
+app.command("diff", short_help="Say in what two specs differ, and what that does.")(diff.diff)
+app.command("infer", short_help="Print a spec for a checkpoint's tensors.")(infer.infer)
 app.command("verify", short_help="Prove what lies in a directory as it is.")(verify.verify)
+app.command("convert", short_help="Convert a checkpoint to any framework.")(convert.convert)
 app.command("specs", short_help="List the bundled specs.")(catalog.specs)
 app.command("schema", short_help="Print the JSON Schema of specs.")(catalog.schema)
 

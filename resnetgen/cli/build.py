@@ -1,7 +1,7 @@
 """The command `build`: from specs to directories with a proof, or a check that they are current."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,16 @@ def build(
     target: BuildTargets = None,
     seed: SeedOption = 0,
     overrides: Overrides = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Take the weights from a checkpoint of torchvision, timm, Keras and others; see "
+            "`resnetgen convert --help`.",
+            show_default=False,
+        ),
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Write the files and run no framework.")
     ] = False,
@@ -80,6 +90,7 @@ def build(
       resnetgen build resnet50
       resnetgen build my_network.yaml -o models --target torch,onnx
       resnetgen build resnet50 --set stages.2.repeats=15 --set name=resnet77
+      resnetgen build resnet50 --weights resnet50-11ad3fa6.pth
       resnetgen build specs/*.yaml --no-verify --no-weights
       resnetgen build --check
     """
@@ -97,6 +108,9 @@ def build(
         if not spec:
             hint = "`resnetgen specs` lists the bundled ones"
             raise DiagnosticError([Diagnostic("no-spec", "build needs a SPEC", hint=hint)])
+        if weights is not None and no_weights:
+            message = "--weights and --no-weights ask for two different things"
+            raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
         named = choose(target, targets())
         built = pipeline.build(
             pipeline.compile_specs(spec, overrides=overrides or ()),
@@ -104,20 +118,24 @@ def build(
             options=pipeline.BuildOptions(
                 targets=named or tuple(targets()),
                 seed=None if no_weights else seed,
+                checkpoint=weights,
                 force=force,
                 jobs=jobs or cores(),
             ),
             waiting=lambda parent: say(f"waiting for another build in {parent}"),
+            telling=say,
         )
         if not as_json:
             _announce(built)
+        made = {name for item in built for name in item.made}
+        runners = runners_of(named, made) if named else None
         verifications: dict[str, Verification] = {}
         if not no_verify:
             from resnetgen.cli.proofs import proofs
             from resnetgen.verify.check import Options
 
             options = Options(
-                targets=runners_of(named) if named else None,
+                targets=runners,
                 level=level.value,
                 device=device.value,
                 dtype=None,
@@ -128,14 +146,15 @@ def build(
             for item, verification in proofs(built, options, at_once=jobs or 1):
                 verifications[item.network.name] = verification
                 if not as_json:
-                    print_verdict(item.network.name, verification)
+                    print_verdict(item.network.name, verification, building=True)
+        _announce_losses(built, verifications)
     if as_json:
         facts = [_facts(item, verifications.get(item.network.name)) for item in built]
         print_json(facts[0] if len(facts) == 1 else {"networks": facts})
     elif len(verifications) > 1:
         _sum_up(verifications)
     if verifications:
-        raise typer.Exit(exit_code(verifications.values(), named=runners_of(named or ())))
+        raise typer.Exit(exit_code(verifications.values(), named=runners or ()))
 
 
 def _announce(built: Sequence["Built"]) -> None:
@@ -143,6 +162,17 @@ def _announce(built: Sequence["Built"]) -> None:
 
     for item in built:
         typer.echo(f"{headline(item.network)} -> {item.directory}")
+
+
+def _announce_losses(built: Sequence["Built"], verifications: "Mapping[str, Verification]") -> None:
+    """Names the certificates that are gone and that no verification replaced."""
+    from resnetgen.records import CERTIFICATE
+
+    for item in built:
+        found = verifications.get(item.network.name)
+        if item.lost_certificate and not (found and found.ran):
+            path = item.directory / CERTIFICATE
+            say(f"{path}: removed, since it was not about the files as they are now")
 
 
 def _sum_up(verifications: dict[str, "Verification"]) -> None:

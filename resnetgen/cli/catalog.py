@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +14,11 @@ from resnetgen.cli.output import (
     BAD_INPUT,
     diagnose,
     diagnostic_facts,
-    fits,
     print_grids,
     print_json,
     reporting,
 )
-from resnetgen.diagnostics import Diagnostic, DiagnosticError
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quote
 
 if TYPE_CHECKING:
     from resnetgen.report.grid import Grid
@@ -60,7 +58,15 @@ def check(spec: Specs, overrides: Overrides = None, as_json: Json = False) -> No
         raise typer.Exit(BAD_INPUT)
 
 
-def specs(as_json: Json = False) -> None:
+def specs(
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TEXT", help="List only those with this in their names.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the networks that ship with resnetgen.
 
     Any of these names works wherever a spec's path does.
@@ -69,28 +75,37 @@ def specs(as_json: Json = False) -> None:
 
     \b
       resnetgen specs
+      resnetgen specs resnext
       resnetgen specs --json
     """
     from resnetgen.pipeline import compile_spec
     from resnetgen.report.catalog import catalog_facts, catalog_grid
-    from resnetgen.spec.load import bundled
 
     with reporting(as_json=as_json):
-        networks = {path: compile_spec(name).network for name, path in bundled().items()}
+        chosen = _named_like(text or "")
+        networks = {path: compile_spec(name).network for name, path in chosen.items()}
     if as_json:
         print_json({"specs": catalog_facts(networks)})
     else:
         _print_catalog(catalog_grid(networks), list(networks))
 
 
+def _named_like(text: str) -> dict[str, Path]:
+    """The bundled specs with this in their names."""
+    from resnetgen.spec.load import bundled
+
+    found = {name: path for name, path in bundled().items() if text.lower() in name}
+    if not found:
+        message = f"no bundled spec has {quote(text)} in its name"
+        hint = did_you_mean(text, bundled()) or "`resnetgen specs` lists them all"
+        raise DiagnosticError([Diagnostic("unknown-spec", message, hint=hint)])
+    return found
+
+
 def _print_catalog(grid: "Grid", paths: Sequence[Path]) -> None:
-    """The column of files comes last; where it does not fit, their folders are said once."""
-    if fits(grid):
-        print_grids([grid])
-        return
-    rows = tuple(row[:-1] for row in grid.rows)
-    print_grids([replace(grid, columns=grid.columns[:-1], rows=rows)])
-    folders = sorted({_shown(path.parent) for path in paths})
+    """Below the table, in which folders the files are; it may have no room for them itself."""
+    print_grids([grid])
+    folders = dict.fromkeys(_shown(path.parent) for path in sorted(paths))
     typer.echo(f"Their files: NAME.yaml in {' or '.join(folders)}")
 
 

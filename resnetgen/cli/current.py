@@ -47,7 +47,7 @@ def _of_specs(
 
 
 def _all(output: Path) -> list[Path]:
-    from resnetgen.emit.manifest import MANIFEST
+    from resnetgen.records import MANIFEST
 
     manifests = output.glob(f"*/{MANIFEST}")
     found = sorted(path.parent for path in manifests if not path.parent.name.startswith("."))
@@ -66,7 +66,12 @@ def _facts(found: dict[Path, tuple["Finding", ...]]) -> list[dict[str, object]]:
             "output_dir": directory.as_posix(),
             "current": not findings,
             "files": [
-                {"name": item.name, "state": item.state, "diff": "\n".join(item.diff)}
+                {
+                    "name": item.name,
+                    "state": item.state,
+                    "reason": item.reason,
+                    "diff": "\n".join(item.diff),
+                }
                 for item in findings
             ],
         }
@@ -78,6 +83,9 @@ def _print(found: dict[Path, tuple["Finding", ...]]) -> None:
     for directory, findings in found.items():
         for item in findings:
             typer.echo(f"{directory / item.name}: {item.state}")
+            if item.reason is not None:
+                typer.echo(f"    nothing could be compared: {item.reason}")
+                typer.echo("    restore it, or build the network again with --force")
             for line in item.diff:
                 typer.echo(f"    {line}")
     stale = [directory.name for directory, findings in found.items() if findings]

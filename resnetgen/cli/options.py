@@ -34,17 +34,25 @@ class Dtype(StrEnum):
     float64 = "float64"
 
 
-def _complete_spec(incomplete: str) -> list[str]:
+def complete_spec(incomplete: str) -> list[str]:
+    """Bundled names and paths that start so."""
     from resnetgen.spec.load import bundled
 
     return sorted(name for name in bundled() if name.startswith(incomplete)) + _paths(incomplete)
+
+
+def complete_checkpoint(incomplete: str) -> list[str]:
+    """Paths of checkpoints that start so."""
+    from resnetgen.weights.open import SUFFIXES
+
+    return _paths(incomplete, SUFFIXES)
 
 
 def _complete_directory(incomplete: str) -> list[str]:
     return [path for path in _paths(incomplete) if path.endswith("/")]
 
 
-def _paths(incomplete: str) -> list[str]:
+def _paths(incomplete: str, suffixes: Iterable[str] = (".yaml", ".yml")) -> list[str]:
     head, _, start = incomplete.rpartition("/")
     folder = Path(head or ("/" if incomplete.startswith("/") else "."))
     try:
@@ -55,7 +63,7 @@ def _paths(incomplete: str) -> list[str]:
     return [
         f"{prefix}{path.name}{'/' if path.is_dir() else ''}"
         for path in found
-        if path.is_dir() or path.suffix in (".yaml", ".yml")
+        if path.is_dir() or path.suffix in suffixes
     ]
 
 
@@ -99,11 +107,21 @@ def choice(name: str, known: type[StrEnum], *, help: str) -> object:
 _SPEC = typer.Argument(
     metavar="SPEC",
     help="Paths of YAML files, or names of bundled specs (see `resnetgen specs`).",
-    autocompletion=_complete_spec,
+    autocompletion=complete_spec,
     show_default=False,
 )
 Specs = Annotated[list[str], _SPEC]
 OptionalSpecs = Annotated[list[str] | None, _SPEC]
+SpecOption = Annotated[
+    str,
+    typer.Option(
+        "--spec",
+        metavar="SPEC",
+        help="The network: a YAML file's path, or a bundled spec's name.",
+        autocompletion=complete_spec,
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

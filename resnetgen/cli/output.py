@@ -89,14 +89,6 @@ def print_grids(grids: "Iterable[Grid]") -> None:
         screen.print(text, end="\n\n", soft_wrap=True)
 
 
-def fits(grid: "Grid") -> bool:
-    """Whether stdout is wide enough for the table with no cell in pieces."""
-    from resnetgen.report.terminal import terminal
-
-    whole = terminal(grid, width=sys.maxsize, rule="-").plain.splitlines()
-    return max(map(len, whole)) <= console().width
-
-
 def prepare_stdout() -> None:
     """Has it take every character: one that its encoding lacks as an escape, as stderr does."""
     if sys.stdout is None:

@@ -1,11 +1,11 @@
-"""Shows what each target is doing, on a terminal's stderr; elsewhere it says nothing."""
+"""Shows on stderr what each target is doing; where that is no terminal, a line as each ends."""
 
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from resnetgen.cli.output import console
+from resnetgen.cli.output import console, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,10 +19,10 @@ _ENDED = ("passed", "failed", "not_run")
 def progress() -> "Generator[Callable[[str], Progress]]":
     """Gives a function from a network's name to what its verification reports to.
 
-    The lines stay while the block runs and vanish with it.
+    On a terminal the lines stay while the block runs and vanish with it.
     """
     if not sys.stderr.isatty():
-        yield lambda network: lambda target, state: None
+        yield _log
         return
     from rich.live import Live
 
@@ -37,6 +37,14 @@ def progress() -> "Generator[Callable[[str], Progress]]":
 
     with Live(console=console(stderr=True), transient=True, refresh_per_second=8) as live:
         yield reporter
+
+
+def _log(network: str) -> "Progress":
+    def report(target: str, state: str) -> None:
+        if state in _ENDED:
+            say(f"{network}: {target} {state.replace('_', ' ')}")
+
+    return report
 
 
 def _table(lines: dict[tuple[str, str], str]) -> "Table":

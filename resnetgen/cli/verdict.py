@@ -1,28 +1,35 @@
 """What build and verify share: which targets are due, how a verdict prints, and its exit code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from resnetgen.cli.output import FAILED, NOT_INSTALLED, PASSED, console, print_grids
+from resnetgen.cli.output import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
 
 if TYPE_CHECKING:
     from resnetgen.verify.result import Verification
 
 
-def runners_of(targets: Iterable[str]) -> tuple[str, ...]:
-    """The runners that are due for emitted targets: Keras has one for each of its backends."""
+def runners_of(named: Sequence[str], made: Collection[str]) -> tuple[str, ...]:
+    """The runners that are due where the targets `named` made files: Keras has one per backend.
+
+    Nobody knows what a broken one runs, unless it has a target's name.
+    """
     from resnetgen.verify.runners import registry
 
-    return tuple(
-        name
-        for name in registry.targets()
-        if registry.is_due(name)
-        and any(name == target or name.startswith(f"{target}-") for target in targets)
-    )
+    def runs_one(name: str) -> bool:
+        try:
+            return registry.runner(name).file in made
+        except registry.BrokenRunnerError:
+            return name in named
+
+    return tuple(name for name in registry.targets() if registry.is_due(name) and runs_one(name))
 
 
-def print_verdict(name: str, verification: "Verification") -> None:
-    """The table of targets, what there is to say about them, and the verdict."""
+def print_verdict(name: str, verification: "Verification", *, building: bool) -> None:
+    """The table of targets, what there is to say about them, and the verdict.
+
+    Where nothing could run, also what to do about that.
+    """
     from rich.text import Text
 
     from resnetgen.report.terminal import STYLES
@@ -34,6 +41,8 @@ def print_verdict(name: str, verification: "Verification") -> None:
         screen.print(remark, soft_wrap=True)
     text = Text(verdict(verification), STYLES[verification.status])
     screen.print(text, soft_wrap=True)
+    if not verification.ran and (ways := list(_ways_out(verification, building=building))):
+        say(f"hint: {', or '.join(ways)}")
 
 
 def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) -> int:
@@ -46,3 +55,17 @@ def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) 
     if any(registry.unavailable(name) is not None for name in named):
         return NOT_INSTALLED
     return FAILED if any(each.status == "failed" for each in found) else PASSED
+
+
+def _ways_out(verification: "Verification", *, building: bool) -> Iterator[str]:
+    """What lets a command succeed none of whose targets could run."""
+    from resnetgen.verify.runners import registry
+
+    results = verification.targets.items()
+    missing = {name for name, _ in results if registry.unavailable(name) is not None}
+    if missing:
+        yield "install what is missing, such as resnetgen[torch]"
+    if any(result.device != "cpu" for name, result in results if name not in missing):
+        yield "run on --device cpu"
+    if building:
+        yield "give --no-verify to write the files alone"

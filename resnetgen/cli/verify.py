@@ -60,8 +60,9 @@ def verify(
       resnetgen verify generated/resnet50 --target torch,onnx --level shapes
       resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
     """
-    from resnetgen.emit.manifest import CERTIFICATE, files
+    from resnetgen.emit.manifest import files
     from resnetgen.pipeline import compile_spec, prove
+    from resnetgen.records import CERTIFICATE
     from resnetgen.report.facts import network_facts
     from resnetgen.verify.check import Options
     from resnetgen.verify.runners import registry
@@ -98,7 +99,7 @@ def verify(
             }
         )
     else:
-        print_verdict(network.name, verification)
+        print_verdict(network.name, verification, building=False)
     raise typer.Exit(exit_code([verification], named=named or ()))
 
 
@@ -120,7 +121,7 @@ def _refuse_unwritable(directory: Path, certificate: Path | None) -> None:
 
 def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
     """Saves a file that was named by mistake; one that is ours by its place needs no look."""
-    from resnetgen.emit.manifest import is_certificate
+    from resnetgen.certificates import is_certificate
 
     if not os.path.lexists(path):
         return
@@ -138,7 +139,7 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
 
 def _spec_file(directory: Path) -> Path:
     """The resolved spec in `directory`; without one it is no output of `build`."""
-    from resnetgen.emit.manifest import SPEC
+    from resnetgen.records import SPEC
 
     path = directory / SPEC
     if path.is_file():

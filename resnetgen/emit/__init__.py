@@ -4,30 +4,25 @@ from collections.abc import Sequence
 
 from resnetgen.emit.card import FILE as CARD_FILE
 from resnetgen.emit.card import card
-from resnetgen.emit.manifest import SPEC
 from resnetgen.emit.target import Target, targets
 from resnetgen.ir.network import Network
+from resnetgen.records import SPEC
 
 __all__ = ["Target", "emit", "source", "targets"]
 
 
 def emit(
-    network: Network,
-    *,
-    names: Sequence[str],
-    spec_yaml: str,
-    described: Sequence[str] | None = None,
+    network: Network, *, names: Sequence[str], spec_yaml: str, described: Sequence[str]
 ) -> dict[str, bytes]:
     """The files of `build` but the weights and the manifest: content by file name.
 
-    `names` are targets' names. The model card speaks of those that are `described`, or else of
-    these alone.
+    `names` are targets' names, and so are the `described`, of which the model card speaks.
     """
     files: dict[str, bytes] = {}
     for name in names:
         files.update(targets()[name].emit(network))
     files[SPEC] = spec_yaml.encode()
-    files[CARD_FILE] = card(network, [targets()[name] for name in described or names]).encode()
+    files[CARD_FILE] = card(network, [targets()[name] for name in described]).encode()
     return files
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.render import render
-from resnetgen.emit.source import is_torchvision, title
+from resnetgen.emit.source import title
 from resnetgen.emit.target import Target
+from resnetgen.emit.torchvision import counterpart
 from resnetgen.ir.network import Network
 from resnetgen.ir.summary import Row, rows, total
 
@@ -32,7 +33,9 @@ class _View:
     buffers: str
     macs: str
     image: str
-    is_torchvision: bool
+    torchvision_model: str | None
+    has_graph: bool
+    """Whether there is an ONNX graph, which points into the weights file."""
     usages: tuple[_Usage, ...]
 
 
@@ -51,7 +54,8 @@ def card(network: Network, targets: Sequence[Target]) -> str:
             buffers=f"{counts.buffers:,}",
             macs=f"{counts.macs:,}",
             image=f"{network.input_channels} x {height} x {width}",
-            is_torchvision=is_torchvision(network),
+            torchvision_model=counterpart(network),
+            has_graph=any(target.name == "onnx" for target in targets),
             usages=tuple(_usages(network, targets)),
         ),
     )

@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.emit.manifest import MANIFEST, Manifest
+from resnetgen.emit.manifest import Manifest
 from resnetgen.emit.write import Contents, manifest_of, told
+from resnetgen.records import MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _SHOWN_LINES = 20
@@ -16,11 +17,15 @@ _SHOWN_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A file that is not what it should be, with the start of a unified diff if it is text."""
+    """A file that is not what it should be, with the start of a unified diff if it is text.
+
+    `reason` says of a file with which nothing could be compared what is wrong with it.
+    """
 
     name: str
     state: Literal["missing", "differs", "obsolete"]
     diff: tuple[str, ...]
+    reason: str | None = None
 
 
 def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Finding, ...]:

@@ -1,32 +1,46 @@
 """Emits `model_flax.py`: the network as Flax NNX modules whose paths are the canonical names."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, chains, form, literal, members, repeated_forms
-from resnetgen.emit.render import LINE_LENGTH, call, render
+from resnetgen.emit.render import LINE_LENGTH, call, ending, render, where_strided
 from resnetgen.emit.source import (
     Constants,
     attentions,
     biases,
+    block_docstring,
     block_keywords,
     block_parameters,
-    block_summary,
     blur_padding,
     complement,
     constants,
+    conv_biases,
     docstring,
     example_shape,
+    head_layers,
     header,
     network_class,
     pads_strided,
+    returned,
     runs,
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, BlurPool, Conv2d, MaxPool2d, Relu, Scale
+from resnetgen.ir.ops import (
+    AvgPool2d,
+    BatchNorm2d,
+    BlurPool,
+    Conv2d,
+    GroupNorm,
+    MaxPool2d,
+    Relu,
+    Scale,
+    Subsample,
+)
 
 FILE = "model_flax.py"
 _RNGS = "rngs=rngs"
@@ -58,7 +72,7 @@ class _BlockView:
     """One block class, its calls broken into lines."""
 
     class_name: str
-    summary: str
+    docstring: tuple[str, ...]
     signature: tuple[str, ...]
     layers: tuple[str, ...]
     reshapes: str
@@ -77,7 +91,7 @@ class _View:
     """The lines of `__all__`."""
     factory_signature: tuple[str, ...]
     channels: int
-    strided_padding: bool
+    notes: tuple[str, ...]
     attentions: frozenset[str]
     max_pool: MaxPool2d | None
     average_pool: bool
@@ -85,25 +99,29 @@ class _View:
     identity: bool
     pads_zeros: bool
     helpers: tuple[str, ...]
-    momentum: str
-    torch_momentum: str
-    epsilon: str
-    zeroed: bool
+    norm: tuple[str, ...]
+    """The lines that give the norms their constants."""
+    group_norm: bool
+    zeroed: str | None
+    """What stands for the norm whose gamma starts at zero."""
     blocks: tuple[_BlockView, ...]
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
+    head: tuple[str, ...]
     forward: tuple[str, ...]
     stage_loop: tuple[str, ...]
+    head_forward: tuple[str, ...]
     linear: tuple[str, ...]
     classes: int
-    init_mode: str
+    returned: str
+    conv_init: str
     bias: bool
     biases: str
     """Which convolutions have a bias, those of attention too."""
 
 
 _IDENTITY = _Item("identity")
-_MADE = (Conv2d, BatchNorm2d, Scale, AvgPool2d, BlurPool)
+_MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool)
 """Ops that are attributes of their module; others are functions where they are applied."""
 
 
@@ -123,7 +141,7 @@ def usage(network: Network) -> tuple[str, ...]:
         'model_flax.load_safetensors(model, "model.safetensors")',
         "model.eval()",
         f"images = jnp.zeros({example_shape(network, channels_last=True)})",
-        "logits = model(images)  # images are channels-last",
+        f"{returned(network)} = model(images)  # images are channels-last",
     )
 
 
@@ -133,28 +151,28 @@ TARGET = Target("flax", source=FILE, emit=emit, usage=usage, title="Flax NNX")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem = literal(network.stem[1:])
+    stem, head = literal(network.stem[1:]), head_layers(network)
     layers = (layer for kind in found for layer in (*kind.main, *kind.side))
-    repeated = repeated_forms([*stem, *layers])
-    returned = network_class(network)
+    style = _Style(repeated_forms([*stem, *layers]), shared)
+    class_name = network_class(network)
     return _View(
         header=header(network, "flax"),
         docstring=docstring(network, "Flax NNX"),
-        network_class=returned,
+        network_class=class_name,
         exported=_items(
             "__all__ = [",
-            [f'"{name}"' for name in (returned, *sorted((network.name, "load_safetensors")))],
+            [f'"{name}"' for name in (class_name, *sorted((network.name, "load_safetensors")))],
             "]",
             indent=0,
         ),
         factory_signature=call(
             f"def {network.name}(",
             [f"num_classes: int = {network.classes}", "*", "rngs: nnx.Rngs"],
-            f") -> {returned}:",
+            f") -> {class_name}:",
             indent=0,
         ),
         channels=network.input_channels,
-        strided_padding=pads_strided(network),
+        notes=_notes(network, shared),
         attentions=attentions(network),
         blur_padding=blur_padding(network, "stride"),
         max_pool=next((op for op in network.stem if isinstance(op, MaxPool2d)), None),
@@ -162,68 +180,112 @@ def _view(network: Network) -> _View:
         identity=any(_may_be_identity(kind) for kind in found),
         pads_zeros=any(kind.pads_zeros for kind in found),
         helpers=tuple(
-            f"{each.name} = partial(conv, {', '.join(_window(each))})" for each in repeated
+            f"{name} = partial(conv, {', '.join(_window(each, shared))})"
+            for each, name in style.helpers.items()
         ),
-        momentum=complement(shared.momentum),
-        torch_momentum=repr(shared.momentum),
-        epsilon=repr(shared.epsilon),
-        zeroed=any(zeroed_norm(kind) for kind in found),
-        blocks=tuple(_block_view(kind, repeated) for kind in found),
-        stem=_assignments(stem, repeated, indent=8),
-        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
+        norm=_norm_lines(shared),
+        group_norm=isinstance(shared.norm, GroupNorm),
+        zeroed=_norm_name(shared) if any(zeroed_norm(kind) for kind in found) else None,
+        blocks=tuple(_block_view(kind, style) for kind in found),
+        stem=_assignments(stem, style, indent=8),
+        stages=tuple(_stage_lines(stage, found) for stage in network.stages),
+        head=_assignments(head, style, indent=8),
         forward=_forward(stem),
         stage_loop=_stage_loop(network),
+        head_forward=_forward(head),
         classes=network.classes,
-        init_mode=shared.conv_init.removeprefix("he_"),
-        bias=shared.bias,
+        returned=returned(network),
+        conv_init=shared.conv_init,
+        bias=conv_biases(network) == "always",
         biases=biases(network),
         linear=_linear_lines(shared),
     )
 
 
-def _window(each: Form) -> list[str]:
-    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.kernel // 2}"]
-    return window if each.groups == 1 else [*window, f"feature_group_count={each.groups}"]
+def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
+    """What a user of the source has to know, as lines."""
+    notes = ["Images are channels-last."]
+    if pads_strided(network):
+        notes.append(
+            'Padding is explicit: on an even-sized input a strided padding="SAME" pads more at the'
+            " bottom and right, which shifts the feature maps by a pixel."
+        )
+    if isinstance(shared.norm, BatchNorm2d):
+        notes.append("Batch normalization follows model.train() and model.eval().")
+    return tuple(textwrap.wrap(" ".join(notes), LINE_LENGTH))
 
 
-def _assignments(
-    layers: Sequence[Layer], repeated: Sequence[Form], *, indent: int
-) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What decides how a layer is written: the file's helpers and the network's constants."""
+
+    helpers: Mapping[Form, str]
+    shared: Constants
+
+
+def _window(each: Form, shared: Constants) -> list[str]:
+    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.padding.top}"]
+    if each.groups != 1:
+        window.append(f"feature_group_count={each.groups}")
+    return [*window, "use_bias=True"] if each.bias and not shared.bias else window
+
+
+def _norm_name(shared: Constants) -> str:
+    return "group_norm" if isinstance(shared.norm, GroupNorm) else "batch_norm"
+
+
+def _norm_lines(shared: Constants) -> tuple[str, ...]:
+    match shared.norm:
+        case None:
+            return ()
+        case BatchNorm2d(momentum=momentum, epsilon=epsilon):
+            constants = f"momentum={complement(momentum)}, epsilon={epsilon!r}"
+            return (
+                "# NNX keeps `momentum` of the old statistic;"
+                f" this is PyTorch's momentum={momentum!r}.",
+                f"batch_norm = partial(nnx.BatchNorm, {constants})",
+            )
+        case GroupNorm(groups=groups, epsilon=epsilon):
+            # NNX's fast variance, a difference of two means, rounds more.
+            arguments = ["nnx.GroupNorm", f"num_groups={groups}", f"epsilon={epsilon!r}"]
+            return call("group_norm = partial(", [*arguments, "use_fast_variance=False"], indent=0)
+
+
+def _assignments(layers: Sequence[Layer], style: _Style, *, indent: int) -> tuple[str, ...]:
     """Makes every layer that has weights an attribute."""
     lines: list[str] = []
     for member in members(layers):
         layer = member.layers[0]
         if member.is_sequence:
-            made = [_made(each, repeated) for each in member.layers]
-            lines += _listed(f"self.{member.name} = nnx.List(", made, indent=indent)
-        elif layer.optional and isinstance(layer.op, BlurPool):
-            filtered = _made(layer, repeated).text
-            margin = " " * indent
-            lines.append(f"{margin}self.aa = {filtered} if stride > 1 else {_IDENTITY.text}")
+            items = [_made(each, style) for each in member.layers]
+            lines += _listed(f"self.{member.name} = nnx.List(", items, indent=indent)
+        elif layer.optional:
+            made, name = _made(layer, style).text, f"self.{member.name}"
+            lines += where_strided(name, made, _IDENTITY.text, indent=indent)
         elif isinstance(layer.op, _MADE):
-            # Where nothing strides, an average pool takes the mean of one pixel.
-            function, arguments = _call(layer, repeated)
+            function, arguments = _call(layer, style)
             lines += call(f"self.{member.name} = {function}(", arguments, indent=indent)
     return tuple(lines)
 
 
-def _made(layer: Layer, repeated: Sequence[Form]) -> _Item:
+def _made(layer: Layer, style: _Style) -> _Item:
     """What a list has for the layer: a module, or a function where there are no weights."""
     if isinstance(layer.op, Relu):
         return _Item("nnx.relu")
     if isinstance(layer.op, MaxPool2d):
         return _Item("max_pool")
-    function, arguments = _call(layer, repeated)
+    function, arguments = _call(layer, style)
     return _Item(function, tuple(arguments))
 
 
-def _call(layer: Layer, repeated: Sequence[Form]) -> tuple[str, list[str]]:
+def _call(layer: Layer, style: _Style) -> tuple[str, list[str]]:
     """The function that makes a layer, and its arguments."""
     match layer.op:
         case Conv2d():
-            return _convolution(layer, layer.op, repeated)
-        case BatchNorm2d():
-            function = "last_batch_norm" if layer.op.zero_gamma else "batch_norm"
+            return _convolution(layer, layer.op, style)
+        case BatchNorm2d() | GroupNorm():
+            name = _norm_name(style.shared)
+            function = f"last_{name}" if layer.op.zero_gamma else name
             return function, [layer.text("channels"), _RNGS]
         case Scale():
             if "squeezed" in layer.expressions:
@@ -236,18 +298,21 @@ def _call(layer: Layer, repeated: Sequence[Form]) -> tuple[str, list[str]]:
                 return "average_pool", [stride]
             window = f"({stride}, {stride})"
             return "partial", ["nnx.avg_pool", f"window_shape={window}", f"strides={window}"]
+        case Subsample():
+            strides = f"({layer.text('stride')}, {layer.text('stride')})"
+            return "partial", ["nnx.max_pool", "window_shape=(1, 1)", f"strides={strides}"]
         case BlurPool():
             return "partial", ["blur_pool", f"stride={layer.text('stride')}"]
         case _:
             raise AssertionError(f"{layer.op.name}: {type(layer.op).__name__} has no weights")
 
 
-def _convolution(layer: Layer, op: Conv2d, repeated: Sequence[Form]) -> tuple[str, list[str]]:
+def _convolution(layer: Layer, op: Conv2d, style: _Style) -> tuple[str, list[str]]:
     arguments = [layer.text("in_channels"), layer.text("out_channels")]
     strides = [] if layer.text("stride") == "1" else [f"strides={layer.text('stride')}"]
-    if form(op) in repeated:
-        return form(op).name, [*arguments, *strides, _RNGS]
-    window, *others = _window(form(op))
+    if form(op) in style.helpers:
+        return style.helpers[form(op)], [*arguments, *strides, _RNGS]
+    window, *others = _window(form(op), style.shared)
     return "conv", [*arguments, window, *strides, *others, _RNGS]
 
 
@@ -280,36 +345,49 @@ def _applied(layer: Layer, value: str) -> str:
             return f"self.{layer.name}({value})"
 
 
-def _block_view(kind: Kind, repeated: Sequence[Form]) -> _BlockView:
+def _block_view(kind: Kind, style: _Style) -> _BlockView:
     sizes = (f"{size}: int" for size in ("in_channels", *kind.sizes))
     parameters = ["self", *sizes, *block_parameters(kind)]
     return _BlockView(
         class_name=kind.class_name,
-        summary=block_summary(kind),
+        docstring=block_docstring(kind),
         signature=call(
             "def __init__(", [*parameters, "*", "rngs: nnx.Rngs"], ") -> None:", indent=4
         ),
-        layers=_assignments(kind.main, repeated, indent=8),
+        layers=_assignments((*kind.preactivation, *kind.main), style, indent=8),
         reshapes=kind.reshapes,
-        downsample=_downsample_lines(kind, repeated),
+        downsample=_downsample_lines(kind, style),
         forward=_block_forward(kind),
     )
 
 
 def _block_forward(kind: Kind) -> tuple[str, ...]:
-    shortcut: tuple[str, ...] = ()
-    if kind.has_shortcut:
-        shortcut = ("        shortcut = x",)
-        if kind.reshapes != "never":
-            shortcut += (
-                "        for layer in self.downsample:",
-                "            shortcut = layer(shortcut)",
-            )
     end = "x + shortcut" if kind.has_shortcut else "x"
-    return (*shortcut, *_forward(kind.main), f"        return nnx.relu({end})")
+    if kind.activation is not None:
+        end = f"nnx.relu({end})"
+    return (*_shortcut_lines(kind), *ending(_forward(kind.main), end))
 
 
-def _downsample_lines(kind: Kind, repeated: Sequence[Form]) -> tuple[str, ...]:
+def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
+    """Keeps what is added at the end, and activates the input where that comes first."""
+    activated = _forward(kind.preactivation)
+    kept = ("        shortcut = x",)
+    loop = ("        for layer in self.downsample:", "            shortcut = layer(shortcut)")
+    match kind.reshapes:
+        case _ if not kind.has_shortcut:
+            return activated
+        case "never":
+            return (*kept, *activated)
+        case "always" if kind.projects:
+            return (*activated, *kept, *loop)
+        case "sometimes" if activated and kind.projects:
+            inner = (f"    {line}" for line in (*kept, *loop))
+            return (*kept, *activated, "        if self.downsample:", *inner)
+        case _:
+            return (*kept, *loop, *activated)
+
+
+def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
     """Fills the list of what the shortcut goes through."""
     sometimes = kind.reshapes == "sometimes"
     head = "self.downsample.extend(" if sometimes else "self.downsample = nnx.List("
@@ -318,17 +396,22 @@ def _downsample_lines(kind: Kind, repeated: Sequence[Form]) -> tuple[str, ...]:
     if kind.pads_zeros:
         made = [_Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
     else:
-        made = [_made(layer, repeated) for layer in kind.side]
+        made = [_made(layer, style) for layer in kind.side]
     if kind.lacks_pool:
         made.insert(0, _IDENTITY)
     elif kind.side[0].optional:
         made[0] = _Item(f"{made[0].text} if stride > 1 else {_IDENTITY.text}")
+    if sometimes and len(made) == 1:
+        lines = call("self.downsample.append(", [made[0].text], indent=12)
+        if max(map(len, lines)) <= LINE_LENGTH:
+            return lines
+        return (lines[0], *made[0].lines(indent=16), lines[-1])
     return _listed(head, made, indent=12 if sometimes else 8)
 
 
-def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
+def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
     blocks: list[_Item] = []
-    for block, _, repeats in runs(stage):
+    for block, kind, _, repeats in runs(stage, found):
         arguments = [
             str(block.in_channels),
             *kind.sizes_of(block),
@@ -337,15 +420,15 @@ def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
         ]
         made = _Item(kind.class_name, tuple(arguments))
         if repeats > 1:
-            made = _Item(f"*({made.text} for _ in range({repeats}))")
+            loop = f"{made.text} for _ in range({repeats})"
+            made = _Item(loop if repeats == len(stage.blocks) else f"*({loop})")
         blocks.append(made)
     return _listed(f"self.{stage.name} = nnx.List(", blocks, indent=8)
 
 
 def _may_be_identity(kind: Kind) -> bool:
     """Whether some blocks have nothing where others have what strides."""
-    filters = (layer for layer in kind.main if isinstance(layer.op, BlurPool))
-    return kind.lacks_pool or any(layer.optional for layer in (*kind.side, *filters))
+    return kind.lacks_pool or any(layer.optional for layer in (*kind.side, *kind.main))
 
 
 def _listed(head: str, items: Sequence[_Item], *, indent: int) -> tuple[str, ...]:
@@ -378,7 +461,10 @@ def _items(head: str, items: Sequence[str], tail: str, *, indent: int) -> tuple[
 
 def _linear_lines(shared: Constants) -> tuple[str, ...]:
     arguments = [f"{shared.features}", "num_classes"]
-    if shared.linear_init == "he_fan_in":
+    before: tuple[str, ...] = ()
+    if shared.linear_init == "glorot_uniform":
+        arguments.append("kernel_init=nnx.initializers.glorot_uniform()")
+    elif shared.linear_init == "he_fan_in":
         before = ('he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")',)
         arguments.append("kernel_init=he_normal")
     else:

@@ -3,22 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import applied, call, render
 from resnetgen.emit.source import (
+    Constants,
     attentions,
     biases,
+    block_docstring,
     block_keywords,
     block_parameters,
-    block_summary,
     blur_padding,
     complement,
     constants,
+    conv_biases,
     docstring,
     example_shape,
+    extent,
+    head_layers,
     header,
     pads_strided,
+    returned,
     runs,
     zeroed_norm,
 )
@@ -31,9 +36,15 @@ from resnetgen.ir.ops import (
     ChannelConv,
     Conv2d,
     Flatten,
+    GroupNorm,
     MaxPool2d,
+    Norm,
+    Op,
+    PadChannels,
+    Padding,
     Relu,
     Scale,
+    Subsample,
 )
 
 FILE = "model_keras.py"
@@ -45,11 +56,11 @@ _DEEP_PATH = 800
 class _BlockView:
     """One block function, its calls broken into lines."""
 
-    summary: str
+    docstring: tuple[str, ...]
     signature: tuple[str, ...]
     shortcut: tuple[str, ...]
-    has_shortcut: bool
     layers: tuple[str, ...]
+    end: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +72,34 @@ class _View:
     factory: str
     exported: tuple[str, ...]
     factory_signature: tuple[str, ...]
-    pads_zeros: bool
-    bn_momentum: str
-    torch_momentum: str
-    bn_epsilon: str
-    conv_bn_signature: tuple[str, ...]
+    uses_ops: bool
+    constants: tuple[str, ...]
+    """What all norms share, as lines; none without norms."""
+    paired: bool
+    """Whether each convolution has a norm behind it, and each norm a convolution before it."""
+    norm: tuple[str, ...]
+    """The call that makes a norm, as lines in the function that applies it."""
+    norm_signature: tuple[str, ...]
+    group_norm: bool
+    conv_signature: tuple[str, ...]
+    conv_name: str
     strided: bool
     grouped: bool
     strided_padding: bool
     pads: str
-    zeroed: bool
-    init_mode: str
+    conv_init: str
     attentions: frozenset[str]
     blur_padding: str | None
-    bias: bool
+    conv_biases: str
+    """Which convolutions have a bias, those of attention aside."""
     biases: str
     """Which convolutions have a bias, those of attention too."""
     blocks: tuple[_BlockView, ...]
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
+    head: tuple[str, ...]
     features: int
+    returned: str
     linear_init: str
     result: tuple[str, ...]
     deep_path: str | None
@@ -101,7 +120,7 @@ def usage(network: Network) -> tuple[str, ...]:
         f"model = model_keras.{network.name}()",
         'model_keras.load_safetensors(model, "model.safetensors")',
         f"images = np.zeros({example_shape(network, channels_last=True)}, np.float32)",
-        "logits = model(images)  # images are channels-last",
+        f"{returned(network)} = model(images)  # images are channels-last",
     )
 
 
@@ -112,6 +131,9 @@ def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network, channels_word="filters")
     zeroed = any(zeroed_norm(kind) for kind in found)
+    paired = _is_paired(network)
+    style = _Style(paired, _norm_word(shared), conv_biases(network))
+    stem = literal(network.stem[1:])
     height, width = network.input_size
     path = _longest_path(network)
     is_deep = path > _DEEP_PATH
@@ -130,35 +152,108 @@ def _view(network: Network) -> _View:
             ") -> keras.Model:",
             indent=0,
         ),
-        pads_zeros=any(kind.pads_zeros for kind in found),
-        bn_momentum=complement(shared.momentum),
-        torch_momentum=repr(shared.momentum),
-        bn_epsilon=repr(shared.epsilon),
-        conv_bn_signature=_conv_bn_signature(network, zeroed=zeroed),
+        uses_ops=_uses_ops(network),
+        constants=_constant_lines(shared),
+        paired=paired,
+        norm=_norm_lines(shared, name=style.norm if paired else "name", zeroed=zeroed),
+        norm_signature=_norm_signature(shared, zeroed=zeroed),
+        group_norm=isinstance(shared.norm, GroupNorm),
+        conv_signature=_conv_signature(network, style, zeroed=zeroed),
+        conv_name="conv" if paired else "name",
         strided=_is_strided(network),
         grouped=_is_grouped(network),
         strided_padding=pads_strided(network),
         pads=_pads(network),
-        zeroed=zeroed,
-        init_mode=shared.conv_init.removeprefix("he_"),
+        conv_init=shared.conv_init,
         attentions=attentions(network),
         blur_padding=blur_padding(network, "stride"),
-        bias=shared.bias,
+        conv_biases=style.biases,
         biases=biases(network),
-        blocks=tuple(_block_view(kind) for kind in found),
-        stem=_stem_lines(network),
-        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
+        blocks=tuple(_block_view(kind, style) for kind in found),
+        stem=_layer_lines(stem, style, variable="x", source="image", prefix="", indent=4),
+        stages=tuple(_stage_lines(stage, found) for stage in network.stages),
+        head=_layer_lines(
+            head_layers(network), style, variable="x", source="x", prefix="", indent=4
+        ),
         features=shared.features,
+        returned=returned(network),
         linear_init=shared.linear_init,
         result=call(
             "return keras.Model(",
-            ["image", "logits", f'name="{network.name}"'],
+            ["image", returned(network), f'name="{network.name}"'],
             indent=8 if is_deep else 4,
         ),
         deep_path=f"{path:,}" if is_deep else None,
         # Keras needs a few frames a layer; Python checks the limit only when it is reached.
         recursion_limit=f"{4 * path + 1000:_}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What decides how a convolution and its norm are written."""
+
+    paired: bool
+    norm: str
+    """What stands for the norm in names: `bn` or `gn`."""
+    biases: str
+    """Which convolutions have a bias, those of attention aside."""
+
+
+def _norm_word(shared: Constants) -> str:
+    return "gn" if isinstance(shared.norm, GroupNorm) else "bn"
+
+
+def _is_paired(network: Network) -> bool:
+    """Whether a norm is behind each convolution, and reads nothing else."""
+    own = {op.name for block in network.blocks for op in block.attention}
+    convolved = [op.name for op in network.ops if isinstance(op, Conv2d) and op.name not in own]
+    normalized = [op.inputs[0] for op in network.ops if isinstance(op, Norm)]
+    return convolved == normalized
+
+
+def _uses_ops(network: Network) -> bool:
+    """Whether the source applies functions where Keras has no layer."""
+    infinite = zip(network.stem, network.stem[1:], strict=False)
+    return any(isinstance(op, BlurPool | PadChannels) for op in network.ops) or any(
+        isinstance(op, MaxPool2d) and not _pads_with_zeros(op, before) for before, op in infinite
+    )
+
+
+def _constant_lines(shared: Constants) -> tuple[str, ...]:
+    match shared.norm:
+        case None:
+            return ()
+        case BatchNorm2d(momentum=momentum, epsilon=epsilon):
+            return (
+                "# Keras keeps `momentum` of the old statistic;"
+                f" this is PyTorch's momentum={momentum!r}.",
+                f"BN_MOMENTUM = {complement(momentum)}",
+                f"BN_EPSILON = {epsilon!r}",
+            )
+        case GroupNorm(groups=groups, epsilon=epsilon):
+            return (f"GN_GROUPS = {groups}", f"GN_EPSILON = {epsilon!r}")
+
+
+def _norm_lines(shared: Constants, *, name: str, zeroed: bool) -> tuple[str, ...]:
+    match shared.norm:
+        case None:
+            return ()
+        case BatchNorm2d():
+            layer, arguments = "BatchNormalization", ["momentum=BN_MOMENTUM", "epsilon=BN_EPSILON"]
+        case GroupNorm():
+            layer, arguments = "GroupNormalization", ["GN_GROUPS", "epsilon=GN_EPSILON"]
+    gamma = ["gamma_initializer=gamma"] if zeroed else []
+    head = f"return layers.{layer}("
+    return applied(head, [*arguments, *gamma, f"name={name}"], "x", indent=4)
+
+
+def _norm_signature(shared: Constants, *, zeroed: bool) -> tuple[str, ...]:
+    """The head of a function for norms that have no convolution before them."""
+    function = "group_norm" if isinstance(shared.norm, GroupNorm) else "batch_norm"
+    gamma = ['gamma: str = "ones"'] if zeroed else []
+    parameters = ["x: KerasTensor", "*", *gamma, "name: str"]
+    return call(f"def {function}(", parameters, ") -> KerasTensor:", indent=0)
 
 
 def _longest_path(network: Network) -> int:
@@ -190,50 +285,74 @@ def _is_grouped(network: Network) -> bool:
 
 def _pads(network: Network) -> str:
     """Which convolutions need padding: `never`, `sometimes` or `always`."""
-    padded = {op.kernel > 1 for op in network.ops if isinstance(op, Conv2d)}
-    if padded == {True}:
-        return "always"
-    return "sometimes" if True in padded else "never"
+    return extent(op.kernel > 1 for op in network.ops if isinstance(op, Conv2d))
 
 
-def _conv_bn_signature(network: Network, *, zeroed: bool) -> tuple[str, ...]:
+def _conv_signature(network: Network, style: _Style, *, zeroed: bool) -> tuple[str, ...]:
     parameters = ["x: KerasTensor", "filters: int", "kernel_size: int", "*"]
     if _is_strided(network):
         parameters.append("stride: int = 1")
     if _is_grouped(network):
         parameters.append("groups: int = 1")
+    if style.biases == "sometimes":
+        parameters.append("use_bias: bool = False")
+    if not style.paired:
+        parameters.append("name: str")
+        return call("def conv(", parameters, ") -> KerasTensor:", indent=0)
     if zeroed:
         parameters.append('gamma: str = "ones"')
-    parameters += ["conv: str", "bn: str"]
-    return call("def conv_bn(", parameters, ") -> KerasTensor:", indent=0)
-
-
-def _stem_lines(network: Network) -> tuple[str, ...]:
-    layers = literal(network.stem[1:])
-    return _layer_lines(layers, variable="x", source="image", prefix="", indent=4)
+    parameters += ["conv: str", f"{style.norm}: str"]
+    return call(f"def conv_{style.norm}(", parameters, ") -> KerasTensor:", indent=0)
 
 
 def _layer_lines(
-    layers: Sequence[Layer], *, variable: str, source: str, prefix: str, indent: int
+    layers: Sequence[Layer],
+    style: _Style,
+    *,
+    variable: str,
+    source: str,
+    prefix: str,
+    indent: int,
+    assign: str | None = None,
 ) -> tuple[str, ...]:
-    """Applies the layers one after another; `prefix` goes before each name."""
+    """Applies the layers one after another; `prefix` goes before each name.
+
+    `assign` stands in front of each call, instead of an assignment to `variable`.
+    """
+    head = f"{variable} = " if assign is None else assign
     lines: list[str] = []
     margin = " " * indent
-    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+    for before, layer, following in zip((None, *layers), layers, (*layers[1:], None), strict=False):
         name = _name(layer, prefix)
         match layer.op:
             case Conv2d():
-                assert following is not None, f"{layer.op.name}: no norm follows"
-                names = (name, _name(following, prefix))
-                lines += _conv_bn(layer, following, variable, source, names=names, indent=indent)
-            case BatchNorm2d():
-                pass
+                norm = following if style.paired else None
+                names = (
+                    {"name": name}
+                    if norm is None
+                    else {"conv": name, style.norm: _name(norm, prefix)}
+                )
+                function = f"conv_{style.norm}" if style.paired else "conv"
+                arguments = _convolution(layer, norm, style, source=source, names=names)
+                lines += call(f"{head}{function}(", arguments, indent=indent)
+            case BatchNorm2d() | GroupNorm():
+                if not style.paired:
+                    function = "group_norm" if style.norm == "gn" else "batch_norm"
+                    arguments = [source, *_gamma(layer), f"name={name}"]
+                    lines += call(f"{head}{function}(", arguments, indent=indent)
             case Relu():
                 lines.append(f"{margin}{variable} = layers.ReLU(name={name})({source})")
             case MaxPool2d():
-                lines += _max_pool_lines(layer.op, variable, indent=indent)
+                reads = None if before is None else before.op
+                lines += _max_pool_lines(layer.op, variable, reads, source=source, indent=indent)
+            case Subsample():
+                pool = f"layers.AveragePooling2D(1, strides={layer.text('stride')}, name={name})"
+                lines += (
+                    f"{margin}# A pool of single pixels takes every stride-th one.",
+                    f"{margin}{variable} = {pool}({source})",
+                )
             case Scale():
-                lines.append(f"{margin}{variable} = {_attention_call(layer, source, name)}")
+                lines.append(f"{margin}{head}{_attention_call(layer, source, name)}")
             case AvgPool2d() | BlurPool():
                 if layer.optional:
                     lines.append(f"{margin}if stride > 1:")
@@ -251,24 +370,28 @@ def _name(layer: Layer, prefix: str) -> str:
     return f'f"{name}"' if "{" in name else f'"{name}"'
 
 
-def _conv_bn(
-    conv: Layer,
-    norm: Layer,
-    variable: str,
-    source: str,
-    *,
-    names: tuple[str, str],
-    indent: int,
-) -> tuple[str, ...]:
+def _convolution(
+    conv: Layer, norm: Layer | None, style: _Style, *, source: str, names: Mapping[str, str]
+) -> list[str]:
+    """The arguments for a convolution, and for the norm behind it."""
+    assert isinstance(conv.op, Conv2d), f"{conv.op.name}: {type(conv.op).__name__}"
+    # The source pads by itself, from the kernel alone.
+    assert conv.op.padding == Padding.symmetric(conv.op.kernel // 2), conv.op
     arguments = [source, conv.text("out_channels"), conv.text("kernel")]
     if conv.text("stride") != "1":
         arguments.append(f"stride={conv.text('stride')}")
-    if isinstance(conv.op, Conv2d) and conv.op.groups > 1:
+    if conv.op.groups > 1:
         arguments.append(f"groups={conv.op.groups}")
-    if isinstance(norm.op, BatchNorm2d) and norm.op.zero_gamma:
-        arguments.append('gamma="zeros"')
-    arguments += [f"conv={names[0]}", f"bn={names[1]}"]
-    return call(f"{variable} = conv_bn(", arguments, indent=indent)
+    if style.biases == "sometimes" and conv.op.bias:
+        arguments.append("use_bias=True")
+    if norm is not None:
+        arguments += _gamma(norm)
+    return [*arguments, *(f"{key}={name}" for key, name in names.items())]
+
+
+def _gamma(norm: Layer) -> list[str]:
+    zero = isinstance(norm.op, Norm) and norm.op.zero_gamma
+    return ['gamma="zeros"'] if zero else []
 
 
 def _striding_lines(
@@ -293,50 +416,98 @@ def _attention_call(layer: Layer, source: str, name: str) -> str:
     return f"efficient_channel_attention({source}, {kernel_size}, name={name})"
 
 
-def _max_pool_lines(op: MaxPool2d, variable: str, *, indent: int) -> tuple[str, ...]:
+def _pads_with_zeros(op: MaxPool2d, before: Op | None) -> bool:
+    """Whether zeros are what the pool's padding counts as, or never above what it sees."""
+    return op.pads_zeros or isinstance(before, Relu)
+
+
+def _max_pool_lines(
+    op: MaxPool2d, variable: str, before: Op | None, *, source: str, indent: int
+) -> tuple[str, ...]:
     margin = " " * indent
     name = op.name.replace(".", "_")
-    padding = f'layers.ZeroPadding2D({op.padding.top}, name="{name}_pad")(x)'
-    pool = f'layers.MaxPooling2D({op.kernel}, strides={op.stride}, name="{name}")(x)'
+    side = op.padding
+    rows, columns = f"({side.top}, {side.bottom})", f"({side.left}, {side.right})"
+    pool = f'layers.MaxPooling2D({op.kernel}, strides={op.stride}, name="{name}")({variable})'
+    if not _pads_with_zeros(op, before):
+        pads = f"((0, 0), {rows}, {columns}, (0, 0))"
+        padded = call("ops.pad(", [source, pads, 'constant_values=-float("inf")'], indent=0)
+        return (f"{margin}{variable} = {padded[0]}", f"{margin}{variable} = {pool}")
+    pixels = f"({rows}, {columns})" if side != Padding.symmetric(side.top) else str(side.top)
+    padding = f'layers.ZeroPadding2D({pixels}, name="{name}_pad")({source})'
+    comment = "# Zeros are exact here because the ReLU's output is never negative."
     return (
-        f"{margin}# Zeros are exact here because the ReLU's output is never negative.",
+        *(() if op.pads_zeros else (f"{margin}{comment}",)),
         f"{margin}{variable} = {padding}",
         f"{margin}{variable} = {pool}",
     )
 
 
-def _block_view(kind: Kind) -> _BlockView:
+def _block_view(kind: Kind, style: _Style) -> _BlockView:
     sizes = (f"{size}: int" for size in kind.sizes)
     parameters = ["x: KerasTensor", *sizes, "*", *block_parameters(kind)]
     parameters.append("name: str")
     return _BlockView(
-        summary=block_summary(kind),
+        docstring=block_docstring(kind),
         signature=call(f"def {kind.function_name}(", parameters, ") -> KerasTensor:", indent=0),
-        shortcut=_shortcut_lines(kind),
-        has_shortcut=kind.has_shortcut,
-        layers=_layer_lines(kind.main, variable="x", source="x", prefix="{name}_", indent=4),
+        shortcut=_shortcut_lines(kind, style),
+        layers=_inner_lines(kind.main[: -1 if _returns_layer(kind) else None], style),
+        end=_end_lines(kind, style),
     )
 
 
-def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
-    if not kind.has_shortcut:
-        return ()
+def _inner_lines(
+    layers: Sequence[Layer], style: _Style, *, assign: str | None = None
+) -> tuple[str, ...]:
+    """Layers of a block, applied to x."""
+    return _layer_lines(
+        layers, style, variable="x", source="x", prefix="{name}_", indent=4, assign=assign
+    )
+
+
+def _returns_layer(kind: Kind) -> bool:
+    """Whether the block ends in a layer of its main path that every block of the kind has."""
+    return kind.activation is None and not kind.has_shortcut and not kind.main[-1].optional
+
+
+def _end_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+    if _returns_layer(kind):
+        return _inner_lines(kind.main[-1:], style, assign="return ")
+    add = 'layers.Add(name=f"{name}_add")([x, shortcut])'
+    act = 'layers.ReLU(name=f"{name}_act")(x)'
+    if kind.activation is None:
+        return (f"    return {add if kind.has_shortcut else 'x'}",)
+    return (*((f"    x = {add}",) if kind.has_shortcut else ()), f"    return {act}")
+
+
+def _shortcut_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+    """Keeps what is added at the end, and activates the input where that comes first."""
+    activated = _inner_lines(kind.preactivation, style)
+    kept = ("    shortcut = x",)
     match kind.reshapes:
+        case _ if not kind.has_shortcut:
+            return activated
         case "never":
-            return ("    shortcut = x",)
+            return (*kept, *activated)
         case "sometimes":
-            return ("    shortcut = x", "    if downsample:", *_reshape_lines(kind, indent=8))
+            reshaped = ("    if downsample:", *_reshape_lines(kind, style, indent=8))
+            if kind.projects:
+                return (*kept, *activated, *reshaped)
+            return (*kept, *reshaped, *activated)
         case "always":
-            return _reshape_lines(kind, indent=4)
+            reshaped = _reshape_lines(kind, style, indent=4)
+            return (*activated, *reshaped) if kind.projects else (*reshaped, *activated)
 
 
-def _reshape_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
+def _reshape_lines(kind: Kind, style: _Style, *, indent: int) -> tuple[str, ...]:
     if kind.pads_zeros:
         return _zero_padding_lines(kind, indent=indent)
     unset = kind.reshapes == "always" and kind.side[0].optional
     return (
         *((f"{' ' * indent}shortcut = x",) if unset else ()),
-        *_layer_lines(kind.side, variable="shortcut", source="x", prefix="{name}_", indent=indent),
+        *_layer_lines(
+            kind.side, style, variable="shortcut", source="x", prefix="{name}_", indent=indent
+        ),
     )
 
 
@@ -357,9 +528,9 @@ def _zero_padding_lines(kind: Kind, *, indent: int) -> tuple[str, ...]:
     return (*before, *call("shortcut = ops.pad(", padding, indent=indent))
 
 
-def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
+def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
     lines: list[str] = []
-    for block, index, repeats in runs(stage):
+    for block, kind, index, repeats in runs(stage, found):
         if repeats == 1:
             lines += _block_call(block, kind, f'"{stage.name}_{index}"', indent=4)
             continue

@@ -5,15 +5,17 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from resnetgen.emit.layers import Layer
-from resnetgen.ir.network import Block, BlockTitle, Network, ShortcutKind, Stage
+from resnetgen.ir.network import Block, BlockTitle, Network, ShortcutKind
 from resnetgen.ir.ops import (
     AvgPool2d,
     BatchNorm2d,
     BlurPool,
     ChannelConv,
     Conv2d,
+    GroupNorm,
     Op,
     PadChannels,
+    Relu,
     Subsample,
 )
 
@@ -38,8 +40,8 @@ class Kind:
     class_name: str
     function_name: str
     title: BlockTitle
-    stages: tuple[str, ...]
-    """The names of the stages whose blocks are of this kind."""
+    blocks: frozenset[str]
+    """The names of the blocks that are of this kind."""
     shortcut: ShortcutKind
     """What its blocks have where their shape changes, if it changes in any."""
     reshapes: Literal["never", "sometimes", "always"]
@@ -51,20 +53,31 @@ class Kind:
     """The stride as an expression inside the block's code."""
     shortcut_strides: frozenset[int]
     """The strides of those blocks that change the shape of their shortcut."""
+    preactivation: tuple[Layer, ...]
+    """What normalizes and activates the input of the main path and of a projection."""
     main: tuple[Layer, ...]
     side: tuple[Layer, ...]
-    tail: tuple[Layer, ...]
+    activation: Layer | None
+    """The activation behind the addition, in the order `post`."""
     out_channels: str
     """A block's output channels as an expression in its width."""
 
     @property
     def sizes(self) -> tuple[str, ...]:
         """The parameters that every block states, besides its input channels."""
-        return (self.width_name, *(extra.name for extra in self.extras))
+        width = (self.width_name,) if self.reads_width else ()
+        return (*width, *(extra.name for extra in self.extras))
 
     def sizes_of(self, block: Block) -> tuple[str, ...]:
         """The block's values for `sizes`."""
-        return (str(block.width), *(str(extra.values[block.name]) for extra in self.extras))
+        width = (str(block.width),) if self.reads_width else ()
+        return (*width, *(str(extra.values[block.name]) for extra in self.extras))
+
+    @property
+    def reads_width(self) -> bool:
+        """Whether any layer's size follows from the width: a pruned block's are all stated."""
+        texts = (text for layer in self.main for text in layer.expressions.values())
+        return any(self.width_name in text.split() for text in texts)
 
     @property
     def stride_varies(self) -> bool:
@@ -74,6 +87,11 @@ class Kind:
     def pads_zeros(self) -> bool:
         """Whether any block of this kind has option A's shortcut."""
         return self.shortcut == "zero_pad"
+
+    @property
+    def projects(self) -> bool:
+        """Whether any block of this kind has a projected shortcut."""
+        return self.shortcut == "projection"
 
     @property
     def lacks_pool(self) -> bool:
@@ -87,7 +105,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the blocks of a stage have in common; None where none of them shows it."""
+    """What blocks have in common; None where none of them shows it."""
 
     title: BlockTitle
     main: _Form
@@ -108,49 +126,59 @@ class _Shape:
         return _Shape(self.title, self.main, self.tail, strided, side)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Blocks of one kind, and what they have in common."""
+
+    shape: _Shape
+    blocks: tuple[Block, ...]
+
+
 def kinds(network: Network, *, channels_word: str = "out_channels") -> tuple[Kind, ...]:
     """The kinds of block in order of appearance, with names that differ.
 
     `channels_word` is what the framework calls a layer's output channels.
     """
-    shapes: list[_Shape] = []
-    members: list[list[Stage]] = []
+    groups: list[_Group] = []
     for stage in network.stages:
-        shape = _shape(stage)
-        for index, known in enumerate(shapes):
-            if (merged := known.merged(shape)) is not None:
-                shapes[index] = merged
-                members[index].append(stage)
-                break
-        else:
-            shapes.append(shape)
-            members.append([stage])
+        # Within the stage first: a block without a stride may fit to several others.
+        own: list[_Group] = []
+        for block in stage.blocks:
+            _merge(_Group(_shape(block), (block,)), own)
+        for group in own:
+            _merge(group, groups)
     named: dict[str, int] = {}
     found: list[Kind] = []
-    for shape, stages in zip(shapes, members, strict=True):
-        class_name, function_name = _names(stages[0].blocks[0])
+    for group in groups:
+        class_name, function_name = _names(group.blocks[0])
         number = named[class_name] = named.get(class_name, 0) + 1
         suffix = "" if number == 1 else str(number)
         kind_names = (f"{class_name}{suffix}", f"{function_name}{suffix}")
-        found.append(_kind(shape, stages, names=kind_names, channels_word=channels_word))
+        found.append(_kind(group, names=kind_names, channels_word=channels_word))
     return tuple(found)
 
 
-def kind_of(stage: Stage, found: Iterable[Kind]) -> Kind:
-    """The kind that the stage's blocks are of."""
-    return next(kind for kind in found if stage.name in kind.stages)
+def kind_of(block: Block, found: Iterable[Kind]) -> Kind:
+    """The kind that the block is of."""
+    return next(kind for kind in found if block.name in kind.blocks)
 
 
-def _shape(stage: Stage) -> _Shape:
-    first = stage.blocks[0]
-    strided = (name for block in stage.blocks if (name := _strided(block)) is not None)
-    sides = [block for block in stage.blocks if block.side]
+def _merge(group: _Group, groups: list[_Group]) -> None:
+    """Puts the blocks of `group` to the first whose shape they do not contradict."""
+    for index, known in enumerate(groups):
+        if (shape := known.shape.merged(group.shape)) is not None:
+            groups[index] = _Group(shape, (*known.blocks, *group.blocks))
+            return
+    groups.append(group)
+
+
+def _shape(block: Block) -> _Shape:
     return _Shape(
-        title=first.title,
-        main=_form(first.main, first),
-        tail=_form(first.tail, first),
-        strided=next(strided, None),
-        side=(sides[0].shortcut, _form(sides[0].side, sides[0])) if sides else None,
+        title=block.title,
+        main=_form((*block.preactivation, *block.main), block),
+        tail=_form(block.tail, block),
+        strided=_strided(block),
+        side=(block.shortcut, _form(block.side, block)) if block.side else None,
     )
 
 
@@ -187,10 +215,8 @@ def _local(name: str, block: Block) -> str:
     return rest.partition(".")[2]
 
 
-def _kind(
-    shape: _Shape, stages: Sequence[Stage], *, names: tuple[str, str], channels_word: str
-) -> Kind:
-    blocks = [block for stage in stages for block in stage.blocks]
+def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
+    shape, blocks = group.shape, group.blocks
     reshaped = [block for block in blocks if block.side]
     strides = {block.stride for block in blocks}
     stride = str(strides.pop()) if len(strides) == 1 else "stride"
@@ -205,18 +231,22 @@ def _kind(
         class_name=names[0],
         function_name=names[1],
         title=shape.title,
-        stages=tuple(stage.name for stage in stages),
+        blocks=frozenset(block.name for block in blocks),
         shortcut=sample.shortcut,
         reshapes=_extent(len(reshaped), len(blocks)),
         width_name=width_name,
         extras=extras,
         stride=stride,
         shortcut_strides=shortcut_strides,
+        preactivation=tuple(
+            Layer(_local(op.name, sample), op, _expressions(op, "in_channels", "", stride="1"))
+            for op in sample.preactivation
+        ),
         main=main,
         side=_side_layers(
             sample, out_channels, stride=stride, sometimes_strided=1 in shortcut_strides
         ),
-        tail=tuple(Layer(_local(op.name, sample), op) for op in sample.tail),
+        activation=_activation(sample),
         out_channels=out_channels,
     )
 
@@ -263,8 +293,10 @@ def _expressions(op: Op, channels: str, out_channels: str, *, stride: str) -> di
     match op:
         case Conv2d():
             return {"in_channels": channels, "out_channels": out_channels, "stride": stride}
-        case BatchNorm2d():
+        case BatchNorm2d() | GroupNorm():
             return {"channels": channels}
+        case Subsample():
+            return {"stride": stride}
         case AvgPool2d() | BlurPool():
             return {"kernel": stride, "stride": stride}
         case _:
@@ -333,6 +365,12 @@ def _side_layers(
     return tuple(layers)
 
 
+def _activation(block: Block) -> Layer | None:
+    last = block.ops[-1]
+    behind = bool(block.tail) and isinstance(last, Relu)
+    return Layer(_local(last.name, block), last) if behind else None
+
+
 def _extent(part: int, whole: int) -> Literal["never", "sometimes", "always"]:
     if part == 0:
         return "never"
@@ -345,6 +383,14 @@ def _names(block: Block) -> tuple[str, str]:
         "bottleneck": ("Bottleneck", "bottleneck"),
         "custom": ("ConvBlock", "conv_block"),
     }[block.title]
+    prefixes: list[tuple[str, str]] = []
     if block.shortcut == "none":
-        return f"Plain{class_name}", f"plain_{function_name}"
-    return class_name, function_name
+        prefixes.append(("Plain", "plain_"))
+    if block.shortcut == "subsample":
+        prefixes.append(("Strided", "strided_"))
+    if block.preactivation:
+        prefixes.append(("PreAct", "preact_"))
+    elif _activation(block) is None:
+        prefixes.append(("First", "first_"))
+    words = [*prefixes, (class_name, function_name)]
+    return "".join(word for word, _ in words), "".join(word for _, word in words)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from resnetgen.ir.ops import Conv2d, Op, Relu
+from resnetgen.ir.ops import Conv2d, Op, Padding, Relu
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +71,29 @@ def chains(layers: Iterable[Layer]) -> Iterator[tuple[Member, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What convolutions share that have a helper of their own, and its name."""
+    """What convolutions share that have a helper of their own."""
 
     kernel: int
+    padding: Padding
     groups: int
-
-    @property
-    def name(self) -> str:
-        grouped = "" if self.groups == 1 else "grouped_"
-        return f"{grouped}conv{self.kernel}x{self.kernel}"
+    bias: bool
 
 
 def form(op: Conv2d) -> Form:
     """The form of a convolution."""
-    return Form(op.kernel, op.groups)
+    return Form(op.kernel, op.padding, op.groups, op.bias)
 
 
-def repeated_forms(layers: Iterable[Layer]) -> list[Form]:
-    """The forms that convolutions have more than once, and so deserve a helper."""
+def repeated_forms(layers: Iterable[Layer]) -> dict[Form, str]:
+    """The forms that convolutions have more than once, and the names of their helpers."""
     uses = Counter(form(layer.op) for layer in layers if isinstance(layer.op, Conv2d))
     repeated = [each for each, number in uses.items() if number > 1]
-    return sorted(repeated, key=lambda each: (each.kernel, each.groups))
+    # Where some have a bias and some have none, it is what most do not expect.
+    mixed = len({each.bias for each in uses}) > 1
+    ordered = sorted(repeated, key=lambda each: (each.kernel, each.groups, each.bias))
+    return {each: _form_name(each, biased=mixed and each.bias) for each in ordered}
+
+
+def _form_name(each: Form, *, biased: bool) -> str:
+    words = ("biased_" if biased else "", "" if each.groups == 1 else "grouped_")
+    return f"{''.join(words)}conv{each.kernel}x{each.kernel}"

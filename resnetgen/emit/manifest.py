@@ -8,21 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard, cast
 
+from resnetgen import records
 from resnetgen.weights.layout import WEIGHTS_FILE
 
-MANIFEST = "manifest.json"
-SPEC = "spec.yaml"
-"""The resolved spec."""
-CERTIFICATE = "certificate.json"
-_CERTIFICATE_KEYS = {"name", "spec_sha256", "status", "level", "files", "targets"}
+_KEYS = ("spec_sha256", "source", "overrides", "files")
+"""What a manifest has beside its version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The file that weights were read from, and whose names it had; `seed` drew what it lacks."""
+
+    file: str
+    sha256: str
+    format: str
+    seed: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsRecord:
-    """The weights file that belongs to the directory, and the seed it was drawn from."""
+    """The weights file that belongs to the directory."""
 
     sha256: str
-    seed: int
+    origin: int | Checkpoint
+    """The seed that it was drawn from, or the file that it was read from."""
+
+    def to_json(self) -> dict[str, object]:
+        """What the manifest says of it."""
+        match self.origin:
+            case Checkpoint(file, sha256, form, seed):
+                drawn = {} if seed is None else {"seed": seed}
+                origin = {"origin": file, "origin_sha256": sha256, "format": form}
+                return {"sha256": self.sha256, **origin, **drawn}
+            case seed:
+                return {"sha256": self.sha256, "seed": seed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +70,10 @@ class Manifest:
             "spec_sha256": self.spec_sha256,
             "source": self.source,
             "overrides": list(self.overrides),
-            "files": dict(sorted(self.files.items())),
+            records.LISTED: dict(sorted(self.files.items())),
         }
         if self.weights is not None:
-            document[WEIGHTS_FILE] = {"sha256": self.weights.sha256, "seed": self.weights.seed}
+            document[WEIGHTS_FILE] = self.weights.to_json()
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         # A path may hold bytes that are no UTF-8; how Python escapes them is right in JSON too.
         return text.encode(errors="backslashreplace").decode()
@@ -62,22 +81,43 @@ class Manifest:
 
 def read(directory: Path) -> Manifest | None:
     """The directory's manifest, or None where there is none that resnetgen wrote."""
-    return _parse(_document(directory / MANIFEST))
+    return _parse(records.read_json(directory / records.MANIFEST))
 
 
-def is_certificate(path: Path) -> bool:
-    """Whether the file is one that a verification wrote, of whatever version."""
-    document = _document(path)
+def flaw(directory: Path) -> str | None:
+    """What is wrong with a manifest of ours that cannot be read; None where there is no such."""
+    try:
+        document: object = json.loads((directory / records.MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    except json.JSONDecodeError as error:
+        return f"it is no JSON from line {error.lineno}, column {error.colno} on"
+    except (ValueError, RecursionError):
+        return "it is no JSON that can be read"
+    if not isinstance(document, dict) or "resnetgen" not in document:
+        return None
+    missing = [key for key in _KEYS if key not in document]
+    if missing:
+        return f"it has no `{missing[0]}`"
+    return None if _parse(cast(object, document)) else "it has a value that resnetgen never writes"
+
+
+def certified(directory: Path) -> Mapping[str, str] | None:
+    """The files that the directory's certificate is about, with their hashes; None without one."""
+    document = records.read_json(directory / records.CERTIFICATE)
     if not isinstance(document, dict):
-        return False
-    return cast(dict[str, object], document).keys() >= _CERTIFICATE_KEYS
+        return None
+    proven = cast(dict[str, object], document).get("files")
+    return proven if _maps_texts(proven) else None
 
 
 def files(directory: Path) -> tuple[str, ...]:
     """The names of the files in `directory` that resnetgen wrote, sorted."""
     manifest = read(directory)
     listed = {} if manifest is None else manifest.listed
-    names = {MANIFEST, CERTIFICATE, *listed}
+    names = {records.MANIFEST, records.CERTIFICATE, *listed}
     return tuple(sorted(name for name in names if os.path.isfile(directory / name)))
 
 
@@ -92,14 +132,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _document(path: Path) -> object:
-    """What the JSON says; None where there is no JSON to read."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def _parse(document: object) -> Manifest | None:
     if not isinstance(document, dict):
         return None
@@ -110,17 +142,30 @@ def _parse(document: object) -> Manifest | None:
             "spec_sha256": str(spec_sha256),
             "source": str(source),
             "overrides": overrides,
-            "files": files,
+            records.LISTED: files,
         } if _are_texts(overrides) and _maps_texts(files) and all(map(_is_name, files)):
             pass
         case _:
             return None
-    match keys.get(WEIGHTS_FILE):
-        case {"sha256": str(digest), "seed": int(seed)}:
-            weights = WeightsRecord(digest, seed)
-        case _:
-            weights = None
+    weights = _parse_weights(keys.get(WEIGHTS_FILE))
     return Manifest(version, spec_sha256, source, tuple(overrides), files, weights)
+
+
+def _parse_weights(document: object) -> WeightsRecord | None:
+    match document:
+        case {
+            "sha256": str(digest),
+            "origin": str(file),
+            "origin_sha256": str(origin_sha256),
+            "format": str(form),
+        }:
+            seed = cast(dict[str, object], document).get("seed")
+            drawn = seed if isinstance(seed, int) else None
+            return WeightsRecord(digest, Checkpoint(file, origin_sha256, form, drawn))
+        case {"sha256": str(digest), "seed": int(seed)}:
+            return WeightsRecord(digest, seed)
+        case _:
+            return None
 
 
 def _is_name(name: str) -> bool:

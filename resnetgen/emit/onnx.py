@@ -12,7 +12,7 @@ from typing import assert_never
 
 from resnetgen.emit.onnx_model import model_bytes
 from resnetgen.emit.render import render
-from resnetgen.emit.source import docstring, example_shape, header
+from resnetgen.emit.source import docstring, example_shape, header, returned
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
@@ -24,6 +24,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
@@ -33,6 +34,7 @@ from resnetgen.ir.ops import (
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 from resnetgen.ir.rules import network_parameters, parameters
@@ -64,6 +66,7 @@ class _View:
     name: str
     channels: int
     classes: int
+    output: str
     declarations: tuple[str, ...]
     groups: tuple[_Group, ...]
 
@@ -82,7 +85,7 @@ def usage(network: Network) -> tuple[str, ...]:
         "",
         'session = onnxruntime.InferenceSession("model.onnx")',
         f"images = np.zeros({example_shape(network)}, np.float32)",
-        '(logits,) = session.run(None, {"input": images})',
+        f'({returned(network)},) = session.run(None, {{"input": images}})',
     )
 
 
@@ -90,7 +93,8 @@ TARGET = Target("onnx", source=TEXT_FILE, emit=emit, usage=usage, title="ONNX")
 
 
 def _view(network: Network) -> _View:
-    nodes = partial(_nodes, output=network.head[-1].name)
+    output = returned(network)
+    nodes = partial(_nodes, output={network.head[-1].name: output})
     weights = [
         f"float[{', '.join(map(str, parameter.shape))}] {_quote(parameter.name)}"
         for parameter in network_parameters(network)
@@ -103,6 +107,7 @@ def _view(network: Network) -> _View:
         name=network.name,
         channels=network.input_channels,
         classes=network.classes,
+        output=output,
         declarations=_with_commas((*weights, *_constants(network))),
         groups=(
             _Group("stem", nodes(network.stem[1:])),
@@ -136,18 +141,33 @@ def _constants(network: Network) -> Iterator[str]:
     for pixels in sorted({op.padding.top for op in network.ops if isinstance(op, BlurPool)}):
         sides = f"0, 0, {pixels}, {pixels}"
         yield f"int64[8] {_quote(f'blur.pads.{pixels}')} = {{{sides}, {sides}}}"
+    norm = next((op for op in network.ops if isinstance(op, GroupNorm)), None)
+    if norm is not None:
+        yield f"int64[3] {_quote('gn.rows')} = {{0, {norm.groups}, -1}}"
+        yield f"int64[2] {_quote('gn.axes')} = {{1, 2}}"
+        for name, number in (("gn.ones", "1"), ("gn.zeros", "0")):
+            numbers = ", ".join([number] * norm.groups)
+            yield f"float[{norm.groups}] {_quote(name)} = {{{numbers}}}"
+    for op in network.ops:
+        if isinstance(op, MaxPool2d) and op.pads_zeros:
+            before, after = (f"0, 0, {side}" for side in _sides(op.padding))
+            yield f"int64[8] {_quote(f'{op.name}.pads')} = {{{before}, {after}}}"
     for extra in sorted({op.extra for op in network.ops if isinstance(op, PadChannels)}):
         yield f"int64[8] {_quote(f'shortcut.pads.{extra}')} = {{0, 0, 0, 0, 0, {extra}, 0, 0}}"
 
 
-def _nodes(ops: Sequence[Op], *, output: str) -> tuple[str, ...]:
+def _nodes(ops: Sequence[Op], *, output: Mapping[str, str]) -> tuple[str, ...]:
     lines: list[str] = []
     for op in ops:
         match op:
             case ChannelConv():
                 lines += _channel_convolution(op)
+            case GroupNorm():
+                lines += _group_norm(op)
             case BlurPool():
                 lines += _blur(op)
+            case MaxPool2d() if op.pads_zeros:
+                lines += _max_of_zeros(op)
             case _:
                 lines.append(_node(op, output=output))
     return tuple(lines)
@@ -163,6 +183,29 @@ def _channel_convolution(op: ChannelConv) -> Iterator[str]:
     yield f"[{_quote(op.name)}] {_quote(op.name)} = Reshape ({convolved}, {to_channels})"
 
 
+def _group_norm(op: GroupNorm) -> Iterator[str]:
+    """Each group as one row of an instance norm, then gamma and beta of each channel.
+
+    ONNX's GroupNormalization says the same, but shapes are not inferred through it, and it casts
+    to float32 whatever it is given.
+    """
+    rows, normal, shape, images, gamma, scaled, beta = (
+        _quote(f"{op.name}.{each}")
+        for each in ("rows", "normal", "shape", "images", "gamma", "scaled", "beta")
+    )
+    source, axes = _quote(op.inputs[0]), _quote("gn.axes")
+    constants = f"{rows}, {_quote('gn.ones')}, {_quote('gn.zeros')}"
+    yield f"[{rows}] {rows} = Reshape ({source}, {_quote('gn.rows')})"
+    norm = f"InstanceNormalization <epsilon: float = {op.epsilon!r}>"
+    yield f"[{normal}] {normal} = {norm} ({constants})"
+    yield f"[{shape}] {shape} = Shape ({source})"
+    yield f"[{images}] {images} = Reshape ({normal}, {shape})"
+    yield f"[{gamma}] {gamma} = Unsqueeze ({_quote(f'{op.name}.weight')}, {axes})"
+    yield f"[{scaled}] {scaled} = Mul ({images}, {gamma})"
+    yield f"[{beta}] {beta} = Unsqueeze ({_quote(f'{op.name}.bias')}, {axes})"
+    yield f"[{_quote(op.name)}] {_quote(op.name)} = Add ({scaled}, {beta})"
+
+
 def _blur(op: BlurPool) -> Iterator[str]:
     """[1, 2, 1] / 4 is the mean of two pixels, taken twice."""
     padded, once = (_quote(f"{op.name}.{each}") for each in ("padded", "once"))
@@ -173,12 +216,25 @@ def _blur(op: BlurPool) -> Iterator[str]:
     yield f"[{_quote(op.name)}] {_quote(op.name)} = {twice}"
 
 
+def _max_of_zeros(op: MaxPool2d) -> Iterator[str]:
+    """ONNX's own padding of a max pool is minus infinity."""
+    padded, pads = _quote(f"{op.name}.padded"), _quote(f"{op.name}.pads")
+    yield f"[{padded}] {padded} = Pad ({_quote(op.inputs[0])}, {pads})"
+    pooled = f"MaxPool <{_window_text(op.kernel, op.stride)}> ({padded})"
+    yield f"[{_quote(op.name)}] {_quote(op.name)} = {pooled}"
+
+
+def _sides(padding: Padding) -> tuple[str, str]:
+    """What is padded before and behind the image, rows then columns."""
+    return f"{padding.top}, {padding.left}", f"{padding.bottom}, {padding.right}"
+
+
 def _window_text(kernel: int, stride: int) -> str:
     return ", ".join(_window(kernel, stride, Padding.symmetric(0)))
 
 
-def _node(op: Op, *, output: str) -> str:
-    result = "logits" if op.name == output else op.name
+def _node(op: Op, *, output: Mapping[str, str]) -> str:
+    result = output.get(op.name, op.name)
     operator, attributes, constants = _operator(op)
     inputs = ", ".join(
         _quote(name)
@@ -220,14 +276,16 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "Flatten", (), ()
         case Linear():
             return "Gemm", ("transB = 1",), ()
-        case Input() | ChannelConv() | BlurPool():
+        case Softmax():
+            return "Softmax", ("axis = -1",), ()
+        case Input() | GroupNorm() | ChannelConv() | BlurPool():
             raise AssertionError(f"{op.name}: no one node makes it")
         case _:
             assert_never(op)
 
 
 def _window(kernel: int, stride: int, padding: Padding) -> tuple[str, ...]:
-    pads = f"{padding.top}, {padding.left}, {padding.bottom}, {padding.right}"
+    pads = ", ".join(_sides(padding))
     return (
         f"kernel_shape = [{kernel}, {kernel}]",
         f"strides = [{stride}, {stride}]",

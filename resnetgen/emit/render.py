@@ -48,6 +48,23 @@ def applied(head: str, arguments: Sequence[str], value: str, *, indent: int) -> 
     return call(head, arguments, f")({value})", indent=indent)
 
 
+def ending(lines: Sequence[str], value: str) -> tuple[str, ...]:
+    """Lines of a method that assign to x, and behind them the return of `value`."""
+    if value == "x":
+        return (*lines[:-1], lines[-1].replace("x = ", "return ", 1))
+    return (*lines, f"{' ' * 2 * _INDENT}return {value}")
+
+
+def where_strided(name: str, value: str, otherwise: str, *, indent: int) -> tuple[str, ...]:
+    """Assigns `value` to `name` in blocks with a stride, and `otherwise` in others."""
+    margin, inner = " " * indent, " " * (indent + _INDENT)
+    line = f"{margin}{name} = {value} if stride > 1 else {otherwise}"
+    if len(line) <= LINE_LENGTH:
+        return (line,)
+    parts = (f"{inner}{value}", f"{inner}if stride > 1", f"{inner}else {otherwise}")
+    return (f"{margin}{name} = (", *parts, f"{margin})")
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -1,55 +1,50 @@
 """What the sources of all frameworks say alike: header, docstring, and how blocks are called."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 from typing import Literal
 
-from resnetgen.emit.kinds import Kind
+from resnetgen.emit.kinds import Kind, kind_of
+from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import LINE_LENGTH
-from resnetgen.ir.network import Block, BlockTitle, Network, Stage
+from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
     Conv2d,
     ConvInit,
+    GlobalAvgPool,
+    GroupNorm,
     Linear,
     LinearInit,
     MaxPool2d,
+    Norm,
     Op,
+    Relu,
+    Scale,
+    Softmax,
 )
 from resnetgen.ir.summary import Row, rows, total
 
 LISTED_BLOCKS = 4
 """A stage of up to this many blocks is written out; a longer one has a loop."""
 
-_TORCHVISION = {
-    ("basic", (2, 2, 2, 2), 1, 64),
-    ("basic", (3, 4, 6, 3), 1, 64),
-    ("bottleneck", (3, 4, 6, 3), 1, 64),
-    ("bottleneck", (3, 4, 23, 3), 1, 64),
-    ("bottleneck", (3, 8, 36, 3), 1, 64),
-    ("bottleneck", (3, 4, 6, 3), 32, 128),
-    ("bottleneck", (3, 4, 23, 3), 32, 256),
-    ("bottleneck", (3, 4, 23, 3), 64, 256),
-    ("bottleneck", (3, 4, 6, 3), 1, 128),
-    ("bottleneck", (3, 4, 23, 3), 1, 128),
-}
-"""Block, repeats, groups and first inner width of torchvision's resnet18, 34, 50, 101 and 152,
-resnext50_32x4d, resnext101_32x8d and 64x4d, wide_resnet50_2 and 101_2."""
-
 _PAPER = "He et al., 2015, https://arxiv.org/abs/1512.03385"
+_SECOND_PAPER = "He et al., 2016, arXiv:1603.05027"
 
 
 @dataclass(frozen=True, slots=True)
 class Constants:
     """The numbers that one network's layers share."""
 
-    epsilon: float
-    momentum: float
+    norm: Norm | None
+    """One of the norms, where there are any: they differ in their channels alone."""
     bias: bool
+    """Whether all convolutions have a bias, those of attention aside."""
     conv_init: ConvInit
     linear_init: LinearInit
     features: int
@@ -57,7 +52,7 @@ class Constants:
 
 def constants(network: Network) -> Constants:
     """Reads off the shared numbers, and asserts that they are shared."""
-    norm = next(op for op in network.ops if isinstance(op, BatchNorm2d))
+    norms = [op for op in network.ops if isinstance(op, Norm)]
     conv = next(op for op in network.ops if isinstance(op, Conv2d))
     linear = next(op for op in network.head if isinstance(op, Linear))
     own = {op.name for block in network.blocks for op in block.attention}
@@ -65,20 +60,23 @@ def constants(network: Network) -> Constants:
         if op.name in own:
             continue
         match op:
-            case BatchNorm2d():
-                assert (op.epsilon, op.momentum) == (norm.epsilon, norm.momentum), op
+            case BatchNorm2d() | GroupNorm():
+                assert _norm_constants(op) == _norm_constants(norms[0]), op
             case Conv2d():
-                assert (op.bias, op.init) == (conv.bias, conv.init), op
+                assert op.init == conv.init, op
             case _:
                 pass
     return Constants(
-        epsilon=norm.epsilon,
-        momentum=norm.momentum,
-        bias=conv.bias,
+        norm=norms[0] if norms else None,
+        bias=all(op.bias for op in network.ops if isinstance(op, Conv2d) and op.name not in own),
         conv_init=conv.init,
         linear_init=linear.init,
         features=linear.in_features,
     )
+
+
+def _norm_constants(op: Norm) -> tuple[float, float]:
+    return (op.epsilon, op.momentum if isinstance(op, BatchNorm2d) else op.groups)
 
 
 def zeroed_norm(kind: Kind) -> str | None:
@@ -124,11 +122,22 @@ def example_shape(network: Network, *, channels_last: bool = False) -> str:
 
 
 def biases(network: Network) -> Literal["never", "sometimes", "always"]:
-    """Which convolutions have a bias."""
-    found = {op.bias for op in network.ops if isinstance(op, Conv2d)}
-    if found == {True}:
+    """Which convolutions have a bias, those of attention too."""
+    return extent(op.bias for op in network.ops if isinstance(op, Conv2d))
+
+
+def conv_biases(network: Network) -> Literal["never", "sometimes", "always"]:
+    """Which convolutions have a bias, those of attention aside."""
+    own = {op.name for block in network.blocks for op in block.attention}
+    return extent(op.bias for op in network.ops if isinstance(op, Conv2d) and op.name not in own)
+
+
+def extent(found: Iterable[bool]) -> Literal["never", "sometimes", "always"]:
+    """How many of a network's layers have a property."""
+    both = set(found)
+    if both == {True}:
         return "always"
-    return "sometimes" if True in found else "never"
+    return "sometimes" if True in both else "never"
 
 
 def attentions(network: Network) -> frozenset[Literal["se", "eca"]]:
@@ -162,8 +171,21 @@ def complement(momentum: float) -> str:
 
 def title(network: Network) -> str:
     """What the network is and where it comes from, without a full stop."""
-    family = "Residual" if has_shortcuts(network) else "Plain"
-    return f"{family} network of {network.depth} layers ({_PAPER})"
+    family = "residual" if has_shortcuts(network) else "plain"
+    if not isinstance(network.stages[0].blocks[0].ops[-1], Relu):
+        return f"Pre-activation {family} network of {network.depth} layers ({_SECOND_PAPER})"
+    return f"{family.capitalize()} network of {network.depth} layers ({_PAPER})"
+
+
+def returned(network: Network) -> str:
+    """What the model returns for each class."""
+    return "probabilities" if isinstance(network.head[-1], Softmax) else "logits"
+
+
+def head_layers(network: Network) -> tuple[Layer, ...]:
+    """What the head applies before it averages: a norm and an activation, or nothing."""
+    ends = (index for index, op in enumerate(network.head) if isinstance(op, GlobalAvgPool))
+    return literal(network.head[: next(ends)])
 
 
 def has_shortcuts(network: Network) -> bool:
@@ -179,55 +201,46 @@ def pads_strided(network: Network) -> bool:
     )
 
 
-def is_torchvision(network: Network) -> bool:
-    """Whether torchvision has a model with these parameters that computes the same."""
-    blocks = tuple(network.blocks)
-    first = [stage.blocks[0] for stage in network.stages]
-    title, groups = blocks[0].title, blocks[0].convolutions[1:2]
-    known = (
-        title,
-        tuple(len(stage.blocks) for stage in network.stages),
-        groups[0].groups if groups else 1,
-        blocks[0].width,
-    )
-    return (
-        known in _TORCHVISION
-        and {block.title for block in blocks} == {title}
-        and network.classes == 1000
-        and {block.shortcut for block in blocks} == {"identity", "projection"}
-        and all(block.shortcut == "identity" or _reshapes(block) for block in blocks)
-        and all(_is_plain_projection(block) for block in blocks if block.side)
-        and _is_torchvision_stem(network.stem)
-        and [block.width for block in first] == [blocks[0].width * scale for scale in (1, 2, 4, 8)]
-        and [block.out_channels // 64 for block in first] == _torchvision_channels(title)
-        and [block.stride for block in first] == [1, 2, 2, 2]
-        and all(conv.kernel == 3 for conv in _strided(blocks))
-        and constants(network).epsilon == 1e-5
-        and not constants(network).bias
-    )
+def block_docstring(kind: Kind) -> tuple[str, ...]:
+    """What a kind of block is, as the lines of its docstring."""
+    convolutions = [layer.op for layer in kind.main if isinstance(layer.op, Conv2d)]
+    path = _path_summary([f"{conv.kernel}x{conv.kernel}" for conv in convolutions])
+    notes: list[str] = []
+    if kind.preactivation:
+        notes.append("A norm and an activation stand in front of each convolution.")
+    elif kind.activation is None:
+        notes.append("A norm and an activation stand in front of each convolution but the first.")
+    groups = max(conv.groups for conv in convolutions)
+    if groups > 1:
+        notes.append(f"Convolutions with a kernel above 1 have {groups} groups (Xie et al., 2017).")
+    for layer in kind.main:
+        if isinstance(layer.op, Scale):
+            squeezes = "squeezed" in layer.expressions
+            attention = "Squeeze-and-excitation" if squeezes else "Efficient channel attention"
+            notes.append(f"{attention} weighs channels before the addition.")
+    summary = f"{path} {_shortcut_summary(kind)}"
+    if not notes:
+        return (f'"""{summary}"""',)
+    wrapped = textwrap.wrap(" ".join(notes), LINE_LENGTH - 4)
+    return (f'"""{summary}', "", *wrapped, '"""')
 
 
-def block_summary(kind: Kind) -> str:
-    """One sentence on a kind of block, for its docstring."""
-    kernels = [
-        f"{layer.op.kernel}x{layer.op.kernel}"
-        for layer in kind.main
-        if isinstance(layer.op, Conv2d)
-    ]
-    path = _path_summary(kernels)
+def _shortcut_summary(kind: Kind) -> str:
     match (kind.shortcut, kind.reshapes):
         case ("none", _):
-            return f"{path} in a row, without a shortcut."
+            return "in a row, without a shortcut."
         case ("projection", "always"):
-            return f"{path} plus a projected shortcut."
+            return "plus a projected shortcut."
         case ("projection", _):
-            return f"{path} plus a shortcut, projected where the shape changes."
+            return "plus a shortcut, projected where the shape changes."
         case ("zero_pad", "always"):
-            return f"{path} plus a zero-padded shortcut."
+            return "plus a zero-padded shortcut."
         case ("zero_pad", _):
-            return f"{path} plus a shortcut, zero-padded where the shape changes."
+            return "plus a shortcut, zero-padded where the shape changes."
+        case ("subsample", _):
+            return "plus a subsampled shortcut."
         case ("identity", _):
-            return f"{path} plus an identity shortcut."
+            return "plus an identity shortcut."
 
 
 def block_parameters(kind: Kind) -> list[str]:
@@ -250,58 +263,27 @@ def block_keywords(block: Block, kind: Kind) -> list[str]:
     return keywords
 
 
-def runs(stage: Stage) -> Iterator[tuple[Block, int, int]]:
-    """The stage's blocks as (block, index, repeats): equal neighbours fold if the stage is long."""
-    if len(stage.blocks) <= LISTED_BLOCKS:
-        yield from ((block, index, 1) for index, block in enumerate(stage.blocks))
+def runs(stage: Stage, found: Iterable[Kind]) -> Iterator[tuple[Block, Kind, int, int]]:
+    """The stage's blocks as (block, kind, index, repeats): in a long stage, equal ones fold."""
+    kinds_found = tuple(found)
+    called = [(block, kind_of(block, kinds_found)) for block in stage.blocks]
+    if len(called) <= LISTED_BLOCKS:
+        yield from ((block, kind, index, 1) for index, (block, kind) in enumerate(called))
         return
-    first, second = stage.blocks[:2]
-    if _same_call(first, second):
-        yield first, 0, len(stage.blocks)
-        return
-    yield first, 0, 1
-    yield second, 1, len(stage.blocks) - 1
+    index = 0
+    for _, equal in groupby(called, key=lambda pair: _call_key(*pair)):
+        blocks = list(equal)
+        yield *blocks[0], index, len(blocks)
+        index += len(blocks)
 
 
-def _same_call(one: Block, other: Block) -> bool:
-    return (one.in_channels, one.stride, one.shortcut) == (
-        other.in_channels,
-        other.stride,
-        other.shortcut,
-    )
+def _call_key(block: Block, kind: Kind) -> tuple[object, ...]:
+    """What decides the call that makes a block."""
+    return (kind.class_name, block.in_channels, kind.sizes_of(block), block.stride, block.shortcut)
 
 
 def _starts_at_zero(op: Op) -> bool:
-    return isinstance(op, BatchNorm2d) and op.zero_gamma
-
-
-def _is_torchvision_stem(stem: Sequence[Op]) -> bool:
-    if [op.name for op in stem] != ["input", "conv1", "bn1", "act1", "maxpool"]:
-        return False
-    conv = stem[1]
-    assert isinstance(conv, Conv2d), f"conv1 is a {type(conv).__name__}"
-    return (conv.kernel, conv.stride, conv.out_channels, conv.in_channels) == (7, 2, 64, 3)
-
-
-def _torchvision_channels(title: BlockTitle) -> list[int]:
-    """Output channels of the four stages in units of 64."""
-    expansion = 4 if title == "bottleneck" else 1
-    return [expansion * scale for scale in (1, 2, 4, 8)]
-
-
-def _is_plain_projection(block: Block) -> bool:
-    """Whether the shortcut is a 1x1 convolution and a norm, and no more."""
-    conv, *others = block.side
-    return isinstance(conv, Conv2d) and conv.kernel == 1 and len(others) == 1
-
-
-def _reshapes(block: Block) -> bool:
-    return block.stride != 1 or block.in_channels != block.out_channels
-
-
-def _strided(blocks: Iterable[Block]) -> Iterator[Conv2d]:
-    """The convolutions that carry the blocks' strides."""
-    return (conv for block in blocks for conv in block.convolutions if conv.stride != 1)
+    return isinstance(op, Norm) and op.zero_gamma
 
 
 def _path_summary(kernels: list[str]) -> str:

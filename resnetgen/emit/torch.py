@@ -1,9 +1,9 @@
 """Emits `model_torch.py`: the network as PyTorch modules whose paths are the canonical names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.kinds import Kind, kind_of, kinds
+from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import (
     Form,
     Layer,
@@ -14,27 +14,40 @@ from resnetgen.emit.layers import (
     members,
     repeated_forms,
 )
-from resnetgen.emit.render import call, render
+from resnetgen.emit.render import call, ending, render, where_strided
 from resnetgen.emit.source import (
     Constants,
     attentions,
     biases,
+    block_docstring,
     block_keywords,
     block_parameters,
-    block_summary,
     blur_padding,
     constants,
     docstring,
     example_shape,
+    head_layers,
     header,
-    is_torchvision,
     network_class,
+    returned,
     runs,
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
+from resnetgen.emit.torchvision import counterpart
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, BlurPool, Conv2d, MaxPool2d, Relu, Scale
+from resnetgen.ir.ops import (
+    AvgPool2d,
+    BatchNorm2d,
+    BlurPool,
+    Conv2d,
+    GroupNorm,
+    MaxPool2d,
+    Padding,
+    Relu,
+    Scale,
+    Subsample,
+)
 
 FILE = "model_torch.py"
 # PyTorch's own defaults; a layer that has them does not repeat them.
@@ -43,8 +56,9 @@ _DEFAULT_EPSILON, _DEFAULT_MOMENTUM = 1e-5, 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Helper:
-    """A module-level function for convolutions of one size."""
+    """A module-level function for layers of one form."""
 
+    name: str
     signature: tuple[str, ...]
     body: tuple[str, ...]
 
@@ -54,7 +68,7 @@ class _BlockView:
     """One block class, its calls broken into lines."""
 
     class_name: str
-    summary: str
+    docstring: tuple[str, ...]
     signature: tuple[str, ...]
     layers: tuple[str, ...]
     downsample: tuple[str, ...]
@@ -68,7 +82,7 @@ class _View:
 
     header: tuple[str, ...]
     docstring: tuple[str, ...]
-    is_torchvision: bool
+    torchvision_model: str | None
     pads_zeros: bool
     attentions: frozenset[str]
     blur_padding: str | None
@@ -77,14 +91,15 @@ class _View:
     factory_signature: tuple[str, ...]
     channels: int
     helpers: tuple[_Helper, ...]
-    batch_norm: str | None
     blocks: tuple[_BlockView, ...]
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
+    head: tuple[str, ...]
     forward: tuple[str, ...]
     features: int
     classes: int
-    init_mode: str
+    returned: str
+    conv_init: str
     bias: bool
     linear_init: str
     zeroed: tuple[tuple[str, str], ...]
@@ -94,8 +109,8 @@ class _View:
 class _Style:
     """What decides how a layer is written: the network's constants and the file's helpers."""
 
-    shared: Constants
     helpers: Mapping[Form, _Helper]
+    norm: _Helper | None
 
 
 def emit(network: Network) -> Mapping[str, bytes]:
@@ -113,7 +128,7 @@ def usage(network: Network) -> tuple[str, ...]:
         f"model = model_torch.{network.name}()",
         'model.load_state_dict(load_file("model.safetensors"))',
         "model.eval()",
-        f"logits = model(torch.zeros{example_shape(network)})",
+        f"{returned(network)} = model(torch.zeros{example_shape(network)})",
     )
 
 
@@ -123,47 +138,52 @@ TARGET = Target("torch", source=FILE, emit=emit, usage=usage, title="PyTorch")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem = literal(network.stem[1:])
+    stem, head = literal(network.stem[1:]), head_layers(network)
     written = [*stem, *(layer for kind in found for layer in (*kind.main, *kind.side))]
-    style = _Style(shared, _helpers(written, shared))
-    returned = network_class(network)
+    style = _Style(_helpers(written), _norm_helper(shared))
+    class_name = network_class(network)
     stages = [f"self.{stage.name}" for stage in network.stages]
     return _View(
         header=header(network, "torch"),
         docstring=docstring(network, "PyTorch"),
-        is_torchvision=is_torchvision(network),
+        torchvision_model=counterpart(network),
         pads_zeros=any(kind.pads_zeros for kind in found),
         attentions=attentions(network),
         blur_padding=blur_padding(network, "self.stride"),
-        network_class=returned,
+        network_class=class_name,
         factory=network.name,
         factory_signature=call(
             f"def {network.name}(",
             [f"num_classes: int = {network.classes}"],
-            f") -> {returned}:",
+            f") -> {class_name}:",
             indent=0,
         ),
         channels=network.input_channels,
-        helpers=tuple(style.helpers.values()),
-        batch_norm=_batch_norm_helper(shared),
+        helpers=(*style.helpers.values(), *filter(None, (style.norm,))),
         blocks=tuple(_block_view(kind, style) for kind in found),
         stem=_assignments(stem, style, indent=8),
-        stages=tuple(_stage_lines(stage, kind_of(stage, found)) for stage in network.stages),
-        forward=(*_forward(stem), *(f"        x = {stage}(x)" for stage in stages)),
+        stages=tuple(_stage_lines(stage, found) for stage in network.stages),
+        head=_assignments(head, style, indent=8, activated=_activates(stem)),
+        forward=(
+            *_forward(stem),
+            *(f"        x = {stage}(x)" for stage in stages),
+            *_forward(head),
+        ),
         features=shared.features,
         classes=network.classes,
-        init_mode=shared.conv_init.removeprefix("he_"),
+        returned=returned(network),
+        conv_init=shared.conv_init,
         bias=biases(network) != "never",
         linear_init=shared.linear_init,
-        zeroed=tuple((kind.class_name, norm) for kind in found if (norm := zeroed_norm(kind))),
+        zeroed=tuple(_zeroed(found)),
     )
 
 
-def _helpers(written: Sequence[Layer], shared: Constants) -> dict[Form, _Helper]:
+def _helpers(written: Sequence[Layer]) -> dict[Form, _Helper]:
     """A function for each form of convolution that is written several times."""
-    style = _Style(shared, {})
+    style = _Style({}, None)
     found: dict[Form, _Helper] = {}
-    for repeated in repeated_forms(written):
+    for repeated, name in repeated_forms(written).items():
         same = [
             layer
             for layer in written
@@ -180,10 +200,34 @@ def _helpers(written: Sequence[Layer], shared: Constants) -> dict[Form, _Helper]
         }
         function, written_arguments = _made(Layer("", same[0].op, arguments), style)
         found[repeated] = _Helper(
-            signature=call(f"def {repeated.name}(", parameters, ") -> nn.Conv2d:", indent=0),
+            name,
+            signature=call(f"def {name}(", parameters, ") -> nn.Conv2d:", indent=0),
             body=call(f"return {function}(", written_arguments, indent=4),
         )
     return found
+
+
+def _norm_helper(shared: Constants) -> _Helper | None:
+    """A function that holds the norms' constants, unless PyTorch's defaults do."""
+    norm = shared.norm
+    match norm:
+        case None:
+            return None
+        case BatchNorm2d():
+            name, made, arguments = "batch_norm", "BatchNorm2d", ["channels"]
+        case GroupNorm():
+            name, made, arguments = "group_norm", "GroupNorm", [str(norm.groups), "channels"]
+    if norm.epsilon != _DEFAULT_EPSILON:
+        arguments.append(f"eps={norm.epsilon!r}")
+    if isinstance(norm, BatchNorm2d) and norm.momentum != _DEFAULT_MOMENTUM:
+        arguments.append(f"momentum={norm.momentum!r}")
+    if arguments == ["channels"]:
+        return None
+    return _Helper(
+        name,
+        signature=(f"def {name}(channels: int) -> nn.{made}:",),
+        body=(f"    return nn.{made}({', '.join(arguments)})",),
+    )
 
 
 def _made(layer: Layer, style: _Style) -> tuple[str, list[str]]:
@@ -191,14 +235,15 @@ def _made(layer: Layer, style: _Style) -> tuple[str, list[str]]:
     match layer.op:
         case Conv2d():
             return _convolution(layer, layer.op, style)
-        case BatchNorm2d():
-            helper = _batch_norm_helper(style.shared)
-            return "nn.BatchNorm2d" if helper is None else "batch_norm", [layer.text("channels")]
+        case BatchNorm2d() | GroupNorm():
+            function = "nn.BatchNorm2d" if style.norm is None else style.norm.name
+            return function, [layer.text("channels")]
         case Relu():
             return "nn.ReLU", ["inplace=True"]
         case MaxPool2d():
-            stride, padding = f"stride={layer.op.stride}", f"padding={layer.op.padding.top}"
-            return "nn.MaxPool2d", [f"kernel_size={layer.op.kernel}", stride, padding]
+            return _max_pool(layer.op)
+        case Subsample():
+            return "nn.MaxPool2d", ["kernel_size=1", f"stride={layer.text('stride')}"]
         case Scale():
             if "squeezed" in layer.expressions:
                 return "SqueezeExcite", [layer.text("channels"), layer.text("squeezed")]
@@ -216,11 +261,12 @@ def _convolution(layer: Layer, op: Conv2d, style: _Style) -> tuple[str, list[str
     stride = layer.text("stride")
     arguments = [layer.text("in_channels"), layer.text("out_channels")]
     if form(op) in style.helpers:
-        return form(op).name, arguments if stride == "1" else [*arguments, stride]
+        name = style.helpers[form(op)].name
+        return name, arguments if stride == "1" else [*arguments, stride]
     arguments.append(f"kernel_size={op.kernel}")
     if stride != "1":
         arguments.append(f"stride={stride}")
-    if op.kernel > 1:
+    if op.padding.top:
         arguments.append(f"padding={op.padding.top}")
     if op.groups > 1:
         arguments.append(f"groups={op.groups}")
@@ -229,10 +275,14 @@ def _convolution(layer: Layer, op: Conv2d, style: _Style) -> tuple[str, list[str
     return "nn.Conv2d", arguments
 
 
-def _assignments(layers: Sequence[Layer], style: _Style, *, indent: int) -> tuple[str, ...]:
-    """Makes every layer an attribute; activations, which have no weights, share one."""
+def _assignments(
+    layers: Sequence[Layer], style: _Style, *, indent: int, activated: bool = False
+) -> tuple[str, ...]:
+    """Makes every layer an attribute; activations, which have no weights, share one.
+
+    `activated` says whether that one is there already.
+    """
     lines: list[str] = []
-    activated = False
     for member in members(layers):
         if member.is_sequence:
             made = [_one_line(layer, style) for layer in member.layers]
@@ -242,14 +292,24 @@ def _assignments(layers: Sequence[Layer], style: _Style, *, indent: int) -> tupl
             continue
         activated = activated or member.is_activation
         layer = member.layers[0]
-        if layer.optional and isinstance(layer.op, BlurPool):
-            made = _one_line(layer, style)
-            lines.append(f"{' ' * indent}self.aa = {made} if stride > 1 else nn.Identity()")
+        if layer.optional:
+            made, name = _one_line(layer, style), f"self.{member.name}"
+            lines += where_strided(name, made, "nn.Identity()", indent=indent)
             continue
-        # Where nothing strides, an average pool takes the mean of one pixel.
         function, arguments = _made(layer, style)
         lines += call(f"self.{_attribute(member)} = {function}(", arguments, indent=indent)
     return tuple(lines)
+
+
+def _max_pool(op: MaxPool2d) -> tuple[str, list[str]]:
+    window = [f"kernel_size={op.kernel}", f"stride={op.stride}"]
+    if op.pads_zeros:
+        pool = f"nn.MaxPool2d({', '.join(window)})"
+        return "nn.Sequential", [f"nn.ZeroPad2d({op.padding.top})", pool]
+    if op.padding == Padding(0, 0, op.stride - 1, op.stride - 1):
+        return "nn.MaxPool2d", [*window, "ceil_mode=True"]
+    assert op.padding == Padding.symmetric(op.padding.top), f"{op.name}: {op.padding}"
+    return "nn.MaxPool2d", [*window, f"padding={op.padding.top}"]
 
 
 def _one_line(layer: Layer, style: _Style) -> str:
@@ -273,25 +333,22 @@ def _attribute(member: Member) -> str:
     return "relu" if member.is_activation else member.name
 
 
-def _batch_norm_helper(shared: Constants) -> str | None:
-    """The constants that PyTorch's defaults do not cover, as arguments."""
-    arguments: list[str] = []
-    if shared.epsilon != _DEFAULT_EPSILON:
-        arguments.append(f"eps={shared.epsilon!r}")
-    if shared.momentum != _DEFAULT_MOMENTUM:
-        arguments.append(f"momentum={shared.momentum!r}")
-    return ", ".join(arguments) or None
-
-
 def _block_view(kind: Kind, style: _Style) -> _BlockView:
     sizes = (f"{size}: int" for size in ("in_channels", *kind.sizes))
     parameters = ["self", *sizes, *block_parameters(kind)]
-    weighted = [layer for layer in kind.main if not isinstance(layer.op, Relu)]
+    layers = [*kind.preactivation, *kind.main]
+    weighted = [layer for layer in layers if not isinstance(layer.op, Relu)]
+    # Where a block ends in no activation, those in front of its convolutions need one.
+    activations = [
+        layer
+        for layer in (*filter(None, (kind.activation,)), *layers)
+        if isinstance(layer.op, Relu)
+    ]
     return _BlockView(
         class_name=kind.class_name,
-        summary=block_summary(kind),
+        docstring=block_docstring(kind),
         signature=call("def __init__(", parameters, ") -> None:", indent=4),
-        layers=_assignments((*weighted, kind.tail[-1]), style, indent=8),
+        layers=_assignments((*weighted, *activations[:1]), style, indent=8),
         downsample=_downsample_lines(kind, style),
         reshapes=kind.reshapes,
         forward=_block_forward(kind),
@@ -300,23 +357,32 @@ def _block_view(kind: Kind, style: _Style) -> _BlockView:
 
 def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
-    return (
-        *_shortcut_lines(kind),
-        *_forward(kind.main),
-        f"        return self.relu({end})",
-    )
+    if kind.activation is not None:
+        end = f"self.relu({end})"
+    return (*_shortcut_lines(kind), *ending(_forward(kind.main), end))
 
 
 def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
-    if not kind.has_shortcut:
-        return ()
+    """Keeps what is added at the end, and activates the input where that comes first."""
+    activated = _forward(kind.preactivation)
     match kind.reshapes:
+        case _ if not kind.has_shortcut:
+            return activated
         case "never":
-            return ("        shortcut = x",)
-        case "sometimes":
-            return ("        shortcut = x if self.downsample is None else self.downsample(x)",)
+            return ("        shortcut = x", *activated)
         case "always":
-            return ("        shortcut = self.downsample(x)",)
+            shortcut = ("        shortcut = self.downsample(x)",)
+            return (*activated, *shortcut) if kind.projects else (*shortcut, *activated)
+        case "sometimes" if activated and kind.projects:
+            return (
+                "        shortcut = x",
+                *activated,
+                "        if self.downsample is not None:",
+                "            shortcut = self.downsample(x)",
+            )
+        case "sometimes":
+            shortcut = "        shortcut = x if self.downsample is None else self.downsample(x)"
+            return (shortcut, *activated)
 
 
 def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
@@ -326,6 +392,8 @@ def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
         return call("self.downsample = ZeroPadShortcut(", arguments, indent=indent)
     if kind.reshapes == "never":
         return ()
+    if kind.shortcut == "subsample":
+        return (f"{' ' * indent}self.downsample = {_one_line(kind.side[0], style)}",)
     made = [_one_line(layer, style) for layer in kind.side]
     before: tuple[str, ...] = ()
     if kind.lacks_pool:
@@ -336,10 +404,22 @@ def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
     return (*before, *call("self.downsample = nn.Sequential(", made, indent=indent))
 
 
-def _stage_lines(stage: Stage, kind: Kind) -> tuple[str, ...]:
+def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
     blocks: list[str] = []
-    for block, _, repeats in runs(stage):
+    for block, kind, _, repeats in runs(stage, found):
         arguments = [str(block.in_channels), *kind.sizes_of(block), *block_keywords(block, kind)]
         made = f"{kind.class_name}({', '.join(arguments)})"
         blocks.append(made if repeats == 1 else f"*({made} for _ in range({repeats}))")
     return call(f"self.{stage.name} = nn.Sequential(", blocks, indent=8)
+
+
+def _zeroed(found: Sequence[Kind]) -> Iterator[tuple[str, str]]:
+    """Block classes, and the norm of theirs whose gamma starts at zero."""
+    norms = {kind.class_name: norm for kind in found if (norm := zeroed_norm(kind))}
+    for norm in dict.fromkeys(norms.values()):
+        yield " | ".join(name for name, each in norms.items() if each == norm), norm
+
+
+def _activates(layers: Sequence[Layer]) -> bool:
+    """Whether an activation is an attribute by itself."""
+    return any(member.is_activation for member in members(layers))

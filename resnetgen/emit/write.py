@@ -7,7 +7,6 @@ without `force`.
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,17 +16,19 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
 from resnetgen.emit.manifest import (
-    CERTIFICATE,
-    MANIFEST,
+    Checkpoint,
     Manifest,
     WeightsRecord,
+    certified,
+    flaw,
     read,
     sha256,
     sha256_of,
 )
+from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 
@@ -35,7 +36,8 @@ from resnetgen.weights.layout import WEIGHTS_FILE
 class Weights:
     """How to make the weights file: `write` streams it to a path and returns its hash."""
 
-    seed: int
+    origin: int | Checkpoint
+    """The seed that they are drawn from, or the file that they are read from."""
     write: Callable[[Path], str]
 
 
@@ -140,17 +142,6 @@ def write(plan: Plan) -> Manifest:
     return manifest
 
 
-def write_certificate(path: Path, text: str) -> None:
-    """Writes one file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with told(path):
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 def manifest_of(
     contents: Contents, *, kept: Mapping[str, str], weights: WeightsRecord | None
 ) -> Manifest:
@@ -186,6 +177,12 @@ def _survey(directory: Path, contents: Contents) -> Plan:
 
 def _refuse_to_overwrite(plan: Plan) -> None:
     directory, present = plan.directory, plan.present
+    if MANIFEST in plan.foreign_records and (reason := flaw(directory)):
+        # Without it every file here would be said not to be ours.
+        message = f"cannot be read, and so does not say which files are resnetgen's: {reason}"
+        hint = "restore it, or move the directory away; --force replaces the files of this build"
+        place = Span.of_file(str(directory / MANIFEST))
+        raise DiagnosticError([Diagnostic("damaged-manifest", message, place, hint=hint)])
     listed = {} if plan.old is None else plan.old.listed
     wanted = {name: sha256(content) for name, content in plan.contents.files.items()}
     edited = [
@@ -202,11 +199,34 @@ def _refuse_to_overwrite(plan: Plan) -> None:
     messages += [
         ("foreign-file", name, "is not resnetgen's, and would be overwritten") for name in foreign
     ]
-    if messages:
-        raise DiagnosticError(
-            Diagnostic(code, message, Span.of_file(str(directory / name)), hint=hint)
-            for code, name, message in messages
-        )
+    found = [
+        Diagnostic(code, message, Span.of_file(str(directory / name)), hint=hint)
+        for code, name, message in messages
+    ]
+    if (lost := _lost_checkpoint(plan)) is not None:
+        found.append(lost)
+    if found:
+        raise DiagnosticError(found)
+
+
+def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
+    """Drawn weights are drawn again at will; those of a checkpoint go only for those of another."""
+    old = None if plan.old is None else plan.old.weights
+    if old is None or not isinstance(old.origin, Checkpoint) or WEIGHTS_FILE not in plan.present:
+        return None
+    new = plan.contents.weights
+    if new is not None and isinstance(new.origin, Checkpoint):
+        return None
+    file = quote(old.origin.file)
+    fate = "removed" if new is None else f"replaced by those of seed {new.origin}"
+    stays = plan.old is not None and plan.old.spec_sha256 == plan.contents.spec_sha256
+    keep = "keep them with --no-weights, " if stays else ""
+    return Diagnostic(
+        "checkpoint-weights",
+        f"holds the weights of {file}, which would be {fate}",
+        Span.of_file(str(plan.directory / WEIGHTS_FILE)),
+        hint=f"give them again with --weights, {keep}or use --force",
+    )
 
 
 def _refuse_changes(plan: Plan) -> None:
@@ -236,7 +256,7 @@ def _fill(staging: Path, plan: Plan) -> Manifest:
     if contents.weights is not None:
         digest = contents.weights.write(staging / WEIGHTS_FILE)
         exchange.sync(staging / WEIGHTS_FILE)
-        weights = WeightsRecord(digest, contents.weights.seed)
+        weights = WeightsRecord(digest, contents.weights.origin)
     kept: dict[str, str] = {}
     if plan.old is not None:
         kept = {name: sha for name, sha in plan.old.files.items() if name in plan.kept}
@@ -252,9 +272,28 @@ def _is_current(plan: Plan, manifest: Manifest) -> bool:
 
 
 def _files_stay(plan: Plan, manifest: Manifest) -> bool:
-    """Whether no file changes but perhaps the manifest, so that a certificate still holds."""
+    """Whether no file changes but perhaps the manifest."""
     after = {name: manifest.listed[name] for name in plan.contents.names}
     return plan.present == after
+
+
+def _certificate_holds(plan: Plan, manifest: Manifest) -> bool:
+    """Whether what the certificate is about stays, and weights come to no proof without them."""
+    if _files_stay(plan, manifest):
+        return True
+    proven = certified(plan.directory)
+    if not proven or (WEIGHTS_FILE in proven) != (WEIGHTS_FILE in manifest.listed):
+        return False
+    return all(_hash_after(plan, manifest, name) == digest for name, digest in proven.items())
+
+
+def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
+    """The file's hash behind the build; of one that is listed and not there, the listed one."""
+    listed = manifest.listed.get(name)
+    if name in plan.contents.names or name in plan.present:
+        return listed
+    path = plan.directory / name
+    return _hash_of(path) if os.path.lexists(path) else listed
 
 
 def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
@@ -265,7 +304,7 @@ def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
     if not plan.directory.exists():
         return
     dropped = {MANIFEST, *plan.present}
-    if not _files_stay(plan, manifest):
+    if not _certificate_holds(plan, manifest):
         dropped.add(CERTIFICATE)
     for path in plan.directory.iterdir():
         if path.name not in dropped:

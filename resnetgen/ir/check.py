@@ -5,6 +5,7 @@ from resnetgen.ir.ops import (
     Add,
     BatchNorm2d,
     Conv2d,
+    GroupNorm,
     Linear,
     Scale,
 )
@@ -30,6 +31,10 @@ def check(network: Network) -> None:
                 assert op.out_channels % op.groups == 0, f"{op.name}: {op.groups} groups"
             case BatchNorm2d():
                 assert inputs[0][0] == op.channels, f"{op.name}: takes {inputs[0]}"
+                assert op.epsilon > 0, f"{op.name}: epsilon {op.epsilon}"
+            case GroupNorm():
+                assert inputs[0][0] == op.channels, f"{op.name}: takes {inputs[0]}"
+                assert op.channels % op.groups == 0, f"{op.name}: {op.groups} groups"
                 assert op.epsilon > 0, f"{op.name}: epsilon {op.epsilon}"
             case Add():
                 assert inputs[0] == inputs[1], f"{op.name}: adds {inputs[0]} and {inputs[1]}"

@@ -7,14 +7,14 @@ from typing import Literal
 from resnetgen.ir.ops import Conv2d, Input, Op
 
 BlockTitle = Literal["basic", "bottleneck", "custom"]
-ShortcutKind = Literal["identity", "projection", "zero_pad", "none"]
+ShortcutKind = Literal["identity", "projection", "zero_pad", "subsample", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """One block: a main path, what its shortcut does to the block's input, and how they end.
 
-    `tail` starts with the addition, where there is a shortcut, and ends with the block's output.
+    `tail` starts with the addition, where there is a shortcut. The block's output is its last op's.
     """
 
     name: str
@@ -24,6 +24,8 @@ class Block:
     width: int
     """The spec's inner width, from which the others follow."""
     stride: int
+    preactivation: tuple[Op, ...]
+    """What normalizes and activates the input, in the order `pre`; a projection reads it too."""
     main: tuple[Op, ...]
     side: tuple[Op, ...]
     """Nothing for an identity, and nothing where there is no shortcut."""
@@ -32,7 +34,7 @@ class Block:
     @property
     def ops(self) -> tuple[Op, ...]:
         """All ops in topological order."""
-        return (*self.main, *self.side, *self.tail)
+        return (*self.preactivation, *self.main, *self.side, *self.tail)
 
     @property
     def convolutions(self) -> tuple[Conv2d, ...]:

@@ -10,8 +10,8 @@ from typing import Literal
 BLUR_KERNEL = 3
 """The size of a BlurPool's filter."""
 
-ConvInit = Literal["he_fan_in", "he_fan_out"]
-LinearInit = Literal["he_fan_in", "uniform_fan_in"]
+ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,20 @@ class BatchNorm2d:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupNorm:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, with the mean and the biased variance
+    of each image's `groups` groups of channels, and gamma and beta per channel."""
+
+    name: str
+    inputs: tuple[str]
+    channels: int
+    groups: int
+    epsilon: float
+    zero_gamma: bool
+    """Whether gamma starts at zero instead of one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Relu:
     """max(x, 0)."""
 
@@ -106,13 +120,14 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class MaxPool2d:
-    """A square max pool; padding counts as minus infinity."""
+    """A square max pool; padding counts as minus infinity, or else as zero."""
 
     name: str
     inputs: tuple[str]
     kernel: int
     stride: int
     padding: Padding
+    pads_zeros: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +204,21 @@ class Linear:
     init: LinearInit
 
 
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """exp(x) / sum(exp(x)) over the features."""
+
+    name: str
+    inputs: tuple[str]
+
+
+Norm = BatchNorm2d | GroupNorm
+
 Op = (
     Input
     | Conv2d
     | BatchNorm2d
+    | GroupNorm
     | Relu
     | Sigmoid
     | ChannelConv
@@ -206,4 +232,5 @@ Op = (
     | GlobalAvgPool
     | Flatten
     | Linear
+    | Softmax
 )

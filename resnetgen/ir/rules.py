@@ -19,6 +19,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
@@ -28,6 +29,7 @@ from resnetgen.ir.ops import (
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 
@@ -82,7 +84,16 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             return (math.prod(inputs[0]),)
         case Linear():
             return (op.out_features,)
-        case BatchNorm2d() | Relu() | Sigmoid() | ChannelConv() | Scale() | Add():
+        case (
+            BatchNorm2d()
+            | GroupNorm()
+            | Relu()
+            | Sigmoid()
+            | ChannelConv()
+            | Scale()
+            | Add()
+            | Softmax()
+        ):
             return inputs[0]
         case _:
             assert_never(op)
@@ -104,6 +115,11 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             )
         case ChannelConv():
             return (Parameter(f"{op.name}.weight", (1, 1, op.kernel), trainable=True),)
+        case GroupNorm():
+            return (
+                Parameter(f"{op.name}.weight", (op.channels,), trainable=True),
+                Parameter(f"{op.name}.bias", (op.channels,), trainable=True),
+            )
         case BatchNorm2d():
             return (
                 Parameter(f"{op.name}.weight", (op.channels,), trainable=True),
@@ -124,6 +140,7 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             | Add()
             | GlobalAvgPool()
             | Flatten()
+            | Softmax()
         ):
             return ()
         case _:
@@ -142,6 +159,7 @@ def macs(op: Op, output: Shape) -> int:
         case (
             Input()
             | BatchNorm2d()
+            | GroupNorm()
             | Relu()
             | Sigmoid()
             | Scale()
@@ -153,6 +171,7 @@ def macs(op: Op, output: Shape) -> int:
             | Add()
             | GlobalAvgPool()
             | Flatten()
+            | Softmax()
         ):
             return 0
         case _:
@@ -187,6 +206,13 @@ def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
     return None
 
 
+def total_stride(network: Network) -> int:
+    """The product of all strides from the image to the last block."""
+    strided = (Conv2d, MaxPool2d, AvgPool2d, BlurPool)
+    stem = math.prod(op.stride for op in network.stem if isinstance(op, strided))
+    return stem * math.prod(block.stride for block in network.blocks)
+
+
 def network_parameters(network: Network) -> Iterator[Parameter]:
     """All tensors in the order of the ops."""
     for op in network.ops:
@@ -198,17 +224,11 @@ def trainable(ops: Iterable[Op]) -> int:
     return sum(each.size for op in ops for each in parameters(op) if each.trainable)
 
 
-def count(ops: Iterator[Op] | tuple[Op, ...], known: Mapping[str, Shape]) -> Counts:
+def count(ops: Iterable[Op], known: Mapping[str, Shape]) -> Counts:
     """Sums parameters and MACs over `ops`, given every op's output shape."""
-    trainable = buffers = multiplies = 0
-    for op in ops:
-        multiplies += macs(op, known[op.name])
-        for parameter in parameters(op):
-            if parameter.trainable:
-                trainable += parameter.size
-            else:
-                buffers += parameter.size
-    return Counts(trainable, buffers, multiplies)
+    counted = tuple(ops)
+    buffers = sum(each.size for op in counted for each in parameters(op) if not each.trainable)
+    return Counts(trainable(counted), buffers, sum(macs(op, known[op.name]) for op in counted))
 
 
 def _window(height: int, width: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:

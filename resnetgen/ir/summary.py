@@ -4,10 +4,24 @@ from collections import Counter
 from dataclasses import dataclass
 
 from resnetgen.ir.network import Block, Network, Stage
-from resnetgen.ir.ops import BLUR_KERNEL, AvgPool2d, BlurPool, Conv2d, MaxPool2d, Op
+from resnetgen.ir.ops import (
+    BLUR_KERNEL,
+    AvgPool2d,
+    BlurPool,
+    ChannelConv,
+    Conv2d,
+    MaxPool2d,
+    Op,
+    Softmax,
+)
 from resnetgen.ir.rules import Counts, Shape, count, shapes
 
-_SHORTCUTS = {"projection": "projected", "zero_pad": "padded", "identity": "identity"}
+_SHORTCUTS = {
+    "projection": "projected",
+    "zero_pad": "padded",
+    "subsample": "subsampled",
+    "identity": "identity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ def rows(network: Network) -> tuple[Row, ...]:
             )
             for stage in network.stages
         ),
-        row("head", "", network.head, "global average pool, linear"),
+        row("head", "", network.head, _head_content(network)),
     )
 
 
@@ -50,11 +64,25 @@ def total(network: Network) -> Counts:
     return count(network.ops, shapes(network))
 
 
-def main_path(block: Block) -> str:
-    """The block's convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`."""
-    return ", ".join(
-        f"{conv.kernel}x{conv.kernel} {conv.out_channels}" for conv in block.convolutions
-    )
+def main_path(*blocks: Block) -> str:
+    """The blocks' convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`.
+
+    Groups stand behind the channels, and attention behind the convolutions. Of pruned blocks, the
+    least and the most channels are given.
+    """
+    layers = zip(*(block.convolutions for block in blocks), strict=True)
+    parts = [_convolution(convolutions) for convolutions in layers]
+    if attention := blocks[0].attention:
+        parts.append("ECA" if any(isinstance(op, ChannelConv) for op in attention) else "SE")
+    return ", ".join(parts)
+
+
+def _convolution(convolutions: tuple[Conv2d, ...]) -> str:
+    channels = sorted({conv.out_channels for conv in convolutions})
+    extent = f"{channels[0]} to {channels[-1]}" if len(channels) > 1 else f"{channels[0]}"
+    conv = convolutions[0]
+    groups = "" if conv.groups == 1 else f" ({conv.groups} groups)"
+    return f"{conv.kernel}x{conv.kernel} {extent}{groups}"
 
 
 def _stem_content(network: Network) -> str:
@@ -74,15 +102,20 @@ def _stem_content(network: Network) -> str:
     return ", ".join(parts)
 
 
+def _head_content(network: Network) -> str:
+    softmax = ", softmax" if isinstance(network.head[-1], Softmax) else ""
+    return f"global average pool, linear{softmax}"
+
+
 def _window(kernel: int, stride: int) -> str:
     size = f"{kernel}x{kernel}"
     return size if stride == 1 else f"{size}/{stride}"
 
 
 def _stage_content(stage: Stage) -> str:
-    first = stage.blocks[0]
-    stride = "" if first.stride == 1 else f", stride {first.stride}"
-    return f"[{main_path(first)}] x {len(stage.blocks)}{stride}"
+    strides = {block.stride for block in stage.blocks} - {1}
+    stride = "".join(f", stride {stride}" for stride in strides)
+    return f"[{main_path(*stage.blocks)}] x {len(stage.blocks)}{stride}"
 
 
 def _stage_shortcuts(stage: Stage) -> str:

@@ -11,24 +11,31 @@ _DIVISOR = 8
 _SHORTEST_KERNEL = 3
 
 
-def lower_attention(spec: ModelSpec, block: str, *, source: str, channels: int) -> tuple[Op, ...]:
-    """The ops that weigh the value `source` of `block`, named below `se` as in timm."""
+def lower_attention(
+    spec: ModelSpec, block: str, *, source: str, channels: int, unpruned: int
+) -> tuple[Op, ...]:
+    """The ops that weigh the value `source` of `block`, named below `se` as in timm.
+
+    `unpruned` are the channels that there were when attention got its size.
+    """
     name = f"{block}.se"
     pool = GlobalAvgPool(f"{name}.pool", (source,))
     match spec.attention:
         case "none":
             return ()
         case "se":
-            gates = _squeeze(spec, name, source=pool.name, channels=channels)
+            gates = _squeeze(spec, name, source=pool.name, channels=channels, unpruned=unpruned)
         case "eca":
-            gates = (ChannelConv(f"{name}.conv", (pool.name,), _kernel(channels)),)
+            gates = (ChannelConv(f"{name}.conv", (pool.name,), _kernel(unpruned)),)
     gate = Sigmoid(f"{name}.gate", (gates[-1].name,))
     return (pool, *gates, gate, Scale(f"{name}.scale", (source, gate.name)))
 
 
-def _squeeze(spec: ModelSpec, name: str, *, source: str, channels: int) -> tuple[Op, ...]:
+def _squeeze(
+    spec: ModelSpec, name: str, *, source: str, channels: int, unpruned: int
+) -> tuple[Op, ...]:
     """Hu et al., "Squeeze-and-Excitation Networks", 2018, equation 3."""
-    squeezed = _squeezed(channels, spec.se_ratio)
+    squeezed = _squeezed(unpruned, spec.se_ratio)
     down = convolution(
         spec,
         f"{name}.fc1",

@@ -3,7 +3,7 @@
 from resnetgen.ir.network import Block, ShortcutKind, Stage
 from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Relu, Subsample
 from resnetgen.lower.attention import lower_attention
-from resnetgen.lower.layers import batch_norm, convolution
+from resnetgen.lower.layers import convolution, normalize, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec import channels
 from resnetgen.spec.model import ModelSpec, StageSpec
@@ -25,14 +25,16 @@ def _lower_stage(
     spec: ModelSpec, stage: StageSpec, *, name: str, source: str, in_channels: int
 ) -> Stage:
     blocks: list[Block] = []
+    strided = 0 if spec.stride_block == "first" else stage.repeats - 1
     for index in range(stage.repeats):
         block = _lower_block(
             spec,
             stage,
             name=f"{name}.{index}",
+            index=index,
             source=source,
             in_channels=in_channels,
-            stride=stage.stride if index == 0 else 1,
+            stride=stage.stride if index == strided else 1,
         )
         source, in_channels = block.ops[-1].name, block.out_channels
         blocks.append(block)
@@ -40,12 +42,33 @@ def _lower_stage(
 
 
 def _lower_block(
-    spec: ModelSpec, stage: StageSpec, *, name: str, source: str, in_channels: int, stride: int
+    spec: ModelSpec,
+    stage: StageSpec,
+    *,
+    name: str,
+    index: int,
+    source: str,
+    in_channels: int,
+    stride: int,
 ) -> Block:
-    main = _main_path(spec, stage, name=name, source=source, in_channels=in_channels, stride=stride)
     out_channels = channels.out_channels(stage)
-    reshapes = stride != 1 or in_channels != out_channels
-    shortcut = _shortcut_kind(stage, reshapes=reshapes)
+    shortcut = _shortcut_kind(spec, stage, strides=stride != 1, widens=in_channels != out_channels)
+    before: tuple[Op, ...] = ()
+    if spec.order == "pre" and not _is_normalized(spec, source):
+        before = normalize_and_activate(
+            spec, norm=f"{name}.bn1", act=f"{name}.act1", source=source, channels=in_channels
+        )
+    entry = before[-1].name if before else source
+    widths = channels.main_path(spec, stage, block=index)
+    main = _main_path(
+        spec,
+        stage,
+        widths,
+        name=name,
+        source=entry,
+        in_channels=in_channels,
+        stride=stride,
+    )
     match shortcut:
         case "none" | "identity":
             side: tuple[Op, ...] = ()
@@ -53,13 +76,13 @@ def _lower_block(
             side = _projection(
                 spec,
                 name,
-                source=source,
+                source=entry,
                 in_channels=in_channels,
                 out_channels=out_channels,
                 kernel=spec.projection_kernel if stage.stride != 1 else 1,
                 stride=stride,
             )
-        case "zero_pad":
+        case "zero_pad" | "subsample":
             side = _zero_padding(
                 name, source=source, extra=out_channels - in_channels, stride=stride
             )
@@ -67,7 +90,8 @@ def _lower_block(
     if shortcut != "none":
         other = side[-1].name if side else source
         tail.append(Add(f"{name}.add", (main[-1].name, other)))
-    tail.append(Relu(f"{name}.act", ((tail or main)[-1].name,)))
+    if spec.order == "post":
+        tail.append(Relu(f"{name}.act", ((tail or main)[-1].name,)))
     return Block(
         name=name,
         title=stage.block.name or "custom",
@@ -75,25 +99,36 @@ def _lower_block(
         in_channels=in_channels,
         width=channels.inner_width(spec, stage),
         stride=stride,
+        preactivation=before,
         main=main,
         side=side,
         tail=tuple(tail),
     )
 
 
-def _shortcut_kind(stage: StageSpec, *, reshapes: bool) -> ShortcutKind:
+def _is_normalized(spec: ModelSpec, source: str) -> bool:
+    """Whether the block's input is the stem's, which may have been normalized there."""
+    return spec.stem.norm and not source.startswith("layer")
+
+
+def _shortcut_kind(
+    spec: ModelSpec, stage: StageSpec, *, strides: bool, widens: bool
+) -> ShortcutKind:
     match stage.shortcut:
         case "none":
             return "none"
         case "projection_all":
             return "projection"
+        case "projection" if strides and not widens and spec.stride_block == "last":
+            return "subsample"
         case "projection" | "zero_pad":
-            return stage.shortcut if reshapes else "identity"
+            return stage.shortcut if strides or widens else "identity"
 
 
 def _main_path(
     spec: ModelSpec,
     stage: StageSpec,
+    widths: tuple[int, ...],
     *,
     name: str,
     source: str,
@@ -104,9 +139,18 @@ def _main_path(
     last = len(stage.block.convolutions)
     # In a plain net the last gamma scales no branch, and zero would silence the whole network.
     zero_last_gamma = spec.init.zero_last_gamma and stage.shortcut != "none"
-    widths = channels.main_path(spec, stage)
     pairs = zip(stage.block.convolutions, widths, strict=True)
     for number, (layer, width) in enumerate(pairs, start=1):
+        if spec.order == "pre" and number > 1:
+            ops += normalize_and_activate(
+                spec,
+                norm=f"{name}.bn{number}",
+                act=f"{name}.act{number}",
+                source=source,
+                channels=in_channels,
+                zero_gamma=zero_last_gamma and number == last,
+            )
+            source = ops[-1].name
         conv = convolution(
             spec,
             f"{name}.conv{number}",
@@ -116,21 +160,31 @@ def _main_path(
             kernel=layer.kernel,
             stride=stride if layer.strided and spec.anti_alias == "none" else 1,
             groups=channels.groups(spec, layer.kernel),
+            normalized=spec.order == "post" or number != last,
         )
-        norm = batch_norm(
-            spec,
-            f"{name}.bn{number}",
-            source=conv.name,
-            channels=width,
-            zero_gamma=zero_last_gamma and number == last,
-        )
-        ops += [conv, norm]
-        if number != last:
-            ops.append(Relu(f"{name}.act{number}", (norm.name,)))
+        ops.append(conv)
+        if spec.order == "post" and number != last:
+            ops += normalize_and_activate(
+                spec,
+                norm=f"{name}.bn{number}",
+                act=f"{name}.act{number}",
+                source=conv.name,
+                channels=width,
+            )
+        elif spec.order == "post":
+            ops += normalize(
+                spec,
+                f"{name}.bn{number}",
+                source=conv.name,
+                channels=width,
+                zero_gamma=zero_last_gamma,
+            )
         if layer.strided:
             ops += anti_alias(spec, f"{name}.aa", source=ops[-1].name, stride=stride)
         source, in_channels = ops[-1].name, width
-    return (*ops, *lower_attention(spec, name, source=source, channels=in_channels))
+    unpruned = channels.unpruned_channels(stage)
+    gates = lower_attention(spec, name, source=source, channels=in_channels, unpruned=unpruned)
+    return (*ops, *gates)
 
 
 def _projection(
@@ -143,7 +197,7 @@ def _projection(
     kernel: int,
     stride: int,
 ) -> tuple[Op, ...]:
-    """Options B and C: a strided convolution and its norm.
+    """Options B and C: a strided convolution and, in the order `post`, its norm.
 
     With `downsample: avg` an average pool strides in front of it, and it is `downsample.1` even in
     blocks without a stride, as in timm.
@@ -166,9 +220,13 @@ def _projection(
         out_channels=out_channels,
         kernel=kernel,
         stride=stride,
+        normalized=spec.order == "post",
     )
-    norm = f"{name}.downsample.{first + 1}"
-    return (*ops, conv, batch_norm(spec, norm, source=conv.name, channels=out_channels))
+    ops.append(conv)
+    if spec.order == "post":
+        norm = f"{name}.downsample.{first + 1}"
+        ops += normalize(spec, norm, source=conv.name, channels=out_channels)
+    return tuple(ops)
 
 
 def _zero_padding(name: str, *, source: str, extra: int, stride: int) -> tuple[Op, ...]:

@@ -1,7 +1,7 @@
-"""The two layers that stem and blocks are made of, with the spec's constants filled in."""
+"""The layers that stem and blocks are made of, with the spec's constants filled in."""
 
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, Padding
-from resnetgen.spec.model import ModelSpec
+from resnetgen.ir.ops import BatchNorm2d, Conv2d, GroupNorm, Op, Padding, Relu
+from resnetgen.spec.model import Bias, ModelSpec
 
 
 def convolution(
@@ -14,12 +14,16 @@ def convolution(
     kernel: int,
     stride: int = 1,
     groups: int = 1,
-    bias: bool | None = None,
+    normalized: bool = True,
+    bias: Bias | None = None,
 ) -> Conv2d:
     """A convolution padded by (kernel - 1) / 2 on each side, so that stride 1 keeps the size.
 
-    It has a bias where the spec says so, unless `bias` decides.
+    It has a bias where the spec says so, unless `bias` decides; `normalized` says whether a norm
+    stands right behind it.
     """
+    choice = spec.convolution_bias if bias is None else bias
+    has_norm = normalized and spec.norm.kind != "none"
     return Conv2d(
         name,
         (source,),
@@ -29,20 +33,42 @@ def convolution(
         stride=stride,
         padding=Padding.symmetric((kernel - 1) // 2),
         groups=groups,
-        bias=spec.convolution_bias if bias is None else bias,
+        bias=not has_norm if choice == "without_norm" else choice,
         init=spec.init.convolution,
     )
 
 
-def batch_norm(
+def normalize(
     spec: ModelSpec, name: str, *, source: str, channels: int, zero_gamma: bool = False
-) -> BatchNorm2d:
-    """Batch normalization with the spec's epsilon and momentum."""
-    return BatchNorm2d(
-        name,
-        (source,),
-        channels=channels,
-        epsilon=spec.norm.epsilon,
-        momentum=spec.norm.momentum,
-        zero_gamma=zero_gamma,
-    )
+) -> tuple[Op, ...]:
+    """The spec's norm with its constants; nothing where it has none."""
+    match spec.norm.kind:
+        case "none":
+            return ()
+        case "batch":
+            norm = BatchNorm2d(
+                name,
+                (source,),
+                channels=channels,
+                epsilon=spec.norm.epsilon,
+                momentum=spec.norm.momentum,
+                zero_gamma=zero_gamma,
+            )
+        case "group":
+            norm = GroupNorm(
+                name,
+                (source,),
+                channels=channels,
+                groups=spec.norm.groups,
+                epsilon=spec.norm.epsilon,
+                zero_gamma=zero_gamma,
+            )
+    return (norm,)
+
+
+def normalize_and_activate(
+    spec: ModelSpec, *, norm: str, act: str, source: str, channels: int, zero_gamma: bool = False
+) -> tuple[Op, ...]:
+    """The spec's norm, named `norm`, and behind it the activation `act`."""
+    ops = normalize(spec, norm, source=source, channels=channels, zero_gamma=zero_gamma)
+    return (*ops, Relu(act, (ops[-1].name if ops else source,)))

@@ -1,7 +1,7 @@
 """Lowers the stem: the image, convolutions with norms and activations, and what pools them."""
 
-from resnetgen.ir.ops import Input, MaxPool2d, Op, Padding, Relu
-from resnetgen.lower.layers import batch_norm, convolution
+from resnetgen.ir.ops import Input, MaxPool2d, Op, Padding
+from resnetgen.lower.layers import convolution, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec.model import ModelSpec
 
@@ -12,26 +12,30 @@ def lower_stem(spec: ModelSpec) -> tuple[Op, ...]:
     The convolutions of a deep stem are `conv1.0`, `conv1.3`, ... as in timm, where norms and
     activations have the numbers between.
     """
+    stem = spec.stem
     ops: list[Op] = [Input("input", spec.input.channels)]
     channels = spec.input.channels
-    names = _convolution_names(len(spec.stem.hidden))
-    for index, width in enumerate((*spec.stem.hidden, spec.stem.width)):
+    names = _convolution_names(len(stem.hidden))
+    for index, width in enumerate((*stem.hidden, stem.width)):
         conv, norm, act = names[index]
-        ops += [
+        normalized = stem.norm or index < len(stem.hidden)
+        ops.append(
             convolution(
                 spec,
                 conv,
                 source=ops[-1].name,
                 in_channels=channels,
                 out_channels=width,
-                kernel=spec.stem.kernel,
-                stride=spec.stem.stride if index == 0 else 1,
-            ),
-            batch_norm(spec, norm, source=conv, channels=width),
-            Relu(act, (norm,)),
-        ]
+                kernel=stem.kernel,
+                stride=stem.stride if index == 0 else 1,
+                normalized=normalized,
+                bias=stem.bias,
+            )
+        )
+        if normalized:
+            ops += normalize_and_activate(spec, norm=norm, act=act, source=conv, channels=width)
         channels = width
-    return (*ops, *_pool(spec))
+    return (*ops, *_pool(spec, source=ops[-1].name))
 
 
 def _convolution_names(hidden: int) -> list[tuple[str, str, str]]:
@@ -45,34 +49,41 @@ def _convolution_names(hidden: int) -> list[tuple[str, str, str]]:
     return [*inner, (f"conv1.{3 * hidden}", "bn1", "act1")]
 
 
-def _max_pool(spec: ModelSpec) -> tuple[Op, ...]:
+def _max_pool(spec: ModelSpec, *, source: str) -> tuple[Op, ...]:
     """A max pool with stride 2, or what anti-aliasing has in its place."""
     padding = Padding.symmetric(1)
+    zeros = spec.stem.pool_padding == "zeros"
     match spec.anti_alias:
         case "none":
-            return (MaxPool2d("maxpool", ("act1",), kernel=3, stride=2, padding=padding),)
+            if spec.stem.pool_padding == "ceil":
+                padding = Padding(0, 0, 1, 1)
+            return (MaxPool2d("maxpool", (source,), 3, 2, padding, zeros),)
         case "avg":
-            return anti_alias(spec, "maxpool", source="act1", stride=2)
+            return anti_alias(spec, "maxpool", source=source, stride=2)
         case "blur":
-            pool = MaxPool2d("maxpool.0", ("act1",), kernel=3, stride=1, padding=padding)
+            pool = MaxPool2d("maxpool.0", (source,), 3, 1, padding, zeros)
             return (pool, *anti_alias(spec, "maxpool.1", source=pool.name, stride=2))
 
 
-def _pool(spec: ModelSpec) -> tuple[Op, ...]:
+def _pool(spec: ModelSpec, *, source: str) -> tuple[Op, ...]:
+    channels = spec.stem.width
     match spec.stem.pool:
         case "none":
             return ()
         case "max":
-            return _max_pool(spec)
+            return _max_pool(spec, source=source)
         case "conv":
             conv = convolution(
                 spec,
                 "maxpool.0",
-                source="act1",
-                in_channels=spec.stem.width,
-                out_channels=spec.stem.width,
+                source=source,
+                in_channels=channels,
+                out_channels=channels,
                 kernel=3,
                 stride=2,
+                bias=spec.stem.bias,
             )
-            norm = batch_norm(spec, "maxpool.1", source=conv.name, channels=spec.stem.width)
-            return (conv, norm, Relu("maxpool.2", (norm.name,)))
+            behind = normalize_and_activate(
+                spec, norm="maxpool.1", act="maxpool.2", source=conv.name, channels=channels
+            )
+            return (conv, *behind)

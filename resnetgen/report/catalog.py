@@ -1,6 +1,6 @@
 """The list of networks that ship with resnetgen."""
 
-import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +9,9 @@ from resnetgen.ir.summary import total
 from resnetgen.report.cells import COUNTS, counted, sized
 from resnetgen.report.facts import Facts, network_facts
 from resnetgen.report.grid import Column, Grid
+from resnetgen.spec.load import shipped_as
+
+_NUMBER = re.compile(r"([0-9]+)")
 
 
 def catalog_grid(networks: Mapping[Path, Network]) -> Grid:
@@ -20,9 +23,18 @@ def catalog_grid(networks: Mapping[Path, Network]) -> Grid:
             Column("depth", "right"),
             *COUNTS,
             Column("input", "right"),
-            Column("file"),
+            Column("file", drop=1),
         ),
-        rows=tuple(_row(path, network) for path, network in _sorted(networks)),
+        rows=tuple(
+            (
+                network.name,
+                str(network.depth),
+                *counted(total(network)),
+                sized((network.input_channels, *network.input_size)),
+                shipped_as(path),
+            )
+            for path, network in _sorted(networks)
+        ),
     )
 
 
@@ -39,27 +51,11 @@ def catalog_facts(networks: Mapping[Path, Network]) -> list[Facts]:
 
 
 def _sorted(networks: Mapping[Path, Network]) -> list[tuple[Path, Network]]:
-    """By input, family and variant, then by depth rather than by the digits' order."""
+    """By folder, and there by name, whose numbers count as such: resnet18 before resnet101."""
 
-    def key(item: tuple[Path, Network]) -> tuple[int, str, str, int]:
-        network = item[1]
-        family, _, variant = network.name.partition("_")
-        return (-network.input_size[0], family.rstrip("0123456789"), variant, network.depth)
+    def key(item: tuple[Path, Network]) -> tuple[Path, list[str | int]]:
+        # Texts and numbers take turns, so that neither is compared with the other.
+        parts = _NUMBER.split(item[1].name)
+        return item[0].parent, [int(part) if part.isdigit() else part for part in parts]
 
     return sorted(networks.items(), key=key)
-
-
-def _row(path: Path, network: Network) -> tuple[str, ...]:
-    return (
-        network.name,
-        str(network.depth),
-        *counted(total(network)),
-        sized((network.input_channels, *network.input_size)),
-        _shown(path),
-    )
-
-
-def _shown(path: Path) -> str:
-    """The path from here, if it lies below here."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from resnetgen.ir.network import Block, Network, Stage
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, Op
+from resnetgen.ir.ops import Conv2d, Norm, Op
 from resnetgen.ir.rules import Counts, Shape, count, shapes
 from resnetgen.ir.summary import Row, rows, total
 from resnetgen.report.row import (
@@ -87,7 +87,7 @@ def _ops_facts(ops: tuple[Op, ...], known: dict[str, Shape]) -> Facts:
     return {
         **_counts(count(ops, known)),
         "convolution_params": count(of_kind(ops, Conv2d), known).trainable,
-        "norm_params": count(of_kind(ops, BatchNorm2d), known).trainable,
+        "norm_params": count(of_kind(ops, Norm), known).trainable,
         "ops": [_op_facts(op, known) for op in ops],
     }
 

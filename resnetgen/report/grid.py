@@ -10,6 +10,8 @@ class Column:
 
     title: str
     side: Literal["left", "right"] = "left"
+    drop: int = 0
+    """Columns with a number go, in its order, where a terminal is too narrow; 0 stays."""
 
 
 @dataclass(frozen=True, slots=True)

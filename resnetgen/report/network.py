@@ -23,9 +23,9 @@ def network_grid(network: Network) -> Grid:
         title=f"{headline(network)} at {sized(image)}",
         columns=(
             Column("stage"),
-            Column("output", "right"),
+            Column("output", "right", drop=2),
             Column("blocks"),
-            Column("shortcuts"),
+            Column("shortcuts", drop=1),
             *COUNTS,
         ),
         rows=tuple(_row(row, network) for row in rows(network)),

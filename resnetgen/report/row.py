@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from types import UnionType
 
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
@@ -13,18 +14,21 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Norm,
     Op,
     PadChannels,
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 from resnetgen.ir.rules import Shape, count, shapes
-from resnetgen.ir.summary import Row
+from resnetgen.ir.summary import Row, main_path
 from resnetgen.report.cells import COUNTS, counted, sized
 from resnetgen.report.grid import Column, Grid
 
@@ -32,6 +36,7 @@ _SHORTCUTS = {
     "identity": "identity shortcut",
     "projection": "projected shortcut",
     "zero_pad": "padded shortcut",
+    "subsample": "subsampled shortcut",
     "none": "no shortcut",
 }
 
@@ -64,13 +69,13 @@ def ops_outside(row: Row, network: Network) -> tuple[Op, ...]:
 def distinct_blocks(stage: Stage) -> tuple[tuple[Block, ...], ...]:
     """Runs of blocks that have the same shape inside; usually the first and the rest."""
 
-    def shape(block: Block) -> tuple[str, int, int, int]:
-        return (block.shortcut, block.in_channels, block.out_channels, block.stride)
+    def shape(block: Block) -> tuple[str, int, int, str]:
+        return (block.shortcut, block.in_channels, block.stride, main_path(block))
 
     return tuple(tuple(blocks) for _, blocks in groupby(stage.blocks, key=shape))
 
 
-def of_kind(ops: Sequence[Op], kind: type[Op]) -> tuple[Op, ...]:
+def of_kind(ops: Sequence[Op], kind: type[Op] | UnionType) -> tuple[Op, ...]:
     """Those of the ops that are convolutions, or norms."""
     return tuple(op for op in ops if isinstance(op, kind))
 
@@ -86,6 +91,8 @@ def operation(op: Op) -> str:
             return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{groups}{stride}"
         case BatchNorm2d():
             return "batch norm"
+        case GroupNorm():
+            return f"group norm, {op.groups} groups"
         case Relu():
             return "ReLU"
         case Sigmoid():
@@ -112,6 +119,8 @@ def operation(op: Op) -> str:
             return "flatten"
         case Linear():
             return f"linear, {op.out_features}"
+        case Softmax():
+            return "softmax"
 
 
 def _block_grid(stage: Stage, blocks: Sequence[Block], known: dict[str, Shape]) -> Grid:
@@ -134,7 +143,7 @@ def _grid(
     title: str, ops: tuple[Op, ...], known: dict[str, Shape], *, prefix: str, whole: str
 ) -> Grid:
     """A row for each op, named without `prefix`, and what they add up to."""
-    parts = {"convolutions": of_kind(ops, Conv2d), "norms": of_kind(ops, BatchNorm2d), whole: ops}
+    parts = {"convolutions": of_kind(ops, Conv2d), "norms": of_kind(ops, Norm), whole: ops}
     return Grid(
         title=title,
         columns=(Column("op"), Column("does"), Column("output", "right"), *COUNTS),

@@ -1,14 +1,16 @@
 """Renders a grid for a terminal: text folds between words where a table is too wide, numbers never.
 
-A table whose words do not fit sticks out: in pieces they would be harder to read.
+Where that is not enough, columns that can be spared go. A table whose words still do not fit sticks
+out: in pieces they would be harder to read.
 """
 
 import textwrap
 from collections.abc import Sequence
-from itertools import zip_longest
+from dataclasses import replace
+from itertools import compress, zip_longest
 from typing import TYPE_CHECKING
 
-from resnetgen.report.grid import Column, Grid, plain
+from resnetgen.report.grid import Bracket, Cell, Column, Grid, plain
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -22,12 +24,15 @@ def terminal(grid: Grid, *, width: int, rule: str) -> "Text":
     """The title, and the table with a line of `rule` below its head; no line ends with spaces."""
     from rich.text import Text
 
+    grid = _narrowed(grid, width)
     titles = [column.title for column in grid.columns]
     body = [[plain(cell) for cell in row] for row in grid.rows]
     if _across(_natural([titles, *body, *grid.totals])) > width:
         # Folded at its commas, a cell keeps together what belongs together.
-        body = [[cell.replace(", ", ",\n") for cell in row] for row in body]
-    widths = _widths([titles, *body, *grid.totals], grid.columns, width)
+        body = [[_at_commas(cell) for cell in row] for row in body]
+    widths = _widths(
+        _natural([titles, *body, *grid.totals]), _hanging(_least(grid), grid, width), width
+    )
     lines = [
         Text("\n".join(_wrapped(grid.title, width)), "bold"),
         _row(titles, widths, grid.columns, "bold"),
@@ -39,14 +44,50 @@ def terminal(grid: Grid, *, width: int, rule: str) -> "Text":
     return Text("\n").join(lines)
 
 
-def _widths(rows: Sequence[Sequence[str]], columns: Sequence[Column], width: int) -> list[int]:
-    """Takes from the column that has most to spare until the table fits, or none has any."""
-    widths = _natural(rows)
-    words = _natural([[cell.replace(" ", "\n") for cell in row] for row in rows])
-    least = [
-        wide if column.side == "right" else word
-        for wide, word, column in zip(widths, words, columns, strict=True)
+def _narrowed(grid: Grid, width: int) -> Grid:
+    """The grid without the columns that have to go for the rest to fit."""
+    while _across(_least(grid)) > width and any(column.drop for column in grid.columns):
+        first = min(column.drop for column in grid.columns if column.drop)
+        stays = [column.drop != first for column in grid.columns]
+        grid = replace(
+            grid,
+            columns=tuple(compress(grid.columns, stays)),
+            rows=tuple(tuple(compress(row, stays)) for row in grid.rows),
+            totals=tuple(tuple(compress(row, stays)) for row in grid.totals),
+        )
+    return grid
+
+
+def _least(grid: Grid) -> list[int]:
+    """How narrow the columns may be: text folds between words, a bracket at its commas alone."""
+    titles = [column.title for column in grid.columns]
+    rows = [
+        [
+            plain(cell) if column.side == "right" else _folded_most(cell)
+            for cell, column in zip(row, grid.columns, strict=True)
+        ]
+        for row in (titles, *grid.rows, *grid.totals)
     ]
+    return _natural(rows)
+
+
+def _folded_most(cell: Cell) -> str:
+    return _at_commas(cell.text) if isinstance(cell, Bracket) else cell.replace(" ", "\n")
+
+
+def _at_commas(cell: str) -> str:
+    return cell.replace(", ", ",\n")
+
+
+def _hanging(least: list[int], grid: Grid, width: int) -> list[int]:
+    """Narrows the first column where that lets the table fit: what is longer gets its own line."""
+    left = width - _across([0, *least[1:]])
+    return [left, *least[1:]] if len(grid.columns[0].title) <= left < least[0] else least
+
+
+def _widths(natural: list[int], least: Sequence[int], width: int) -> list[int]:
+    """Takes from the column that has most to spare until the table fits, or none has any."""
+    widths = list(natural)
     while _across(widths) > max(width, _across(least)):
         spare = [now - end for now, end in zip(widths, least, strict=True)]
         widths[spare.index(max(spare))] -= 1
@@ -71,6 +112,8 @@ def _row(
     from rich.text import Text
 
     folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    if any(len(line) > widths[0] for line in folded[0]):
+        folded = [folded[0], *(["", *parts] for parts in folded[1:])]
     styles = [style or STYLES.get(cell, "") for cell in cells]
     lines: list[Text] = []
     for parts in zip_longest(*folded, fillvalue=""):

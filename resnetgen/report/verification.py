@@ -14,10 +14,10 @@ def verification_grid(name: str, verification: Verification) -> Grid:
         columns=(
             Column("target"),
             Column("status"),
-            Column("device"),
-            Column("dtype"),
-            Column("params", "right"),
-            Column("output", "right"),
+            Column("device", drop=2),
+            Column("dtype", drop=3),
+            Column("params", "right", drop=4),
+            Column("output", "right", drop=1),
             Column("difference", "right"),
             Column("bound", "right"),
         ),
@@ -33,7 +33,7 @@ def remarks(verification: Verification) -> Iterator[str]:
             yield f"{target}: the first wrong layer is {result.first_divergence}{cause}"
         if result.reason is not None:
             yield f"{target}: {result.reason}"
-    if verification.weights == "absent":
+    if verification.weights == "absent" and verification.ran:
         yield "there is no model.safetensors: weights were drawn for this run"
 
 
@@ -58,7 +58,12 @@ def summary_grid(verifications: Mapping[str, Verification]) -> Grid:
     targets = list(dict.fromkeys(name for each in verifications.values() for name in each.targets))
     return Grid(
         title=f"{len(verifications)} networks",
-        columns=(Column("network"), Column("status"), *(Column(target) for target in targets)),
+        columns=(
+            Column("network"),
+            Column("status"),
+            # All or none: those that are left would look like all.
+            *(Column(target, drop=1) for target in targets),
+        ),
         rows=tuple(
             (name, each.status, *(_state(each.targets.get(target)) for target in targets))
             for name, each in verifications.items()

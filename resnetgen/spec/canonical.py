@@ -41,8 +41,19 @@ def resolve(document: "Document") -> ModelSpec:
         license=document.license,
         input=InputSpec(document.input.channels, height, width),
         classes=document.classes,
-        stem=StemSpec(stem.hidden, stem.width, stem.kernel, stem.stride, stem.pool),
+        stem=StemSpec(
+            stem.hidden,
+            stem.width,
+            stem.kernel,
+            stem.stride,
+            bias=conventions.conv_bias if stem.bias is None else stem.bias,
+            norm=document.order == "post" if stem.norm is None else stem.norm,
+            pool=stem.pool,
+            pool_padding=conventions.pool_padding,
+        ),
+        order=document.order,
         stride_on=conventions.stride_on,
+        stride_block=conventions.stride_block,
         groups=document.groups,
         width_per_group=document.width_per_group,
         reduce_first=document.reduce_first,
@@ -52,8 +63,9 @@ def resolve(document: "Document") -> ModelSpec:
         se_ratio=document.se_ratio,
         anti_alias=document.anti_alias,
         convolution_bias=conventions.conv_bias,
-        norm=conventions.norm,
+        norm=conventions.normalization(document.norm, document.norm_groups),
         init=conventions.init,
+        output=conventions.output,
         stages=tuple(
             StageSpec(
                 name=stage.name,
@@ -62,6 +74,7 @@ def resolve(document: "Document") -> ModelSpec:
                 stride=stage.stride,
                 block=block,
                 shortcut=stage.shortcut or document.shortcut,
+                pruned=stage.pruned,
             )
             for stage, block, count in zip(document.stages, blocks, repeats, strict=True)
         ),
@@ -77,6 +90,8 @@ def to_yaml(spec: ModelSpec) -> str:
         "width": str(spec.stem.width),
         "kernel": str(spec.stem.kernel),
         "stride": str(spec.stem.stride),
+        "bias": _scalar(spec.stem.bias),
+        "norm": _scalar(spec.stem.norm),
         "pool": spec.stem.pool,
     }
     blocks = {stage.block for stage in spec.stages}
@@ -91,7 +106,9 @@ def to_yaml(spec: ModelSpec) -> str:
         *(_network_block(spec.stages[0].block) if len(blocks) == 1 else []),
         *(_expansion(blocks)),
         *([f"shortcut: {spec.stages[0].shortcut}"] if len(shortcuts) == 1 else []),
+        f"order: {spec.order}",
         f"stride_on: {spec.stride_on}",
+        f"stride_block: {spec.stride_block}",
         f"groups: {spec.groups}",
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
@@ -100,25 +117,43 @@ def to_yaml(spec: ModelSpec) -> str:
         f"attention: {spec.attention}",
         f"se_ratio: {_scalar(spec.se_ratio)}",
         f"anti_alias: {spec.anti_alias}",
+        f"norm: {spec.norm.kind}",
+        f"norm_groups: {spec.norm.groups}",
         f"epsilon: {_scalar(spec.norm.epsilon)}",
         f"momentum: {_scalar(spec.norm.momentum)}",
         f"conv_bias: {_scalar(spec.convolution_bias)}",
+        f"pool_padding: {spec.stem.pool_padding}",
         f"conv_init: {spec.init.convolution}",
         f"linear_init: {spec.init.linear}",
         f"zero_init_last: {_scalar(spec.init.zero_last_gamma)}",
+        f"output: {spec.output}",
         "stages:",
     ]
     rows = [
         _stage_row(stage, with_block=len(blocks) > 1, with_shortcut=len(shortcuts) > 1)
         for stage in spec.stages
     ]
-    return "\n".join([*lines, *(f"  - {row}" for row in _aligned(rows))]) + "\n"
+    return "\n".join([*lines, *(f"  - {row}" for row in aligned(rows))]) + "\n"
 
 
 def sha256(spec: ModelSpec) -> str:
     """The hash of all that a spec decides, however its document was written."""
     text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Flow mappings of keys to values in YAML, with equal keys below one another."""
+    widths: dict[str, int] = {}
+    for row in rows:
+        for key, value in row.items():
+            widths[key] = max(len(value), widths.get(key, 0))
+    lines: list[str] = []
+    for row in rows:
+        *before, last = row
+        cells = [f"{key}: {row[key]},".ljust(len(key) + widths[key] + 3) for key in before]
+        lines.append("{" + " ".join([*cells, f"{last}: {row[last]}"]) + "}")
+    return lines
 
 
 def _repeats(document: "Document", blocks: Sequence[BlockSpec]) -> tuple[int, ...]:
@@ -159,6 +194,8 @@ def _stage_row(stage: StageSpec, *, with_block: bool, with_shortcut: bool) -> _R
         row["block"] = stage.block.name or f"[{convolutions}]"
     if with_shortcut:
         row["shortcut"] = stage.shortcut
+    if stage.pruned is not None:
+        row["pruned"] = f"[{', '.join(map(_numbers, stage.pruned))}]"
     return row
 
 
@@ -170,17 +207,6 @@ def _convolution(convolution: ConvolutionSpec) -> _Row:
 
 def _flow(row: _Row) -> str:
     return "{" + ", ".join(f"{key}: {value}" for key, value in row.items()) + "}"
-
-
-def _aligned(rows: Sequence[_Row]) -> list[str]:
-    """Flow mappings with the same keys, as columns."""
-    keys = tuple(rows[0])
-    widths = {key: max(len(row[key]) for row in rows) for key in keys}
-    lines: list[str] = []
-    for row in rows:
-        cells = [f"{key}: {row[key]},".ljust(len(key) + widths[key] + 3) for key in keys[:-1]]
-        lines.append("{" + " ".join([*cells, f"{keys[-1]}: {row[keys[-1]]}"]) + "}")
-    return lines
 
 
 def _scalar(value: _Scalar) -> str:

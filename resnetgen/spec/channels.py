@@ -13,13 +13,20 @@ def inner_width(spec: ModelSpec, stage: StageSpec) -> int:
     return stage.width * spec.width_per_group // _BASE_WIDTH * spec.groups
 
 
-def out_channels(stage: StageSpec) -> int:
-    """Output channels of a block."""
+def unpruned_channels(stage: StageSpec) -> int:
+    """Output channels of a block before any pruning."""
     return stage.width * stage.block.convolutions[-1].expansion
 
 
-def main_path(spec: ModelSpec, stage: StageSpec) -> tuple[int, ...]:
-    """Output channels of each convolution on a block's main path."""
+def out_channels(stage: StageSpec) -> int:
+    """Output channels of a block."""
+    return unpruned_channels(stage) if stage.pruned is None else stage.pruned[0][-1]
+
+
+def main_path(spec: ModelSpec, stage: StageSpec, *, block: int) -> tuple[int, ...]:
+    """Output channels of each convolution on the main path of the stage's block of this index."""
+    if stage.pruned is not None:
+        return stage.pruned[block]
     inner = inner_width(spec, stage)
     channels = [inner * layer.expansion for layer in stage.block.convolutions[:-1]]
     if channels:

@@ -6,12 +6,19 @@ from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
+SUFFIXES = (".yaml", ".yml")
+"""What names of specs' files end with."""
 LARGEST_FILE = 1_000_000
 """Bytes; a spec of the 1202-layer network has 500."""
 
 
-def read(path: Path, *, shown: str, asked_at: Span | None = None) -> str:
-    """The text of `path`, called `shown` in messages; `asked_at` is the `extends` that names it."""
+def read(
+    path: Path, *, shown: str, asked_at: Span | None = None, instead: str | None = None
+) -> str:
+    """The text of `path`, called `shown` in messages; `asked_at` is the `extends` that names it.
+
+    `instead` is the hint where there is no such file.
+    """
     where = asked_at or Span.of_file(shown)
     subject = quote(shown) if asked_at else "the file"
     try:
@@ -19,11 +26,13 @@ def read(path: Path, *, shown: str, asked_at: Span | None = None) -> str:
         # Asked before opening: to open a pipe or a device may wait for ever.
         if not stat.S_ISREG(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise _error("not-a-file", f"{subject} is {kind}", where, expected="a YAML file")
+            hint = _name_in(path, shown) if kind == "a directory" and not asked_at else None
+            message, expected = f"{subject} is {kind}", "a YAML file"
+            raise _error("not-a-file", message, where, expected=expected, hint=hint)
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise _error("missing-file", f"{subject} does not exist", where) from None
+        raise _error("missing-file", f"{subject} does not exist", where, hint=instead) from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise _error("unreadable", f"{subject} cannot be read: {reason}", where) from None
@@ -50,5 +59,16 @@ def _decode(data: bytes, shown: str) -> str:
         raise _error("not-text", message, where, expected="YAML in UTF-8") from None
 
 
-def _error(code: str, message: str, span: Span, *, expected: str | None = None) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, span, expected=expected)])
+def _name_in(folder: Path, shown: str) -> str | None:
+    """A hint with the first of the specs in the folder."""
+    try:
+        names = [path.name for path in folder.iterdir() if path.suffix in SUFFIXES]
+    except OSError:
+        return None
+    return f"name a file in it, as in {quote(os.path.join(shown, min(names)))}" if names else None
+
+
+def _error(
+    code: str, message: str, span: Span, *, expected: str | None = None, hint: str | None = None
+) -> DiagnosticError:
+    return DiagnosticError([Diagnostic(code, message, span, hint, expected)])

@@ -11,6 +11,9 @@ MOST_BLOCKS = 100_000
 
 def problems(spec: ModelSpec) -> Iterator[Problem]:
     """Shortcuts and groups that cannot be, and more blocks than the limit."""
+    if misfits := list(_pruned(spec)):
+        yield from misfits
+        return
     yield from _zero_padding(spec)
     yield from _inner_widths(spec)
     yield from _groups(spec)
@@ -22,10 +25,28 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
         yield Problem("too-many-blocks", ("stages", longest, "repeats"), message, expected)
 
 
+def _pruned(spec: ModelSpec) -> Iterator[Problem]:
+    for index, stage in enumerate(spec.stages):
+        path = ("stages", index, "pruned")
+        layers = len(stage.block.convolutions)
+        if stage.pruned is None:
+            continue
+        if len(stage.pruned) != stage.repeats:
+            message = f"`pruned` is of length {len(stage.pruned)}, not {stage.repeats}"
+            yield Problem("misfit", path, message, "a list for each block")
+        elif any(len(row) != layers for row in stage.pruned):
+            message = f"`pruned` has a list of other than {layers} integers"
+            yield Problem("misfit", path, message, "an integer for each convolution of a block")
+        elif len({row[-1] for row in stage.pruned}) > 1:
+            message = "`pruned` gives blocks of one stage different output channels"
+            expected = "equal last integers, since shortcuts join all blocks of a stage"
+            yield Problem("misfit", path, message, expected)
+
+
 def _inner_widths(spec: ModelSpec) -> Iterator[Problem]:
     """A width per group or a reduction that leaves a convolution without channels."""
     for index, stage in enumerate(spec.stages):
-        if min(channels.main_path(spec, stage)) > 0:
+        if min(channels.main_path(spec, stage, block=0)) > 0:
             continue
         inner = channels.inner_width(spec, stage)
         key = "reduce_first" if inner else "width_per_group"
@@ -37,13 +58,16 @@ def _inner_widths(spec: ModelSpec) -> Iterator[Problem]:
 def _groups(spec: ModelSpec) -> Iterator[Problem]:
     before = spec.stem.width
     for index, stage in enumerate(spec.stages):
-        widths = channels.main_path(spec, stage)
-        # The first block has another input than those behind it.
-        inputs = [(before, *widths[:-1]), (widths[-1], *widths[:-1])]
+        # The first block has another input than those behind it, which are equal if not pruned.
+        blocks = range(stage.repeats if stage.pruned else min(stage.repeats, 2))
+        paths = [channels.main_path(spec, stage, block=block) for block in blocks]
+        inputs = [before, *(path[-1] for path in paths)]
         uneven = {
             channel
-            for row in inputs[: stage.repeats]
-            for layer, *pair in zip(stage.block.convolutions, row, widths, strict=True)
+            for first, path in zip(inputs, paths, strict=False)
+            for layer, *pair in zip(
+                stage.block.convolutions, (first, *path[:-1]), path, strict=True
+            )
             for channel in pair
             if channel % channels.groups(spec, layer.kernel)
         }
@@ -53,7 +77,7 @@ def _groups(spec: ModelSpec) -> Iterator[Problem]:
             expected = "a number that divides the channels of every convolution but the 1x1"
             yield Problem("uneven-groups", ("groups",), message, expected)
             return
-        before = widths[-1]
+        before = inputs[-1]
 
 
 def _zero_padding(spec: ModelSpec) -> Iterator[Problem]:

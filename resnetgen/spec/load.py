@@ -4,21 +4,22 @@ The passes in order: each takes what the one before gave, and reports all that i
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
 from resnetgen.resources import specs_directory
-from resnetgen.spec.file import read
+from resnetgen.spec.file import SUFFIXES, read
 from resnetgen.spec.layers import overlay, spread_repeats
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
 from resnetgen.spec.overrides import override
 from resnetgen.spec.source import parse
 
-_SUFFIXES = (".yaml", ".yml")
+_STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/")
+"""Where shells put what comes from a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,52 +45,79 @@ class _Place:
 
 def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     """The spec at a path or of a bundled name; raises DiagnosticError."""
+    place, source = _find(reference)
+    first, *layers = reversed(_chain(place))
+    merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
+    return Loaded(meaning(merged), source, place.path, merged)
+
+
+def meaning(document: MappingNode) -> ModelSpec:
+    """The spec that a whole document means; raises DiagnosticError."""
     # Imported here because Pydantic takes longer than all else that start-up needs.
     from resnetgen.spec import canonical, limits, rules
     from resnetgen.spec.problems import refuse
     from resnetgen.spec.validate import validate
 
-    place, source = _find(reference)
-    first, *layers = reversed(_chain(place))
-    merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
-    document = validate(merged)
-    refuse(merged, rules.problems(document))
-    spec = canonical.resolve(document)
-    refuse(merged, limits.problems(spec))
-    return Loaded(spec, source, place.path, merged)
+    checked = validate(document)
+    refuse(document, rules.problems(checked))
+    spec = canonical.resolve(checked)
+    refuse(document, limits.problems(spec))
+    return spec
 
 
-def bundled() -> dict[str, Path]:
+@cache
+def bundled() -> Mapping[str, Path]:
     """The specs that ship with resnetgen, by name."""
     files = sorted(specs_directory().rglob("*.yaml"))
     return {file.stem: file for file in files}
 
 
+def shipped_as(path: Path) -> str:
+    """A bundled spec's file as seen from the folder of them all, such as `timm/resnet10t.yaml`."""
+    return path.relative_to(specs_directory()).as_posix()
+
+
 def _find(reference: str) -> tuple[_Place, str]:
-    if _is_path(reference) or os.path.isfile(reference):
+    is_file = os.path.isfile(reference)
+    if not is_file and (reference == "-" or reference.startswith(_STREAMS)):
+        message = f"{quote(reference)} is no spec: what comes from a pipe is not read"
+        expected = "a bundled name, as `resnetgen specs` lists them, or the path of a regular file"
+        hint = "write it to a file, and name that"
+        raise DiagnosticError([Diagnostic("not-a-file", message, hint=hint, expected=expected)])
+    if is_file or _is_path(reference) or (os.path.isdir(reference) and reference not in bundled()):
         return _Place(Path(reference), reference), reference
-    return _bundled_place(reference, asked_at=None), f"bundled:{reference}"
+    found = _bundled_place(reference, folder=Path(), asked_at=None)
+    return found, f"bundled:{reference}"
 
 
 def _is_path(reference: str) -> bool:
-    return reference.endswith(_SUFFIXES) or "/" in reference or os.sep in reference
+    return reference.endswith(SUFFIXES) or "/" in reference or os.sep in reference
 
 
-def _bundled_place(name: str, *, asked_at: Span | None) -> _Place:
+def _bundled_place(name: str, *, folder: Path, asked_at: Span | None) -> _Place:
+    """A bundled spec; one that is not may be a file in the folder that was meant."""
     files = bundled()
     if name in files:
         return _Place(files[name], _relative(files[name]))
+    beside = [name + suffix for suffix in SUFFIXES if os.path.isfile(folder / (name + suffix))]
     raise DiagnosticError(
         [
             Diagnostic(
                 "unknown-spec",
                 f"there is no bundled spec {quote(name)}",
                 asked_at,
-                did_you_mean(name, files),
+                f"did you mean {quote(beside[0])}?" if beside else did_you_mean(name, files),
                 "a bundled name, as `resnetgen specs` lists them, or the path of a YAML file",
             )
         ]
     )
+
+
+def _bundled_instead(path: Path) -> str | None:
+    """A hint on a file that is not there but ships with resnetgen."""
+    if os.path.lexists(path) or path.suffix not in SUFFIXES or path.stem not in bundled():
+        return None
+    return f"did you mean the bundled spec {quote(path.stem)}?"
 
 
 def _relative(path: Path) -> str:
@@ -107,7 +135,8 @@ def _chain(place: _Place) -> list[MappingNode]:
     visited: dict[str, str] = {}
     asked_at: Span | None = None
     while True:
-        text = read(place.path, shown=place.shown, asked_at=asked_at)
+        instead = _bundled_instead(place.path)
+        text = read(place.path, shown=place.shown, asked_at=asked_at, instead=instead)
         visited[os.path.realpath(place.path)] = place.shown
         document = parse(text, file=place.shown)
         entries = dict(document.entries)
@@ -132,7 +161,7 @@ def _extended(place: _Place, node: Node) -> _Place:
     if not isinstance(reference, str):
         raise _error("bad-value", f"`extends` is {describe(node)}", node.span, expected)
     if not _is_path(reference):
-        return _bundled_place(reference, asked_at=node.span)
+        return _bundled_place(reference, folder=place.path.parent, asked_at=node.span)
     folder = place.path.parent
     path = folder / reference
     if "\0" in reference:

@@ -3,16 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Dialect = Literal["torchvision", "paper"]
+Dialect = Literal["torchvision", "paper", "timm", "keras", "keras_v2", "caffe"]
 Pool = Literal["max", "conv", "none"]
+PoolPadding = Literal["symmetric", "zeros", "ceil"]
+Order = Literal["post", "pre"]
+Norm = Literal["batch", "group", "none"]
+Bias = bool | Literal["without_norm"]
 BlockName = Literal["basic", "bottleneck"]
 Shortcut = Literal["zero_pad", "projection", "projection_all", "none"]
 Downsample = Literal["conv", "avg"]
 AntiAlias = Literal["none", "avg", "blur"]
 Attention = Literal["none", "se", "eca"]
 StrideOn = Literal["1x1", "3x3"]
-ConvInit = Literal["he_fan_in", "he_fan_out"]
-LinearInit = Literal["he_fan_in", "uniform_fan_in"]
+StrideBlock = Literal["first", "last"]
+ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform"]
+Output = Literal["logits", "softmax"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,11 @@ class StemSpec:
     width: int
     kernel: int
     stride: int
+    bias: Bias
+    norm: bool
+    """Whether a norm and an activation follow the last convolution, as they do the others."""
     pool: Pool
+    pool_padding: PoolPadding
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class BlockSpec:
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """A run of equal blocks, of which the first carries the stride."""
+    """A run of equal blocks, of which one carries the stride."""
 
     name: str
     repeats: int
@@ -68,12 +78,16 @@ class StageSpec:
     stride: int
     block: BlockSpec
     shortcut: Shortcut
+    pruned: tuple[tuple[int, ...], ...] | None = None
+    """Output channels of each block's convolutions, where pruning left others than the width's."""
 
 
 @dataclass(frozen=True, slots=True)
 class NormSpec:
-    """Batch normalization's constants; `momentum` is the weight of the new statistic."""
+    """Which norm, and its constants; `momentum` is the weight of the new statistic."""
 
+    kind: Norm
+    groups: int
     epsilon: float
     momentum: float
 
@@ -97,7 +111,10 @@ class ModelSpec:
     input: InputSpec
     classes: int
     stem: StemSpec
+    order: Order
+    """Whether norms and activations stand behind their convolutions, or in front of them."""
     stride_on: StrideOn
+    stride_block: StrideBlock
     groups: int
     """Of every convolution on a main path whose kernel is above 1."""
     width_per_group: int | None
@@ -109,7 +126,8 @@ class ModelSpec:
     attention: Attention
     se_ratio: float
     anti_alias: AntiAlias
-    convolution_bias: bool
+    convolution_bias: Bias
     norm: NormSpec
     init: InitSpec
+    output: Output
     stages: tuple[StageSpec, ...]

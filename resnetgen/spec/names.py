@@ -18,23 +18,27 @@ struct sys tensor tensorflow tf torch typing warnings
 """
 _DEFINITIONS = """
 average_pool basic_block batch_norm block blur_pool bottleneck bottleneck_block conv conv1x1 conv3x3
-conv_block conv_bn custom_block efficient_channel_attention forward identity kernel_init
-last_batch_norm linear make_layer max_pool norm pad_channels plain_basic_block plain_block
-plain_bottleneck plain_bottleneck_block plain_conv_block projection reset_parameters residual_block
-shortcut squeeze_excite subsample zero_pad
+conv_block conv_bn conv_gn custom_block efficient_channel_attention forward group_norm identity
+kernel_init last_batch_norm last_group_norm linear make_layer max_pool norm pad_channels
+plain_basic_block plain_block plain_bottleneck plain_bottleneck_block plain_conv_block projection
+reset_parameters residual_block shortcut squeeze_excite subsample zero_pad
 """
 _VARIABLES = """
-bn bound channels cls downsample edge extra_channels filters gates he_normal height image images
-in_channels index input_shape inputs kernel_size kind kinds layer limit logits main means model
-module name num_classes out_channels outputs pool rngs self shape squeezed stride tensors uniform
-variable weights width x y
+act axes bn bound channels cls downsample edge extra_channels filters gamma gates gn groups
+he_normal height image images in_channels index input_shape inputs kernel kernel_size kind kinds
+layer limit load logits main means model module name num_classes out_channels outputs parts pool
+probabilities rngs self shape softmax squeezed stage stride tensors uniform use_bias value variable
+weights width window x y
 """
 # Set by `site`, so not everywhere among the builtins.
 _SITE = "copyright credits exit help license quit"
 RESERVED = frozenset(" ".join([_MODULES, _DEFINITIONS, _VARIABLES, _SITE]).split())
 """What generated files import, define, or use as arguments and variables."""
-# A network with several kinds of one block has functions with a number behind this.
-_NUMBERED = re.compile(r"(plain_)?(basic_block|bottleneck|conv_block)[0-9]+|conv[0-9]+x[0-9]+")
+# Functions for kinds of block, with a number behind all but the first, and for convolutions.
+_BUILT = re.compile(
+    r"(plain_|strided_)?(preact_|first_)?(basic_block|bottleneck|conv_block)[0-9]*"
+    r"|(biased_)?(grouped_)?conv[0-9]+x[0-9]+|conv[0-9]+_channels"
+)
 
 _KEYWORDS = frozenset([*keyword.kwlist, *keyword.softkwlist])
 _BUILTINS = frozenset(dir(builtins))
@@ -44,7 +48,7 @@ def objection(name: str) -> str | None:
     """Why a network cannot have this name, or None where it can."""
     if name in _KEYWORDS:
         return "it is a Python keyword"
-    if name in RESERVED or _NUMBERED.fullmatch(name):
+    if name in RESERVED or _BUILT.fullmatch(name):
         return "generated files use that name"
     if name in _BUILTINS:
         return "it is a Python builtin"
@@ -74,6 +78,16 @@ def nearest_legal(name: str) -> str | None:
     marks_removed = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
     legal = "_".join(re.findall(r"[a-z0-9]+", marks_removed))
     return legal if legal != name and objection(legal) is None else None
+
+
+def made_legal(text: str) -> str:
+    """A legal name that reads like any text, as far as that goes."""
+    for candidate in (text, f"{text}_net", f"net_{text}"):
+        cut = candidate[:LONGEST_NAME]
+        legal = cut if objection(cut) is None else nearest_legal(cut)
+        if legal is not None:
+            return legal
+    return "network"
 
 
 def _describe(character: str) -> str:

@@ -4,7 +4,7 @@ Bounds keep numbers within what frameworks can hold; what fields mean together i
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -19,8 +19,13 @@ from resnetgen.spec.model import (
     Dialect,
     Downsample,
     LinearInit,
+    Norm,
+    Order,
+    Output,
     Pool,
+    PoolPadding,
     Shortcut,
+    StrideBlock,
     StrideOn,
 )
 
@@ -59,8 +64,23 @@ def _odd(number: int) -> int:
     return number
 
 
+def _balanced(expression: str) -> str:
+    depth = 0
+    for character in expression:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            break
+    if depth != 0:
+        raise PydanticCustomError("balanced", "unbalanced")
+    return expression
+
+
 def _size_form(value: object) -> str:
     return "pair" if isinstance(value, list | tuple) else "number"
+
+
+def _bias_form(value: object) -> str:
+    return "word" if isinstance(value, str) else "boolean"
 
 
 def _block_form(value: object) -> str:
@@ -82,6 +102,7 @@ Extends = Annotated[str, Expected("a bundled name, or the path of a file in the 
 License = Annotated[
     str,
     Field(pattern=_LICENSE, max_length=_LONGEST_LICENSE),
+    AfterValidator(_balanced),
     Expected("an SPDX expression, such as `Apache-2.0` or `MIT OR BSD-3-Clause`"),
 ]
 Channels = Annotated[int, Field(ge=1, le=65_536)]
@@ -100,6 +121,11 @@ HiddenWidths = Annotated[
     Field(max_length=8),
     Expected("a list of up to 8 integers from 1 to 65,536"),
 ]
+Pruned = Annotated[
+    tuple[Annotated[tuple[Width, ...], Field(min_length=1)], ...],
+    Field(min_length=1),
+    Expected("a list for each block, of integers from 1 to 65,536, one for each convolution"),
+]
 Kernel = Annotated[
     int,
     Field(ge=1, le=LARGEST_KERNEL, json_schema_extra=_ODD_SCHEMA),
@@ -117,6 +143,11 @@ Depth = Annotated[int, Field(ge=3, le=10_000_000)]
 Epsilon = Annotated[float, Field(ge=1e-12, le=1.0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+BiasChoice = Annotated[
+    Annotated[bool, Tag("boolean")] | Annotated[Literal["without_norm"], Tag("word")],
+    Discriminator(_bias_form),
+    Expected("`true`, `false` or `without_norm`"),
+]
 
 
 class _Record(BaseModel):
@@ -145,6 +176,18 @@ class Stem(_Record):
     width: Width = Field(description="Output channels of the last convolution.", examples=[64])
     kernel: Kernel = Field(description="Kernel of each convolution.", examples=[7])
     stride: Stride = Field(description="Stride of the first convolution.", examples=[2])
+    bias: BiasChoice | None = Field(
+        None,
+        description="Whether the convolutions here have a bias, instead of the network's "
+        "`conv_bias`.",
+        examples=[True],
+    )
+    norm: bool | None = Field(
+        None,
+        description="Whether a norm and an activation stand behind the last convolution. By "
+        "default they do in the order `post`; in the order `pre` they are the first block's own.",
+        examples=[True],
+    )
     pool: Pool = Field(
         description="What halves the size behind it: `max`, a 3x3 max pool; `conv`, a 3x3 "
         "convolution; or `none`.",
@@ -182,7 +225,7 @@ SHORTCUT_DESCRIPTION = (
 
 
 class Stage(_Record):
-    """A run of equal blocks; the first carries the stride."""
+    """A run of equal blocks, of which one carries the stride."""
 
     name: StageName = Field(
         description="The stage's name in tables, such as conv2_x.", examples=["conv2_x"]
@@ -195,7 +238,7 @@ class Stage(_Record):
     width: Width = Field(
         description="The blocks' inner width: the paper's first number.", examples=[64]
     )
-    stride: Stride = Field(description="Stride of the first block.", examples=[2])
+    stride: Stride = Field(description="Stride of the stage.", examples=[2])
     block: BlockChoice | None = Field(
         None,
         description=f"This stage's block, instead of the network's: {BLOCK_DESCRIPTION}",
@@ -206,9 +249,15 @@ class Stage(_Record):
         description=f"This stage's shortcut, instead of the network's: {SHORTCUT_DESCRIPTION}",
         examples=["zero_pad"],
     )
+    pruned: Pruned | None = Field(
+        None,
+        description="What pruning has left of the channels: for each block a list with the output "
+        "channels of each of its convolutions. Whatever follows from the width still does.",
+        examples=[[[47, 18, 19], [52, 22, 19], [64, 35, 19]]],
+    )
 
 
-TAGGED = frozenset({"size", "block"})
+TAGGED = frozenset({"size", "block", "conv_bias", "bias"})
 """The fields below which Pydantic puts the name of a form into the place of an error."""
 
 Stages = Annotated[
@@ -319,36 +368,70 @@ class Document(_Record):
         "`blur`.",
         examples=["blur"],
     )
+    order: Order = Field(
+        "post",
+        description="Where norms and activations stand: behind each convolution and behind the "
+        "addition (`post`), or in front of each convolution (`pre`, He et al., 2016). In the "
+        "order `pre` a projection reads what is normalized, and an identity what is not.",
+        examples=["pre"],
+    )
+    norm: Norm = Field(
+        "batch",
+        description="What normalizes channels: `batch`, `group` (Wu and He, 2018), or `none`.",
+        examples=["group"],
+    )
+    norm_groups: Groups = Field(
+        32, description="In how many groups `norm: group` takes the channels.", examples=[16]
+    )
     stride_on: StrideOn | None = Field(
         None,
         description="Where a block's stride sits: on its first convolution (`1x1`), or on the "
         "first with a kernel above 1 (`3x3`).",
         examples=["1x1"],
     )
-    epsilon: Epsilon | None = Field(
-        None, description="Batch normalization's epsilon.", examples=[0.001]
+    stride_block: StrideBlock | None = Field(
+        None,
+        description="Which block of a stage has its stride: the `first` or the `last`.",
+        examples=["last"],
     )
+    epsilon: Epsilon | None = Field(None, description="The norm's epsilon.", examples=[0.001])
     momentum: Momentum | None = Field(
         None,
         description="Weight of the new value in running statistics, as PyTorch counts.",
         examples=[0.01],
     )
-    conv_bias: bool | None = Field(
-        None, description="Whether convolutions have a bias.", examples=[True]
+    conv_bias: BiasChoice | None = Field(
+        None,
+        description="Whether convolutions have a bias: all, none, or those `without_norm` right "
+        "behind them.",
+        examples=[True, "without_norm"],
+    )
+    pool_padding: PoolPadding | None = Field(
+        None,
+        description="How the stem's max pool is padded: by a pixel that never is the maximum "
+        "(`symmetric`), by a pixel of zeros (`zeros`), or only at the end, where its last window "
+        "reaches beyond (`ceil`).",
+        examples=["zeros"],
     )
     conv_init: ConvInit | None = Field(
         None,
-        description="How convolutions start: He et al.'s normal by fan in, or by fan out.",
+        description="How convolutions start: He et al.'s normal by fan in or by fan out, or "
+        "Glorot and Bengio's uniform.",
         examples=["he_fan_in"],
     )
     linear_init: LinearInit | None = Field(
         None,
-        description="How the last layer starts: He et al.'s normal by fan in, or uniform within "
-        "1 / sqrt(fan in).",
+        description="How the last layer starts: He et al.'s normal by fan in, uniform within "
+        "1 / sqrt(fan in), or Glorot and Bengio's uniform.",
         examples=["he_fan_in"],
     )
     zero_init_last: bool | None = Field(
         None, description="Whether the last gamma of each block starts at zero.", examples=[True]
+    )
+    output: Output | None = Field(
+        None,
+        description="What comes out: the last layer's `logits`, or their `softmax`.",
+        examples=["softmax"],
     )
     stages: Stages = Field(
         description="The stages, from the stem to the head.",

@@ -6,6 +6,7 @@ one text are reported together.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
@@ -20,6 +21,8 @@ _NOT_ALLOWED = re.compile(
 )
 
 
+# Many bundled specs extend the same few.
+@lru_cache(maxsize=64)
 def parse(text: str, *, file: str) -> MappingNode:
     """The document that `text` is; raises DiagnosticError with all that is wrong with its form."""
     node = _Parser(text, file, text).document()

@@ -107,9 +107,10 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
     holder, key = path[:-1], str(path[-1])
     known = keys_at(holder)
     inside = f" in `{dotted(holder)}`" if holder else ""
-    hint = did_you_mean(key, known)
-    if hint is None and owners(key):
-        hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in owners(key))
+    if elsewhere := owners(key):
+        hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
+    else:
+        hint = did_you_mean(key, known)
     return Diagnostic(
         "unknown-key",
         f"unknown key {quote(key)}{inside}",
@@ -145,10 +146,10 @@ def _hint(node: Node, expected: Expectation) -> str | None:
     match node.value:
         case None if "none" in expected.words:
             return "write the word `none`"
-        case str() as text if expected.words:
-            return did_you_mean(text, expected.words)
         case str() as text if bool in expected.types and text.lower() in ("yes", "no", "on", "off"):
             return "only `true` and `false` are booleans"
+        case str() as text if expected.words:
+            return did_you_mean(text, expected.words)
         case str() as text if wants_number and node.quoted and _is_number(plain_scalar(text)):
             return f"write {text} without quotes"
         case str() as text if wants_number and re.fullmatch(r"0[xob]?[0-9a-fA-F]+|[0-9_]+", text):

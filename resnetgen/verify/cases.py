@@ -1,16 +1,14 @@
 """The runs that a target has to survive: which weights, which image, at which scale."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import AvgPool2d, BlurPool, Conv2d, MaxPool2d
-from resnetgen.ir.rules import misfit
+from resnetgen.ir.rules import misfit, total_stride
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.weights.initial import stream
@@ -54,11 +52,12 @@ class Case:
 def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     """Even, odd and non-square images in batches of two and one, then a small and a large scale.
 
-    The first case's image is the one that the drawn weights are made for.
+    Where the network's shortcuts take no such size, it is the next that they take. The first
+    case's image is the one that the drawn weights are made for.
     """
     even = _base_size(network)
-    odd = _fitting(network, even + 1)
-    wide = _fitting(network, even + even // 2 + 1)
+    odd = _fitting(network, even + 1, _square)
+    wide = _fitting(network, even + even // 2 + 1, lambda width: (even, width))
     pair = _image(network, seed, "even", shape=(2, even, even))
     return (
         Case("drawn", 1.0, pair),
@@ -92,21 +91,24 @@ def scaled(image: Array, scale: float) -> Array:
     return product.astype(np.float32).astype(np.float64)
 
 
-def _total_stride(network: Network) -> int:
-    """The product of all strides from the image to the last block."""
-    strided = (Conv2d, MaxPool2d, AvgPool2d, BlurPool)
-    stem = math.prod(op.stride for op in network.stem if isinstance(op, strided))
-    return stem * math.prod(block.stride for block in network.blocks)
-
-
 def _base_size(network: Network) -> int:
-    """Even, and such that the last stage sees at least two by two pixels."""
-    return max(2 * _total_stride(network), _SMALLEST_SIZE)
+    """Even where that fits, and such that the last stage sees at least two by two pixels."""
+    return _fitting(network, max(2 * total_stride(network), _SMALLEST_SIZE), _square)
 
 
-def _fitting(network: Network, size: int) -> int:
-    """The least size from this one on at which every shortcut fits its branch."""
-    return next(each for each in count(size) if misfit(network, (each, each)) is None)
+def _fitting(network: Network, least: int, image: Callable[[int], tuple[int, int]]) -> int:
+    """The least extent from this one on with which the image's shortcuts fit their branches.
+
+    What fits does so again a total stride later, and the size that the spec states does.
+    """
+    for extent in range(least, least + total_stride(network)):
+        if misfit(network, image(extent)) is None:
+            return extent
+    raise AssertionError(f"{network.name}: no image of {least} pixels or more fits")
+
+
+def _square(extent: int) -> tuple[int, int]:
+    return (extent, extent)
 
 
 def _image(network: Network, seed: int, label: str, *, shape: tuple[int, int, int]) -> Array:

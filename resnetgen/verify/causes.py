@@ -11,7 +11,8 @@ import numpy as np
 
 from resnetgen.ir.ops import Op
 from resnetgen.verify.compare import Dtype, compare, path_growth
-from resnetgen.verify.mistakes import Mistake, aftermaths, mistakes
+from resnetgen.verify.mistake import Mistake
+from resnetgen.verify.mistakes import aftermaths, mistakes
 from resnetgen.verify.reference import Array, Tensors, evaluate
 
 _SLACK = 100

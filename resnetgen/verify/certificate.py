@@ -7,6 +7,9 @@ import numpy as np
 from resnetgen.ir.network import Network
 from resnetgen.verify.result import RunFigures, TargetResult, Verification
 
+KEYS = frozenset({"name", "spec_sha256", "status", "level", "files", "targets"})
+"""What certificates of every version have."""
+
 
 def certificate(verification: Verification, network: Network) -> dict[str, object]:
     """The content of `certificate.json`.

@@ -1,14 +1,14 @@
 """Verifies the files in a directory, as they are now, against the network they should be."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock
-from typing import Any
+from typing import cast
 
+from resnetgen import records
 from resnetgen.ir.network import Network
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import Dtype
@@ -44,7 +44,7 @@ Progress = Callable[[str, str], None]
 Calls come from several threads, but never two at a time.
 """
 
-_OF_EVERY_TARGET = ("spec.yaml", WEIGHTS_FILE)
+_OF_EVERY_TARGET = (records.SPEC, WEIGHTS_FILE)
 """Files that every verdict is about."""
 
 
@@ -111,11 +111,11 @@ def _may_be_there(target: str, directory: Path, listed: frozenset[str]) -> bool:
 
 
 def _manifest_files(directory: Path) -> frozenset[str]:
-    try:
-        manifest: Any = json.loads((directory / "manifest.json").read_bytes())
-        return frozenset(manifest["files"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    manifest = records.read_json(directory / records.MANIFEST)
+    if not isinstance(manifest, dict):
         return frozenset()
+    listed = cast(dict[str, object], manifest).get(records.LISTED)
+    return frozenset(cast(dict[str, object], listed)) if isinstance(listed, dict) else frozenset()
 
 
 def _without_running(target: str, directory: Path, options: Options) -> TargetResult | None:
@@ -189,6 +189,9 @@ def _run(
                 results[trial.target] = result
                 progress(trial.target, result.status)
         finally:
+            # First those that wait: they would start in the place of those that end.
+            for future in running:
+                future.cancel()
             stop.set()
     return results
 

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from resnetgen.ir.network import Network
+from resnetgen.ir.ops import Linear
 from resnetgen.ir.rules import Parameter, network_parameters, parameters
 from resnetgen.verify.problem import Problem, positions
-from resnetgen.verify.runners.protocol import SeenInitializer, SeenParameter
+from resnetgen.verify.runners.protocol import SeenBuild, SeenInitializer, SeenParameter
 from resnetgen.weights.layout import WEIGHTS_FILE, Entry
 
 
@@ -40,6 +41,27 @@ def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> Compa
         owner = name.rpartition(".")[0]
         found.problems.append(Problem(position.get(owner, len(position)), owner, reason))
     return found
+
+
+def other_classes(network: Network) -> int:
+    """A number of classes that is not the network's own, to build its files with."""
+    return network.classes + 1
+
+
+def rebuilt_problems(network: Network, seen: SeenBuild) -> Iterator[Problem]:
+    """What is wrong with a model for `other_classes`, which the network's has to be but in its
+    last layer, and with the image that it takes where nobody states one."""
+    classes = other_classes(network)
+    head = (
+        replace(op, out_features=classes) if isinstance(op, Linear) else op for op in network.head
+    )
+    other = replace(network, classes=classes, head=tuple(head))
+    for problem in compare_parameters(other, seen.parameters).problems:
+        yield replace(problem, reason=f"built for {classes} classes, {problem.reason}")
+    image = (network.input_channels, *network.input_size)
+    if seen.image is not None and seen.image != image:
+        reason = f"by default takes images of shape {list(seen.image)}, not {list(image)}"
+        yield Problem(0, network.stem[0].name, reason)
 
 
 def initializer_problems(

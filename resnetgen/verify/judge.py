@@ -7,13 +7,13 @@ from pathlib import Path
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
-from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
-from resnetgen.verify.declared import compare_parameters, initializer_problems
+from resnetgen.verify.compare import TOLERANCES, Difference, Dtype, compare, describe
+from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import Level, RunFigures
-from resnetgen.verify.runners.protocol import Dtype, Report, SeenRun
+from resnetgen.verify.runners.protocol import Report, SeenRun
 from resnetgen.weights.layout import Entry
 
 
@@ -67,7 +67,7 @@ class Judge:
         self._due = self._outputs | {network.head[-1].name}
 
     def judge(self, report: Report, scratch: Path) -> Judgement:
-        """Parameters, the weights' places, then shapes and values of every run."""
+        """Parameters, also of another build, the weights' places, then all that each run shows."""
         expected = self._expected
         judgement = Judgement()
         if report.parameters:
@@ -78,11 +78,14 @@ class Judge:
             judgement.problems += initializer_problems(
                 expected.network, report.initializers, entries=expected.entries
             )
+        if report.rebuilt is not None:
+            judgement.problems += rebuilt_problems(expected.network, report.rebuilt)
         differences: _Differences = {}
-        seen: set[str] = set()
+        seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
             found: list[Difference] = []
-            seen |= self._judge_run(run, scratch, judgement, found)
+            names = self._judge_run(run, scratch, judgement, found)
+            seen[expected.cases[run.case].shape] |= names
             if found:
                 by_case = differences.setdefault((run.evaluator, run.dtype), {})
                 by_case.setdefault(run.case, []).extend(found)
@@ -146,15 +149,22 @@ class Judge:
         return names
 
     def _unseen(
-        self, report: Report, seen: set[str], differences: _Differences
+        self, report: Report, seen: Mapping[Shape, set[str]], differences: _Differences
     ) -> Iterator[Problem]:
-        """What should have been seen and was not; nothing compared is a failure."""
+        """What should have been seen and was not; nothing compared is a failure.
+
+        `seen` are the names of the values shown of images of each shape: names and shapes do not
+        depend on what is in an image, and a runner may infer them once for several cases.
+        """
         last = len(self._positions)
         if not report.parameters:
             yield Problem(last, None, "shows no parameters")
         weighted = {op.name for op in self._expected.network.ops if parameters(op)}
-        for name in (weighted | self._due) - seen:
-            yield Problem(self._positions[name], name, f"shows nothing named {name}")
+        for shape, names in seen.items():
+            for name in (weighted | self._due) - names:
+                image = "x".join(map(str, shape))
+                reason = f"shows nothing named {name} on an input of {image}"
+                yield Problem(self._positions[name], name, reason)
         if not differences and self._expected.level == "forward":
             yield Problem(last, None, "no value was compared")
         for (evaluator, dtype), by_case in differences.items():

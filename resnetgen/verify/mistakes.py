@@ -18,6 +18,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
@@ -27,27 +28,22 @@ from resnetgen.ir.ops import (
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
+from resnetgen.verify.mistake import Mistake
+from resnetgen.verify.norm_mistakes import of_batch_norm, of_group_norm
 from resnetgen.verify.reference import (
     Array,
     Tensors,
     binomial,
     convolve,
     convolve_channels,
-    normalize,
+    softmax,
     windows,
 )
 
 _STRIDES = (1, 2, 3, 4)
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """What is wrong, in words that follow an op's name and a colon, and the resulting value."""
-
-    cause: str
-    value: Array
 
 
 def mistakes(
@@ -62,7 +58,9 @@ def mistakes(
         case Conv2d():
             yield from _of_convolution(op, inputs[0], tensors, right, seen)
         case BatchNorm2d():
-            yield from _of_norm(op, inputs[0], tensors, seen)
+            yield from of_batch_norm(op, inputs[0], tensors, seen)
+        case GroupNorm():
+            yield from of_group_norm(op, inputs[0], tensors, seen)
         case Relu():
             yield from _of_activation(inputs[0], seen)
         case Sigmoid():
@@ -88,6 +86,8 @@ def mistakes(
             yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
         case Linear():
             yield from _of_linear(inputs[0], tensors)
+        case Softmax():
+            yield from _of_softmax(inputs[0])
         case Input() | Flatten():
             pass
         case _:
@@ -141,64 +141,6 @@ def _of_convolution(
         yield Mistake("adds a bias that the spec does not have", right + offset)
 
 
-def _of_norm(
-    op: BatchNorm2d, value: Array, tensors: Tensors, seen: Array | None
-) -> Iterator[Mistake]:
-    mean, variance = tensors["running_mean"], tensors["running_var"]
-    gamma, beta = tensors["weight"], tensors["bias"]
-    ones, zeros = np.ones_like(mean), np.zeros_like(mean)
-
-    def norm(
-        *,
-        mean: Array = mean,
-        variance: Array = variance,
-        gamma: Array = gamma,
-        beta: Array = beta,
-        epsilon: float = op.epsilon,
-    ) -> Array:
-        return normalize(
-            value, mean=mean, variance=variance, gamma=gamma, beta=beta, epsilon=epsilon
-        )
-
-    yield Mistake("is missing", value)
-    if seen is not None and seen.shape == value.shape:
-        epsilon = _solve_epsilon(op, value, tensors, seen)
-        if epsilon is not None:
-            yield Mistake(
-                f"epsilon is {epsilon:.4g} instead of {op.epsilon:g}", norm(epsilon=epsilon)
-            )
-    yield Mistake("gamma and beta are swapped", norm(gamma=beta, beta=gamma))
-    if (mean >= 0).all():
-        yield Mistake("mean and variance are swapped", norm(mean=variance, variance=mean))
-    yield Mistake("does not scale by gamma", norm(gamma=ones))
-    yield Mistake("does not add beta", norm(beta=zeros))
-    yield Mistake("does not subtract the mean", norm(mean=zeros))
-    yield Mistake("does not divide by the deviation", norm(variance=ones, epsilon=0.0))
-    yield Mistake("has neither gamma nor beta", norm(gamma=ones, beta=zeros))
-    squared = np.square(variance)
-    yield Mistake("divides by the variance, not its root", norm(variance=squared))
-    yield Mistake(
-        "uses the batch's statistics, not the running ones",
-        norm(mean=value.mean(axis=(0, 2, 3)), variance=value.var(axis=(0, 2, 3))),
-    )
-
-
-def _solve_epsilon(op: BatchNorm2d, value: Array, tensors: Tensors, seen: Array) -> float | None:
-    """The epsilon that explains `seen`, to four digits, from the channel with the least variance.
-
-    There seen - beta = (value - mean) * gamma / sqrt(variance + epsilon).
-    """
-    channel = int(np.argmin(tensors["running_var"]))
-    centred = (value[:, channel] - tensors["running_mean"][channel]).ravel()
-    product = float(tensors["weight"][channel]) * centred
-    target = (seen[:, channel] - tensors["bias"][channel]).ravel()
-    ratio = float(product @ target / (product @ product))
-    if ratio <= 0.0:
-        return None
-    epsilon = 1 / ratio**2 - float(tensors["running_var"][channel])
-    return float(f"{epsilon:.4g}") if 0.0 < epsilon < 1.0 and epsilon != op.epsilon else None
-
-
 def _of_activation(value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     if seen is not None and seen.shape == value.shape and (value < 0).any():
@@ -222,8 +164,7 @@ def _of_sigmoid(value: Array) -> Iterator[Mistake]:
     yield Mistake("is a hard sigmoid", np.clip(value / 6 + 0.5, 0.0, 1.0))
     yield Mistake("is tanh", np.tanh(value))
     yield Mistake("is ReLU", np.maximum(value, 0.0))
-    exponential = np.exp(value - value.max(axis=1, keepdims=True))
-    yield Mistake("is a softmax", exponential / exponential.sum(axis=1, keepdims=True))
+    yield Mistake("is a softmax", softmax(value))
 
 
 def _of_channel_convolution(value: Array, weight: Array) -> Iterator[Mistake]:
@@ -241,8 +182,11 @@ def _of_scaling(value: Array, gates: Array) -> Iterator[Mistake]:
 
 
 def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterator[Mistake]:
+    fill, other = (0.0, -math.inf) if op.pads_zeros else (-math.inf, 0.0)
+    otherwise = windows(value, op.kernel, op.stride, op.padding, other)
+    cause = f"pads with {_number(other)}, not with {_number(fill)}"
+    yield Mistake(cause, otherwise.max(axis=(4, 5)))
     zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
-    yield Mistake("pads with zeros, not with minus infinity", zeros.max(axis=(4, 5)))
     yield Mistake("averages, padding counted", zeros.mean(axis=(4, 5)))
     inside = windows(np.ones_like(value), op.kernel, op.stride, op.padding, 0.0)
     yield Mistake("averages, padding not counted", zeros.sum(axis=(4, 5)) / inside.sum(axis=(4, 5)))
@@ -252,8 +196,12 @@ def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterat
             cause = geometry.cause(op, shape_kept=target.shape == right.shape)
             if kernel != op.kernel:
                 cause = f"its kernel is {kernel}, not {op.kernel}; {cause}"
-            seen = windows(value, kernel, geometry.stride, geometry.padding, -math.inf)
+            seen = windows(value, kernel, geometry.stride, geometry.padding, fill)
             yield Mistake(cause, geometry.cut(seen.max(axis=(4, 5))))
+
+
+def _number(fill: float) -> str:
+    return "zeros" if fill == 0.0 else "minus infinity"
 
 
 def _of_average_pool(op: AvgPool2d, value: Array) -> Iterator[Mistake]:
@@ -315,13 +263,18 @@ def _of_linear(value: Array, tensors: Tensors) -> Iterator[Mistake]:
         yield Mistake("its weight is transposed", value @ weight + bias)
 
 
+def _of_softmax(value: Array) -> Iterator[Mistake]:
+    yield Mistake("is missing", value)
+    yield Mistake("gives logarithms", np.log(softmax(value)))
+    yield Mistake("is taken over the batch, not the classes", softmax(value.T).T)
+    yield Mistake("is a sigmoid", 0.5 * (1 + np.tanh(value / 2)))
+
+
 def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
     """A correct value to which something was done afterwards."""
     yield Mistake("is followed by an activation (ReLU)", np.maximum(right, 0.0))
     if right.ndim == 2:
-        exponential = np.exp(right - right.max(axis=1, keepdims=True))
-        softmax = exponential / exponential.sum(axis=1, keepdims=True)
-        yield Mistake("is followed by a softmax", softmax)
+        yield Mistake("is followed by a softmax", softmax(right))
         yield Mistake("is followed by a sigmoid", 0.5 * (1 + np.tanh(right / 2)))
     if seen.shape == right.shape:
         factor = float((seen * right).sum() / max(np.square(right).sum(), 1e-300))

@@ -25,14 +25,17 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Norm,
     Op,
     PadChannels,
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 from resnetgen.ir.rules import parameters
@@ -57,7 +60,7 @@ class Drawn:
         self._network = network
         self._seed = seed
         self._branch_share = _branch_shares(network)
-        self._normalized = {op.inputs[0] for op in network.ops if isinstance(op, BatchNorm2d)}
+        self._normalized = {op.inputs[0] for op in network.ops if isinstance(op, Norm)}
 
     def walk(self, image: Array) -> Iterator[tuple[Op, Array]]:
         """Draws every op's tensors from what it sees of `image`; yields each op and its value."""
@@ -77,6 +80,7 @@ class Drawn:
                 shape = parameters(op)[0].shape
                 weight = self._normal(f"{op.name}.weight", shape)
                 gain = _CONVOLUTION_GAIN if op.name in self._normalized else 1.0
+                gain *= self._branch_share.get(op.name, 1.0)
                 weight *= np.float32(gain * math.sqrt(2 / math.prod(shape[1:])))
                 if not op.bias:
                     return {"weight": weight}
@@ -86,6 +90,8 @@ class Drawn:
                 return {"weight": self._normal(f"{op.name}.weight", (1, 1, op.kernel))}
             case BatchNorm2d():
                 return self._draw_norm(op, inputs[0])
+            case GroupNorm():
+                return self._draw_affine(op)
             case Linear():
                 shape = (op.out_features, op.in_features)
                 weight = self._normal(f"{op.name}.weight", shape)
@@ -104,6 +110,7 @@ class Drawn:
                 | Add()
                 | GlobalAvgPool()
                 | Flatten()
+                | Softmax()
             ):
                 return {}
             case _:
@@ -114,6 +121,13 @@ class Drawn:
         variance = np.maximum(square, _SMALLEST_SHARE * square.mean())
         factor = np.exp2(stream(self._seed, f"{op.name}.running_var").uniform(-1, 1, op.channels))
         offset = stream(self._seed, f"{op.name}.running_mean").uniform(-1, 1, op.channels)
+        return {
+            **self._draw_affine(op),
+            "running_mean": (np.sqrt(variance) * offset).astype(np.float32),
+            "running_var": (variance * factor).astype(np.float32),
+        }
+
+    def _draw_affine(self, op: Norm) -> dict[str, Single]:
         gamma_stream = stream(self._seed, f"{op.name}.weight")
         gamma = gamma_stream.uniform(0.5, 1.5, op.channels)
         gamma *= gamma_stream.choice((-1.0, 1.0), op.channels)
@@ -121,8 +135,6 @@ class Drawn:
         return {
             "weight": gamma.astype(np.float32),
             "bias": self._normal(f"{op.name}.bias", (op.channels,)) * np.float32(0.3),
-            "running_mean": (np.sqrt(variance) * offset).astype(np.float32),
-            "running_var": (variance * factor).astype(np.float32),
         }
 
     def _normal(self, name: str, shape: tuple[int, ...]) -> Single:
@@ -130,12 +142,14 @@ class Drawn:
 
 
 def _branch_shares(network: Network) -> dict[str, float]:
-    """What each branch's last gamma is multiplied by, so that a stage's sum stays near one."""
+    """What each branch's last gamma or kernel is multiplied by, so that a stage's sum stays near
+    one."""
     shares: dict[str, float] = {}
     for stage in network.stages:
         share = 1 / math.sqrt(len(stage.blocks))
         for block in stage.blocks:
             if block.shortcut != "none":
-                norms = [op.name for op in block.main if isinstance(op, BatchNorm2d)]
-                shares[norms[-1]] = share
+                scaling = (op for op in block.main if op not in block.attention)
+                scaled = [op.name for op in scaling if isinstance(op, Norm | Conv2d)]
+                shares[scaled[-1]] = share
     return shares

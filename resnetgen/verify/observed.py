@@ -56,7 +56,7 @@ def places(network: Network) -> dict[str, Place]:
             if isinstance(op, Add) and block.shortcut != "identity":
                 table[f"{block.name}.downsample"] = Place(op.inputs[1], None)
                 table[f"{block.name}.downsample{INPUT}"] = Place(
-                    _source(block), f"{block.name}.downsample"
+                    block.side[0].inputs[0], f"{block.name}.downsample"
                 )
     table[OUTPUT] = Place(network.head[-1].name, RETURNED)
     return table

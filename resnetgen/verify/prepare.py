@@ -63,7 +63,7 @@ def prepare(
     if level == "shapes":
         cases, known = sizes_only(network, seed=seed), {}
     else:
-        first, first_values = _shipped_case(network, shipped, seed=seed)
+        first, first_values = shipped_case(network, shipped, seed=seed)
         drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
         stored["drawn"] = drawn
         cases = (first, *drawn_cases(network, seed=seed))
@@ -97,7 +97,7 @@ def measured_growths(
     return [measured[case.weights] for case in prepared.cases]
 
 
-def _shipped_case(
+def shipped_case(
     network: Network, shipped: Stored, *, seed: int
 ) -> tuple[Case, Mapping[str, Array]]:
     """The shipped weights on one image, scaled down if they blow it up.

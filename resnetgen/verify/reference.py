@@ -21,6 +21,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Input,
     Linear,
     MaxPool2d,
@@ -30,6 +31,7 @@ from resnetgen.ir.ops import (
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 
@@ -88,6 +90,14 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
                 beta=tensors["bias"],
                 epsilon=op.epsilon,
             )
+        case GroupNorm():
+            return normalize_groups(
+                inputs[0],
+                gamma=tensors["weight"],
+                beta=tensors["bias"],
+                groups=op.groups,
+                epsilon=op.epsilon,
+            )
         case Relu():
             return np.maximum(inputs[0], 0.0)
         case Sigmoid():
@@ -97,7 +107,8 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
         case Scale():
             return inputs[0] * inputs[1]
         case MaxPool2d():
-            return windows(inputs[0], op.kernel, op.stride, op.padding, -math.inf).max(axis=(4, 5))
+            fill = 0.0 if op.pads_zeros else -math.inf
+            return windows(inputs[0], op.kernel, op.stride, op.padding, fill).max(axis=(4, 5))
         case AvgPool2d():
             sides = windows(inputs[0], op.kernel, op.stride, op.padding, 0.0)
             inside = windows(np.ones_like(inputs[0]), op.kernel, op.stride, op.padding, 0.0)
@@ -116,6 +127,8 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             return inputs[0].reshape(len(inputs[0]), -1)
         case Linear():
             return inputs[0] @ tensors["weight"].T + tensors["bias"]
+        case Softmax():
+            return softmax(inputs[0])
         case _:
             assert_never(op)
 
@@ -165,3 +178,20 @@ def normalize(
     """(value - mean) / sqrt(variance + epsilon) * gamma + beta, per channel."""
     scale = gamma / np.sqrt(variance + epsilon)
     return (value - mean[:, None, None]) * scale[:, None, None] + beta[:, None, None]
+
+
+def normalize_groups(
+    value: Array, *, gamma: Array, beta: Array, groups: int, epsilon: float
+) -> Array:
+    """Normalizes each group of channels of each image by its own mean and biased variance."""
+    rows = value.reshape(len(value), groups, -1)
+    centred = rows - rows.mean(axis=2, keepdims=True)
+    variance = np.square(centred).mean(axis=2, keepdims=True)
+    normal = (centred / np.sqrt(variance + epsilon)).reshape(value.shape)
+    return normal * gamma[:, None, None] + beta[:, None, None]
+
+
+def softmax(value: Array) -> Array:
+    """exp(value) / sum(exp(value)) along the second axis."""
+    exponential = np.exp(value - value.max(axis=1, keepdims=True))
+    return exponential / exponential.sum(axis=1, keepdims=True)

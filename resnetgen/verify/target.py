@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
+from resnetgen.verify.compare import Dtype
+from resnetgen.verify.declared import other_classes
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope
@@ -12,7 +14,7 @@ from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.problem import Problem
 from resnetgen.verify.result import Level, TargetResult, TargetStatus
 from resnetgen.verify.runners.launch import Died, launch
-from resnetgen.verify.runners.protocol import CaseRequest, Device, Dtype, Report, Request
+from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request
 
 _NOTHING = "(?!)"
 """A pattern that no label matches."""
@@ -36,7 +38,8 @@ class Trial:
     def run(self, prepared: Prepared) -> Report | Died:
         """Runs all cases; of the values only those at the boundaries are kept."""
         labels = boundary_labels(prepared.network) if self.level == "forward" else _NOTHING
-        return self._launch("all", prepared.requests, keep=labels, dtype=self.dtype)
+        classes = other_classes(prepared.network)
+        return self._launch("all", prepared.requests, keep=labels, classes=classes)
 
     def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
         """The verdict on what `run` found."""
@@ -57,7 +60,8 @@ class Trial:
             blocks_compared=judgement.blocks_compared,
             runs=judgement.runs,
         )
-        problem = judgement.first or judge.where_it_broke(found, self.scratch / "all")
+        seen = judgement.first
+        problem = seen or judge.where_it_broke(found, self.scratch / "all")
         if problem is None and found.outcome == "ran":
             reason = self._unproven(judgement, prepared)
             return replace(result, status="not_run", reason=reason) if reason else result
@@ -68,7 +72,8 @@ class Trial:
             result,
             status="failed",
             reason=self._readable(_reason(problem, divergence, found)),
-            first_divergence=divergence.name if divergence else problem.op,
+            # Where a run broke off is no layer that was seen to be wrong.
+            first_divergence=divergence.name if divergence else seen and seen.op,
             cause=divergence.cause if divergence else None,
         )
 
@@ -89,7 +94,7 @@ class Trial:
         ops, labels = scope(prepared.network, problem.op)
         case = problem.run.case
         image = prepared.cases[case].image
-        found = self._launch("closer", (prepared.requests[case],), keep=labels, dtype=self.dtype)
+        found = self._launch("closer", (prepared.requests[case],), keep=labels, classes=None)
         if isinstance(found, Died):
             return None
         runs = [run for run in found.runs if run.values_sent]
@@ -106,7 +111,7 @@ class Trial:
         )
 
     def _launch(
-        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, dtype: Dtype | None
+        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, classes: int | None
     ) -> Report | Died:
         scratch = self.scratch / name
         scratch.mkdir(parents=True)
@@ -116,9 +121,10 @@ class Trial:
             scratch=str(scratch),
             cases=cases,
             device=self.device,
-            dtype=dtype,
+            dtype=self.dtype,
             keep=keep,
             threads=self.threads,
+            classes=classes,
         )
         return launch(request, timeout=self.timeout, stop=self.stop)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, ChannelConv, Conv2d, Linear, Op
+from resnetgen.ir.ops import BatchNorm2d, ChannelConv, Conv2d, GroupNorm, Linear, Op
 from resnetgen.ir.rules import parameters
 
 Tensor = NDArray[np.float32]
@@ -37,18 +37,24 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
         case Conv2d():
             if kind == "bias":
                 return np.zeros(shape, np.float32)
+            if op.init == "glorot_uniform":
+                fans = (shape[0] + shape[1]) * op.kernel**2
+                return _uniform(seed, name, shape, bound=math.sqrt(6 / fans))
             # A group's inputs, but all outputs: as PyTorch counts, and Keras and JAX alike.
             channels = shape[1] if op.init == "he_fan_in" else shape[0]
             return _normal(seed, name, shape, std=math.sqrt(2 / (channels * op.kernel**2)))
         case Linear():
+            if op.init == "uniform_fan_in":
+                return _uniform(seed, name, shape, bound=1 / math.sqrt(op.in_features))
+            if kind == "bias":
+                return np.zeros(shape, np.float32)
             if op.init == "he_fan_in":
-                if kind == "bias":
-                    return np.zeros(shape, np.float32)
                 return _normal(seed, name, shape, std=math.sqrt(2 / op.in_features))
-            return _uniform(seed, name, shape, bound=1 / math.sqrt(op.in_features))
+            bound = math.sqrt(6 / (op.in_features + op.out_features))
+            return _uniform(seed, name, shape, bound=bound)
         case ChannelConv():
             return _uniform(seed, name, shape, bound=1 / math.sqrt(op.kernel))
-        case BatchNorm2d():
+        case BatchNorm2d() | GroupNorm():
             ones = kind == "running_var" or (kind == "weight" and not op.zero_gamma)
             return np.full(shape, 1.0 if ones else 0.0, np.float32)
         case _:

@@ -44,16 +44,21 @@ def _run_with_a_parameter_twice(request: Request, recorder: Recorder) -> None:
 
 
 def _run_blindly(request: Request, recorder: Recorder) -> None:
-    """Shows every shape once, and then only the value of a block that is not there."""
+    """Shows every shape, and then only the value of a block that is not there."""
     network = _network(request)
     recorder.parameters += _parameters(network)
-    image = np.load(request.cases[0].image)
-    with recorder.run("blind", dtype="float64", case=0):
-        for name, shape in shapes(network, image.shape[2:]).items():
-            recorder.shape(name, (len(image), *shape))
+    for number, case in enumerate(request.cases):
+        image = np.load(case.image)
+        with recorder.run("blind", dtype="float64", case=number):
+            for name, shape in shapes(network, image.shape[2:]).items():
+                recorder.shape(name, (len(image), *shape))
     for number in range(len(request.cases)):
         with recorder.run("blind", dtype="float64", case=number):
             recorder.value("layer1.99", np.zeros(1))
+
+
+def _run_once(request: Request, recorder: Recorder) -> None:
+    _run(replace(request, cases=request.cases[:1]), recorder)
 
 
 def _network(request: Request) -> Network:
@@ -77,4 +82,5 @@ RUNNER = Runner(
 )
 TWICE = replace(RUNNER, target="twice", due="never", run=_run_with_a_parameter_twice)
 BLIND = replace(RUNNER, target="blind", due="never", run=_run_blindly)
+ONCE = replace(RUNNER, target="once", due="never", run=_run_once)
 MISSING = replace(RUNNER, target="missing", requires={"no_such_framework": "all"}, due="never")

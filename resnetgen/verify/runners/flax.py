@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
-from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, SeenParameter
-from resnetgen.verify.runners.recorder import Recorder, Unavailable
+from resnetgen.verify.runners.protocol import (
+    INPUT,
+    OUTPUT,
+    Dtype,
+    Request,
+    SeenBuild,
+    SeenParameter,
+)
+from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+from resnetgen.verify.runners.source import LOADER, factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_flax.py"
@@ -31,7 +39,7 @@ def _run(request: Request, recorder: Recorder) -> None:
     dtype: Dtype = request.dtype or "float64"
 
     module = load_source(Path(request.directory, _FILE))
-    model = _built(jax, nnx, factory(module))
+    model = built(jax, nnx, factory(module))
     recorder.parameters += _parameters(nnx, model)
     model.eval()
     _listen(nnx, model, recorder)
@@ -40,9 +48,9 @@ def _run(request: Request, recorder: Recorder) -> None:
         if dtype not in case.dtypes:
             continue
         if case.weights != loaded:
-            _cast(jax, nnx, model, "float32")
+            cast(jax, nnx, model, "float32")
             getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
-            _cast(jax, nnx, model, dtype)
+            cast(jax, nnx, model, dtype)
             loaded = case.weights
         image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
         with recorder.run("flax", dtype=dtype, case=number):
@@ -52,6 +60,9 @@ def _run(request: Request, recorder: Recorder) -> None:
             if output.dtype != dtype:
                 raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
             recorder.value(OUTPUT, _array(output))
+    if request.classes is not None:
+        other = _abstract(nnx, factory(module), num_classes=request.classes)
+        recorder.rebuilt = SeenBuild(tuple(_parameters(nnx, other)), image=None)
 
 
 def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
@@ -64,11 +75,9 @@ def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
     recorder.device_name = devices[0].device_kind
 
 
-def _built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
+def built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
     """The model with zeros for weights: drawing them would compile a program for each shape."""
-    model = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
-    if not isinstance(model, nnx.Module):
-        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
+    model = _abstract(nnx, build)
 
     def zeros(leaf: Any) -> Any:
         return jax.numpy.asarray(np.zeros(leaf.shape, leaf.dtype))
@@ -77,7 +86,15 @@ def _built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
     return model
 
 
-def _cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
+def _abstract(nnx: Any, build: Callable[..., Any], **arguments: int) -> Any:
+    """The model without values."""
+    model = nnx.eval_shape(lambda: build(**arguments, rngs=nnx.Rngs(0)))
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
+    return model
+
+
+def cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
     """Gives every floating-point tensor of the model this dtype."""
 
     def cast(leaf: Any) -> Any:

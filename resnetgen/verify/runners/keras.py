@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
-from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenParameter
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenBuild, SeenParameter
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Due, Runner
-from resnetgen.verify.runners.source import LOADER, factory, framework, load_source
+from resnetgen.verify.runners.source import LOADER, factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -33,7 +34,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     keras = framework("keras")
     recorder.versions |= {"keras": keras.__version__, backend: framework(backend).__version__}
     _set_up_device(backend, request, recorder)
-    dtype = _set_up_dtype(keras, request)
+    dtype = set_up_dtype(keras, request.dtype)
 
     module = load_source(Path(request.directory, _FILE))
     build = factory(module)
@@ -41,7 +42,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     model = build(input_shape=(None, None, channels))
     if not isinstance(model, keras.Model):
         raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a keras.Model")
-    recorder.parameters += [parameter for layer in model.layers for parameter in _parameters(layer)]
+    recorder.parameters += _parameters(model)
     for layer in model.layers:
         _listen(keras, layer, recorder)
     loaded = None
@@ -55,6 +56,8 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         with recorder.run("keras", dtype=dtype, case=number):
             output = model(keras.ops.convert_to_tensor(image), training=False)
             recorder.value(OUTPUT, _array(keras, output))
+    if request.classes is not None:
+        recorder.rebuilt = _rebuilt(build, request.classes)
 
 
 def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> None:
@@ -85,22 +88,28 @@ def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> No
     recorder.device_name = names[0]
 
 
-def _set_up_dtype(keras: Any, request: Request) -> Dtype:
+def set_up_dtype(keras: Any, asked: Dtype | None) -> Dtype:
     """Sets the widest dtype (or the one asked for) that is really computed, and returns it."""
-    if request.dtype == "float32":
-        keras.config.set_floatx("float32")
+    if asked == "float32":
+        _set_dtype(keras, "float32")
         return "float32"
-    keras.config.set_floatx("float64")
+    _set_dtype(keras, "float64")
     # Keras casts norms and means of a float64 model to float32 where its backend is not
     # TensorFlow; this entry of its promotion table is why.
     dtypes = framework("keras.src.backend.common.dtypes")
     getattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})["float64"] = "float64"
     if _computes_float64(keras):
         return "float64"
-    if request.dtype == "float64":
+    if asked == "float64":
         raise NoSuchDtype("Keras computes float64 norms in float32 on this backend")
-    keras.config.set_floatx("float32")
+    _set_dtype(keras, "float32")
     return "float32"
+
+
+def _set_dtype(keras: Any, dtype: Dtype) -> None:
+    keras.config.set_floatx(dtype)
+    # Models built before have fixed the policy of those to come.
+    keras.config.set_dtype_policy(dtype)
 
 
 def _computes_float64(keras: Any) -> bool:
@@ -115,13 +124,24 @@ def _computes_float64(keras: Any) -> bool:
     return bool(np.abs(actual - expected.transpose(0, 3, 1, 2)).max() < 1e-12)
 
 
-def _parameters(layer: Any) -> list[SeenParameter]:
+def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
+    """Another number of classes, and the image's size that the factory has by default.
+
+    One model shows both, for Keras takes long to build one: it calls every layer.
+    """
+    model = build(num_classes=classes)
+    height, width, channels = model.input_shape[1:]
+    return SeenBuild(tuple(_parameters(model)), image=(channels, height, width))
+
+
+def _parameters(model: Any) -> list[SeenParameter]:
     return [
         SeenParameter(
             f"{_canonical(layer.name)}.{_TENSOR_NAMES.get(variable.name, variable.name)}",
             torch_shape(tuple(variable.shape)),
             bool(variable.trainable),
         )
+        for layer in model.layers
         for variable in layer.weights
     ]
 

@@ -4,14 +4,16 @@ ONNX Runtime has no float64 convolution on the CPU, so it runs in float32, as th
 the reference evaluator runs the same graph with every float turned to double.
 """
 
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.protocol import (
     OUTPUT,
     CaseRequest,
@@ -20,9 +22,8 @@ from resnetgen.verify.runners.protocol import (
     SeenInitializer,
     SeenParameter,
 )
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import framework
 
 Session = Callable[[Any], dict[str, Any]]
 """Maps an image to the values of the watched graph's outputs, by the tensors' names."""
@@ -31,6 +32,8 @@ _FILE = "model.onnx"
 _TEXT_FILE = "model.onnxtxt"
 _WEIGHTED = ("Conv", "BatchNormalization", "Gemm")
 """The ops whose inputs behind the first are tensors of the network."""
+_SHAPING = "Unsqueeze"
+"""The op whose first input is one, if it is no value."""
 _MEAN, _VARIANCE = 3, 4
 """Positions among a BatchNormalization's inputs."""
 
@@ -64,7 +67,7 @@ def _run(request: Request, recorder: Recorder) -> None:
             sessions["float32"] = ("onnxruntime", session)
         if "float64" in dtypes:
             onnx.load_external_data_for_model(watched, str(path.parent))
-            sessions["float64"] = ("onnx.reference", _reference_session(onnx, watched))
+            sessions["float64"] = ("onnx.reference", reference_session(onnx, watched))
         for number, case in cases:
             image = np.load(case.image)
             for dtype in case.dtypes:
@@ -142,10 +145,14 @@ def _parameters(graph: Any) -> list[SeenParameter]:
     return [
         SeenParameter(name, shapes[name], trainable=position not in (_MEAN, _VARIANCE))
         for node in graph.node
-        if node.op_type in _WEIGHTED
         for position, name in enumerate(node.input)
-        if position > 0 and name in shapes
+        if name in shapes and _is_tensor(node.op_type, position)
     ]
+
+
+def _is_tensor(op_type: str, position: int) -> bool:
+    """Whether an op reads a tensor of the network there."""
+    return position > 0 if op_type in _WEIGHTED else op_type == _SHAPING and position == 0
 
 
 def _initializer(onnx: Any, tensor: Any) -> SeenInitializer:
@@ -242,7 +249,8 @@ def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request
     return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
 
 
-def _reference_session(onnx: Any, model: Any) -> Session:
+def reference_session(onnx: Any, model: Any) -> Session:
+    """ONNX's own evaluator in float64; the model, whose weights lie in it, is changed."""
     _to_double(onnx, model)
     evaluator = framework("onnx.reference").ReferenceEvaluator(model)
     (source,) = (each.name for each in model.graph.input)
@@ -265,21 +273,45 @@ def _to_double(onnx: Any, model: Any) -> None:
             values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
             values += corrections.get(tensor.name, 0.0)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    nodes = [each for node in graph.node for each in _double_nodes(onnx, graph, node)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _double_nodes(onnx: Any, graph: Any, node: Any) -> Iterator[Any]:
+    """The node as it computes in double; an instance norm's input is scaled to correct epsilon.
+
+    The norm of c * x with epsilon c^2 * e is that of x with epsilon e.
+    """
+    if node.op_type == "InstanceNormalization":
+        (written,) = (each.f for each in node.attribute if each.name == "epsilon")
+        factor = np.array(math.sqrt(written / _meant(written)))
+        name = f"{node.name}.corrected"
+        graph.initializer.append(onnx.numpy_helper.from_array(factor, f"{name}.factor"))
+        inputs = [node.input[0], f"{name}.factor"]
+        yield onnx.helper.make_node("Mul", inputs, [name], name=name)
+        node.input[0] = name
+    yield node
 
 
 def _epsilon_corrections(graph: Any) -> dict[str, float]:
     """What to add to each variance because an attribute holds float32.
 
-    A graph can write an epsilon of 1e-5 only as 9.99999974e-6. It means the shortest decimal
-    that float32 rounds to that; the difference would hide float64's digits.
+    A graph can write an epsilon of 1e-5 only as 9.99999974e-6. The difference from what it means
+    would hide float64's digits.
     """
     return {
-        node.input[_VARIANCE]: float(str(np.float32(attribute.f))) - attribute.f
+        node.input[_VARIANCE]: _meant(attribute.f) - attribute.f
         for node in graph.node
         if node.op_type == "BatchNormalization"
         for attribute in node.attribute
         if attribute.name == "epsilon"
     }
+
+
+def _meant(written: float) -> float:
+    """The shortest decimal that float32 rounds to the attribute's value."""
+    return float(str(np.float32(written)))
 
 
 RUNNER = Runner(

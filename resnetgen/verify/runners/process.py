@@ -4,16 +4,13 @@ Reads the request in the scratch folder and leaves a report there, whatever happ
 process itself being killed.
 """
 
-import os
-import signal
 import sys
-import time
 import traceback
 from pathlib import Path
-from threading import Thread
 
+from resnetgen.child.framework import Unavailable, end_with_parent
 from resnetgen.verify.runners.protocol import Report, read_request, report_path, request_path, write
-from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder, Unavailable
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import runner
 
 
@@ -31,18 +28,10 @@ def main(scratch: Path) -> None:
         report = recorder.report("no_such_dtype", str(error))
     except Exception as error:
         traceback.print_exc()
-        report = recorder.report("failed", f"{type(error).__name__}: {error}")
+        report = recorder.report("failed", recorder.describe(error))
     write(report_path(scratch), report)
 
 
-def _end_with_parent() -> None:
-    """Ends this process and all that it started once whoever asked for the run is gone."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     main(Path(sys.argv[1]))

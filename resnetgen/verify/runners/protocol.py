@@ -9,9 +9,9 @@ from json import dumps
 from pathlib import Path
 from typing import Literal
 
+from resnetgen.child.launch import Device
 from resnetgen.verify.compare import Dtype
 
-Device = Literal["cpu", "cuda"]
 Outcome = Literal["ran", "failed", "unavailable", "no_such_dtype"]
 
 OUTPUT = ""
@@ -44,6 +44,8 @@ class Request:
     keep: str
     """A pattern that a label matches whole if its values, not just its shape, are wanted."""
     threads: int
+    classes: int | None
+    """For how many classes the model is to be built once more; None asks for no such build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ class SeenParameter:
     name: str
     shape: tuple[int, ...]
     trainable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBuild:
+    """A model built for the number of classes that the request asks for."""
+
+    parameters: tuple[SeenParameter, ...]
+    image: tuple[int, ...] | None
+    """The image's (channels, height, width) where nobody states it; None where it may be any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,8 @@ class Report:
     parameters: tuple[SeenParameter, ...]
     initializers: tuple[SeenInitializer, ...] | None
     """None where the target's file holds no references to weights."""
+    rebuilt: SeenBuild | None
+    """None where the target's file builds nothing."""
     runs: tuple[SeenRun, ...]
 
 

@@ -1,6 +1,7 @@
 """Collects what a runner sees, and keeps it when the runner breaks off."""
 
 import re
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +15,12 @@ from resnetgen.verify.runners.protocol import (
     Outcome,
     Report,
     Request,
+    SeenBuild,
     SeenInitializer,
     SeenParameter,
     SeenRun,
     SeenValue,
 )
-
-
-class Unavailable(Exception):
-    """The target cannot run here: its framework or device is missing."""
 
 
 class NoSuchDtype(Exception):
@@ -37,6 +35,8 @@ class Recorder:
         self.device_name = request.device
         self.parameters: list[SeenParameter] = []
         self.initializers: list[SeenInitializer] | None = None
+        self.rebuilt: SeenBuild | None = None
+        self._directory = Path(request.directory)
         self._keep = re.compile(request.keep)
         self._scratch = Path(request.scratch)
         self._runs: list[SeenRun] = []
@@ -51,7 +51,7 @@ class Recorder:
         try:
             yield
         except Exception as broken:
-            error = f"{type(broken).__name__}: {broken}"
+            error = self.describe(broken)
             raise
         finally:
             file = self._scratch / f"values{len(self._runs)}.npz"
@@ -74,6 +74,24 @@ class Recorder:
         """Notes a value of which only the shape is known."""
         self._seen.append(SeenValue(label, shape, kept=False))
 
+    def describe(self, error: Exception) -> str:
+        """What was raised, behind the line of the model's files that it came from, if there is one.
+
+        Of lines that called each other it is the innermost.
+        """
+        frames = traceback.extract_tb(error.__traceback__)
+        passed = [(frame.filename, frame.lineno) for frame in frames]
+        message = str(error)
+        if isinstance(error, SyntaxError):
+            passed.append((error.filename or "", error.lineno))
+            # Its text repeats the file and the line.
+            message = error.msg
+        said = f"{type(error).__name__}: {message}"
+        for file, line in reversed(passed):
+            if Path(file).parent == self._directory:
+                return f"{Path(file).name}:{line}: {said}"
+        return said
+
     def report(self, outcome: Outcome, reason: str | None) -> Report:
         """What was seen so far."""
         return Report(
@@ -83,5 +101,6 @@ class Recorder:
             device_name=self.device_name,
             parameters=tuple(self.parameters),
             initializers=None if self.initializers is None else tuple(self.initializers),
+            rebuilt=self.rebuilt,
             runs=tuple(self._runs),
         )

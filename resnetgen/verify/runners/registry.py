@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from resnetgen import plugins
+from resnetgen.child.framework import missing
 
 # Both import NumPy, and completing a target's name does not need it.
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def is_due(target: str) -> bool:
         case "always":
             return True
         case "where_installed":
-            return _missing(found) is None
+            return missing(found.requires) is None
         case "never":
             return False
 
@@ -86,16 +86,9 @@ def is_due(target: str) -> bool:
 def unavailable(target: str) -> str | None:
     """Why the target cannot run here, as far as can be told without starting it."""
     try:
-        return _missing(runner(target))
+        return missing(runner(target).requires)
     except BrokenRunnerError as error:
         return str(error)
-
-
-def _missing(found: Runner) -> str | None:
-    for module, extra in found.requires.items():
-        if not _is_importable(module):
-            return f"{module} is not installed: install resnetgen[{extra}]"
-    return None
 
 
 def _entry_point(target: str) -> EntryPoint:
@@ -107,10 +100,3 @@ def _entry_point(target: str) -> EntryPoint:
             f"{names} each bring a runner named {target}: uninstall all but one"
         )
     return chosen[0]
-
-
-def _is_importable(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # The package around it is not there.
-        return False

@@ -1,26 +1,12 @@
-"""Imports frameworks and generated files for a runner, and finds the factory in such a file."""
+"""Imports generated files for a runner, and finds the factory in such a file."""
 
-import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from resnetgen.verify.runners.recorder import Unavailable
-
 LOADER = "load_safetensors"
-
-
-def framework(name: str) -> Any:
-    """Imports a framework; one that is missing or broken makes its target unavailable.
-
-    The type is Any because most frameworks have no stubs, and none may be needed to check types.
-    """
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        raise Unavailable(f"{name} cannot be imported: {error}") from error
 
 
 def load_source(path: Path) -> ModuleType:

@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from resnetgen.verify.runners.protocol import INPUT, OUTPUT, Dtype, Request, SeenParameter
-from resnetgen.verify.runners.recorder import Recorder, Unavailable
+from resnetgen.child.framework import Unavailable, framework
+from resnetgen.verify.runners.protocol import (
+    INPUT,
+    OUTPUT,
+    Dtype,
+    Request,
+    SeenBuild,
+    SeenParameter,
+)
+from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import factory, framework, load_source
+from resnetgen.verify.runners.source import factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_torch.py"
@@ -47,6 +55,10 @@ def _run(request: Request, recorder: Recorder) -> None:
                 if not isinstance(output, torch.Tensor):
                     raise TypeError(f"the model returned {type(output).__name__}, not a Tensor")
                 recorder.value(OUTPUT, _array(output))
+    if request.classes is not None:
+        # Not on PyTorch's meta device: the first use of that costs more than drawing weights.
+        other = build(num_classes=request.classes)
+        recorder.rebuilt = SeenBuild(tuple(_parameters(other)), image=None)
 
 
 def _set_up_device(torch: Any, request: Request, recorder: Recorder) -> None:

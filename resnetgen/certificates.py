@@ -1,0 +1,37 @@
+"""Certificates as files: writes one, and knows one when it sees it."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from resnetgen.emit.write import told
+from resnetgen.ir.network import Network
+from resnetgen.records import read_json
+
+# Not every command needs this, and it is slow to import.
+if TYPE_CHECKING:
+    from resnetgen.verify.result import Verification
+
+
+def write(path: Path, verification: "Verification", network: Network) -> None:
+    """Writes the certificate of a verification, whole or not at all."""
+    from resnetgen.verify.certificate import certificate
+
+    document = certificate(verification, network)
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with told(path):
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def is_certificate(path: Path) -> bool:
+    """Whether the file is one that a verification wrote, of whatever version."""
+    from resnetgen.verify.certificate import KEYS
+
+    document = read_json(path)
+    return isinstance(document, dict) and cast(dict[str, object], document).keys() >= KEYS

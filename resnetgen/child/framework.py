@@ -1,0 +1,52 @@
+"""Imports frameworks in a process that was started for one, and says which ones there are."""
+
+import importlib
+import os
+import signal
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from threading import Thread
+from typing import Any
+
+
+class Unavailable(Exception):
+    """What was asked for cannot run here: its framework or device is missing."""
+
+
+def framework(name: str) -> Any:
+    """Imports a framework; raises Unavailable for one that is missing or broken.
+
+    The type is Any because most frameworks have no stubs, and none may be needed to check types.
+    """
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise Unavailable(f"{name} cannot be imported: {error}") from error
+
+
+def missing(modules: Mapping[str, str]) -> str | None:
+    """Which of these modules is not installed, and which extra of resnetgen brings it."""
+    for module, extra in modules.items():
+        if not _is_importable(module):
+            return f"{module} is not installed: install resnetgen[{extra}]"
+    return None
+
+
+def end_with_parent() -> None:
+    """Has this process and all that it started end once whoever asked for it is gone."""
+    Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # The package around it is not there.
+        return False

@@ -1,0 +1,115 @@
+"""Starts one of our modules in a process of its own, and waits for its end, whatever that is."""
+
+import os
+import signal
+import site
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+Device = Literal["cpu", "cuda"]
+
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+_THREAD_COUNTS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+_PATIENCE = 0.2
+"""In seconds, how soon a wish to stop is noticed."""
+_LAST_WORDS = 600
+"""How many characters of what the process printed are quoted when it leaves no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended: its exit code, or None where it was stopped."""
+
+    code: int | None
+    log: Path
+
+    def describe(self) -> str:
+        """How a process that ended by itself did so, and what it printed last."""
+        assert self.code is not None, "it was stopped"
+        return _how_it_ended(self.code) + _last_words(self.log)
+
+
+def launch(
+    module: str, scratch: Path, *, environment: dict[str, str], timeout: float, stop: Event
+) -> Ended:
+    """Runs `python -m MODULE SCRATCH` in a process group that is gone when this returns.
+
+    It returns when the process ends, after `timeout` seconds, or soon after `stop` is set.
+    """
+    log = scratch / "log.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(scratch)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=scratch,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            code = _wait(process, timeout, stop)
+        finally:
+            _end_group(process)
+    return Ended(code, log)
+
+
+def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict[str, str]:
+    """A fixed environment: the user's settings of frameworks must not decide a result."""
+    package_root = Path(__file__).parents[2]
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (os.environ.get("PYTHONPATH"), str(package_root)))
+    )
+    environment |= dict.fromkeys(_THREAD_COUNTS, str(threads))
+    environment |= {
+        "HOME": str(scratch),
+        "PYTHONUSERBASE": site.getuserbase(),
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "PYTHONHASHSEED": "0",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    if device == "cpu":
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    elif "CUDA_VISIBLE_DEVICES" in os.environ:
+        environment["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
+    return environment
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout: float, stop: Event) -> int | None:
+    """The exit code, or None where the process did not end by itself."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and not stop.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_PATIENCE)
+    return None
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kills the process and all that it started; those are of its group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        return f"was ended by signal {signal.Signals(-code).name} before it gave a result"
+    return f"ended with exit code {code} before it gave a result"
+
+
+def _last_words(log: Path) -> str:
+    words = log.read_text(encoding="utf-8", errors="replace").strip()[-_LAST_WORDS:]
+    return f"; it printed: {words}" if words else ""

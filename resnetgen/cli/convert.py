@@ -1,0 +1,162 @@
+"""The command `convert`: a checkpoint of any library to a file of any framework."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnetgen.cli.options import Json, Overrides, SeedOption, SpecOption, TimeoutOption, unknown
+from resnetgen.cli.output import FAILED, NOT_INSTALLED, print_json, reporting, say
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+
+if TYPE_CHECKING:
+    from resnetgen.convert.convert import Conversion
+    from resnetgen.weights.load import Loaded
+
+
+def _complete_target(incomplete: str) -> list[str]:
+    from resnetgen.convert.formats import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def _complete_origin(incomplete: str) -> list[str]:
+    from resnetgen.weights.origins import ORIGINS
+
+    return [each.name for each in ORIGINS if each.name.startswith(incomplete)]
+
+
+def convert(
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="A weights file.", show_default=False)
+    ],
+    spec: SpecOption,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="TARGET",
+            help="torch, keras, flax or onnx.",
+            autocompletion=_complete_target,
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="The file to write; its ending says what it is: .pth or .safetensors for torch, "
+            ".weights.h5 or .keras for keras, .safetensors for flax, .onnx for onnx.",
+            show_default=False,
+        ),
+    ],
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FORMAT",
+            help="Whose names WEIGHTS has, where that is not recognized: torchvision, timm, "
+            "cifar, mmpretrain, pycls, transformers, keras_applications, keras_hub or "
+            "resnetgen_keras.",
+            autocompletion=_complete_origin,
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    seed: SeedOption = 0,
+    timeout: TimeoutOption = 600.0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Convert a checkpoint of any library to a weights file of any framework.
+
+    Reads .pth, .pt, .bin and .safetensors of torchvision, timm, mmpretrain, pycls, transformers and
+    CIFAR ports, .h5, .weights.h5 and .keras of keras.applications and KerasHub, and .onnx. Pickled
+    code is never run. Every tensor has to be one of the network's, and the network has to be there
+    whole. What is written is what the source loads that `resnetgen build` makes of SPEC: it is
+    loaded there, run on a drawn image and compared with the network before it gets its name.
+
+    Examples:
+
+    \b
+      resnetgen convert resnet50-11ad3fa6.pth --spec resnet50 --to keras -o r50.weights.h5
+      resnetgen convert resnet20.th --spec resnet20 --from cifar --to onnx -o resnet20.onnx
+      resnetgen convert resnet50.h5 --spec my_keras_resnet50.yaml --to torch -o resnet50.pth
+    """
+    with reporting(as_json=as_json):
+        from resnetgen.convert.formats import FORMATS, refuse_other_endings
+
+        if to not in FORMATS:
+            raise DiagnosticError([unknown("target", to, FORMATS)])
+        refuse_other_endings(output, to)
+        _refuse_to_replace(output, weights, force=force)
+        from resnetgen.convert.convert import convert as carry_out
+        from resnetgen.convert.convert import installed_runner
+        from resnetgen.pipeline import compile_spec
+        from resnetgen.weights.load import loaded
+
+        network = compile_spec(spec, overrides=overrides or ()).network
+        runner, lacking = installed_runner(to)
+        if runner is None:
+            say(f"{to}: {lacking}")
+            raise typer.Exit(NOT_INSTALLED)
+        with loaded(weights, network, origin=origin, seed=None) as found:
+            for remark in found.remarks():
+                say(remark)
+            conversion = carry_out(
+                found, output, target=to, runner_name=runner, seed=seed, timeout=timeout
+            )
+    if as_json:
+        print_json(_facts(found, output, to, conversion))
+    elif conversion.difference is not None and conversion.failure is None:
+        difference = conversion.difference
+        typer.echo(
+            f"{output}: {to} computes {network.name} with these weights, "
+            f"difference {difference.relative:.1e} (bound {difference.bound:.1e})"
+        )
+    else:
+        say(f"{output}: not written: in {to}, {conversion.failure}")
+    if conversion.failure is not None:
+        raise typer.Exit(FAILED)
+
+
+def _refuse_to_replace(output: Path, weights: Path, *, force: bool) -> None:
+    """Says at once what would otherwise be found out at the end."""
+    folder = output.parent
+    place, hint = output, None
+    if not folder.is_dir():
+        place, reason = folder, "is not a directory"
+    elif not os.access(folder, os.W_OK):
+        place, reason = folder, "is not writable"
+    elif output.exists() and weights.exists() and output.samefile(weights):
+        reason = "is what would be converted"
+    elif os.path.lexists(output) and not output.is_file():
+        reason = "is in the way: it is no file"
+    elif os.path.lexists(output) and not force:
+        reason, hint = "is there already", "name another file or use --force"
+    else:
+        return
+    found = Diagnostic("not-written", reason, Span.of_file(str(place)), hint=hint)
+    raise DiagnosticError([found])
+
+
+def _facts(
+    loaded: "Loaded", output: Path, target: str, conversion: "Conversion"
+) -> dict[str, object]:
+    difference = conversion.difference
+    return {
+        "name": loaded.network.name,
+        "spec_sha256": loaded.network.spec_sha256,
+        "weights": loaded.checkpoint.file,
+        "format": loaded.format,
+        "target": target,
+        "output": output.as_posix(),
+        "status": "passed" if conversion.failure is None else "failed",
+        "reason": conversion.failure,
+        "max_abs_diff": None if difference is None else difference.absolute,
+        "max_rel_diff": None if difference is None else difference.relative,
+        "bound": None if difference is None else difference.bound,
+    }

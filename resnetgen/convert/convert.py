@@ -1,0 +1,140 @@
+"""Writes a network's weights as a framework's own file, and proves that the framework reads them.
+
+The file is loaded into the generated model in the framework's own process, and what that computes
+is compared with the interpreter's logits. Only a file that passed is put in its place.
+"""
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from resnetgen.child.task import Task, perform
+from resnetgen.convert.formats import FORMATS
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
+from resnetgen.emit import targets
+from resnetgen.ir.network import Network
+from resnetgen.verify.compare import Difference, Dtype, compare, describe
+from resnetgen.verify.conditioning import growths
+from resnetgen.verify.cores import cores
+from resnetgen.verify.prepare import shipped_case
+from resnetgen.verify.reference import Array
+from resnetgen.verify.runners.registry import runner, unavailable
+from resnetgen.verify.stored import StoredError, read
+from resnetgen.weights.file import write
+from resnetgen.weights.layout import WEIGHTS_FILE, layout
+from resnetgen.weights.load import Loaded
+
+_LARGEST_GRAPH = 2**31 - 1
+"""In bytes: more does not fit into one protocol buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What became of it: the file is there unless `failure` says what is wrong with it."""
+
+    difference: Difference | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What the interpreter computes of an image, and how much rounding grows on the way."""
+
+    image: Array
+    logits: Array
+    growth: float
+
+
+def installed_runner(target: str) -> tuple[str | None, str]:
+    """The runner that a conversion to this target uses; or None, and what is not installed."""
+    reasons: list[str] = []
+    for name in FORMATS[target].runners:
+        reason = unavailable(name)
+        if reason is None:
+            return name, ""
+        reasons.append(reason)
+    return None, reasons[0]
+
+
+def convert(
+    loaded: Loaded, out: Path, *, target: str, runner_name: str, seed: int, timeout: float
+) -> Conversion:
+    """Converts the weights to the file `out`; nothing is written where they turn out wrong."""
+    network = loaded.network
+    _refuse_too_large(network, out, target)
+    with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
+        scratch = Path(name).resolve()
+        weights = scratch / WEIGHTS_FILE
+        write(weights, layout(network), tensors=loaded.tensors())
+        expected = _expected(network, weights, seed, file=loaded.checkpoint.file)
+        for file, content in targets()[target].emit(network).items():
+            (scratch / file).write_bytes(content)
+        image = scratch / "image.npy"
+        np.save(image, expected.image)
+        record = runner(runner_name)
+        # The first of its endings says which kind of file it is; the rest of its name does not.
+        ending = next(e for e in FORMATS[target].endings if out.name.lower().endswith(e))
+        written, output = scratch / f"converted{ending}", scratch / "output.npy"
+        arguments = {
+            "model": str(scratch / record.file),
+            "weights": str(weights),
+            "out": str(written),
+            "image": str(image),
+            "output": str(output),
+        }
+        task = Task(FORMATS[target].writer, arguments, record.environment)
+        outcome = perform(task, scratch, timeout=timeout, threads=cores())
+        if outcome.state != "done":
+            return Conversion(None, printable(outcome.reason))
+        actual = np.load(output)
+        dtype: Dtype = "float64" if outcome.answer["dtype"] == "float64" else "float32"
+        difference = compare(actual, expected.logits, dtype=dtype, growth=expected.growth)
+        if not difference.passed:
+            found = describe(actual, expected.logits, difference)
+            return Conversion(difference, f"the output {found}")
+        _put(written, out)
+    return Conversion(difference, None)
+
+
+def _refuse_too_large(network: Network, out: Path, target: str) -> None:
+    size = layout(network).size
+    if target == "onnx" and size > _LARGEST_GRAPH:
+        message = f"would take {size:,} bytes, and an ONNX file alone holds {_LARGEST_GRAPH:,}"
+        hint = "`resnetgen build --weights` writes a graph beside its weights"
+        place = Span.of_file(str(out))
+        raise DiagnosticError([Diagnostic("too-large", message, place, hint=hint)])
+
+
+def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected:
+    try:
+        stored = read(weights, network)
+        case, values = shipped_case(network, stored, seed=seed)
+    except StoredError as error:
+        # It speaks of the copy that was made here.
+        message = str(error).removeprefix(f"{WEIGHTS_FILE}: ")
+        found = Diagnostic("bad-values", message, Span.of_file(file))
+        raise DiagnosticError([found]) from error
+    logits = network.head[-1].name
+    growth = growths(network, case.image, stored, values=values, seed=seed)
+    return _Expected(case.image, values[logits], growth[logits])
+
+
+def _put(written: Path, out: Path) -> None:
+    """Copies the file to its place, whole or not at all."""
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    try:
+        shutil.copyfile(written, temporary)
+        os.replace(temporary, out)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror or error}"
+        found = Diagnostic("not-written", message, Span.of_file(str(out)))
+        raise DiagnosticError([found]) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""Infers a spec from the names and shapes of a checkpoint's tensors.
+
+No network is known by heart: the shapes say what the layers are, and lowering the spec proves it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from resnetgen.ir.network import Network
+from resnetgen.lower import limits, lower
+from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.facts import written
+from resnetgen.spec.load import meaning
+from resnetgen.spec.model import ModelSpec
+from resnetgen.spec.nodes import find
+from resnetgen.spec.problems import refuse
+from resnetgen.spec.source import parse
+from resnetgen.weights.infer.document import READ, document
+from resnetgen.weights.infer.misfit import misfit
+from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
+from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
+
+__all__ = ["Inferred", "Shapes", "fitting", "infer", "with_ends"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A spec whose network has a checkpoint's tensors, and no others."""
+
+    spec: ModelSpec
+    network: Network
+    assumed: Mapping[str, str]
+    """What names and shapes leave open: the keys of the document, and the values taken."""
+
+
+def infer(shapes: Shapes, *, name: str, base: ModelSpec | None = None) -> Inferred:
+    """The spec called `name` of a network that loads these tensors strictly.
+
+    What they leave open is as in `base`, or else as is usual. Raises DiagnosticError, without a
+    place, where they are not those of a network that the language can describe.
+    """
+    shapes = without_counters(shapes)
+    found = trace(shapes)
+    spec = _like(found, shapes, name=name, base=base) if base else None
+    if spec is None:
+        stated = document(found, name=name, base=base)
+        spec = meaning(stated)
+        refuse(stated, limits.problems(spec))
+    network = lower(spec)
+    prove(network, shapes)
+    return Inferred(spec, network, _assumed(spec, found))
+
+
+def _like(found: Trace, shapes: Shapes, *, name: str, base: ModelSpec) -> ModelSpec | None:
+    """The base with another image and head, if that is all that is different."""
+    if len(base.stages) != len(found.stages):
+        message = f"`{base.name}` has {len(base.stages)} stages, where the tensors"
+        message += f" are of {len(found.stages)}"
+        raise misfit(message, "a spec with as many stages")
+    channels = found.stem[0].in_channels
+    spec = with_ends(replace(base, name=name), channels=channels, classes=found.classes)
+    return spec if tensors(lower(spec)) == shapes else None
+
+
+def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
+    resolved = parse(to_yaml(spec), file=spec.name)
+    assumed: dict[str, str] = {}
+    for path in (("input", "size"), ("stem", "stride"), ("stem", "pool")):
+        value = find(resolved, path)
+        assert value is not None, f"no {path} in a resolved spec"
+        assumed[".".join(path)] = written(value)
+    if found.pool is not None:
+        del assumed["stem.pool"]
+    if found.norm.kind == "none":
+        assumed["stem.norm"] = str(spec.stem.norm).lower()
+        assumed["order"] = spec.order
+    strides = ",".join(str(stage.stride) for stage in spec.stages)
+    assumed["the stages' stride"] = f"[{strides}]"
+    unprojected = {
+        stage.shortcut for stage in spec.stages if stage.shortcut in ("zero_pad", "none")
+    }
+    if unprojected:
+        assumed["shortcut"] = " and ".join(sorted(unprojected))
+    told = READ | _unused(spec)
+    others = {
+        key: written(entry.value) for key, entry in resolved.entries.items() if key not in told
+    }
+    return assumed | others
+
+
+def _unused(spec: ModelSpec) -> frozenset[str]:
+    """Keys that such a network makes no use of, whatever they say."""
+    unused: set[str] = set()
+    match spec.norm.kind:
+        case "batch":
+            unused |= {"norm_groups"}
+        case "group":
+            unused |= {"momentum"}
+        case "none":
+            unused |= {"norm_groups", "momentum", "epsilon", "zero_init_last"}
+    if spec.stem.pool != "max":
+        unused |= {"pool_padding"}
+    return frozenset(unused)

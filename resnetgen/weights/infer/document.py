@@ -1,0 +1,207 @@
+"""Writes what a trace tells as a document of the language, over one that says the rest."""
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import chain
+
+from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.layers import merge
+from resnetgen.spec.model import ModelSpec, StageSpec
+from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
+from resnetgen.spec.source import parse
+from resnetgen.weights.infer.biases import Biases, biases
+from resnetgen.weights.infer.misfit import misfit
+from resnetgen.weights.infer.places import Places, places
+from resnetgen.weights.infer.ratio import squeeze_ratio
+from resnetgen.weights.infer.trace import BlockTrace, Trace
+from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
+
+READ = frozenset(
+    {
+        *("name", "license", "input", "classes", "stem", "conv_bias", "order", "norm"),
+        *("block", "expansion", "groups", "width_per_group", "reduce_first", "stages"),
+        *("shortcut", "downsample", "projection_kernel", "attention", "se_ratio"),
+    }
+)
+"""The keys of a document that names and shapes decide, at least in part."""
+
+_Stated = Mapping[str, object]
+
+
+def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
+    """The document that the trace means; what it leaves open is as in `base`, if there is one."""
+    place = places(trace, base)
+    groups = _groups(trace)
+    widths = _widths(trace, groups)
+    bias = biases(trace, base)
+    stages = [
+        {
+            "name": f"conv{index + 2}_x" if base is None else base.stages[index].name,
+            "repeats": len(stage),
+            "width": width.width,
+            "stride": place.stages[index].stride,
+            "shortcut": place.stages[index].shortcut,
+            **_block(stage[0], width, None if base is None else base.stages[index]),
+        }
+        for index, (stage, width) in enumerate(zip(trace.stages, widths.stages, strict=True))
+    ]
+    stated: dict[str, object] = {
+        "name": name,
+        "input": {"channels": trace.stem[0].in_channels, "size": place.size},
+        "classes": trace.classes,
+        "stem": _stem(trace, place, bias),
+        "groups": groups,
+        "width_per_group": widths.width_per_group,
+        "reduce_first": widths.reduce_first,
+        "expansion": widths.expansion,
+        "conv_bias": bias.network,
+        "stride_block": place.stride_block,
+        **_norm(trace, base),
+        **_projections(trace),
+        **_attention(trace),
+    }
+    layer = _parsed({key: value for key, value in stated.items() if value is not None})
+    rows = SequenceNode(layer.span, tuple(_parsed(stage) for stage in stages))
+    if base is not None:
+        inherited = parse(to_yaml(base), file=base.name)
+        rows = _over(inherited, rows)
+        kept = {key: entry for key, entry in inherited.entries.items() if key not in _REPLACED}
+        layer = merge(MappingNode(inherited.span, kept), layer)
+    entries = {**layer.entries, "stages": Entry(rows.span, rows)}
+    return MappingNode(layer.span, entries)
+
+
+_USUAL_GROUPS = 32
+"""Wu and He, "Group Normalization", 2018, and the language's default."""
+_REPLACED = ("width_per_group", "block", "shortcut", "stages")
+"""What of a base goes where the trace has it no more, or has it in each stage."""
+
+
+def _over(inherited: MappingNode, rows: SequenceNode) -> SequenceNode:
+    """The stages with what else the inherited ones say."""
+    merged: list[MappingNode] = []
+    for index, row in enumerate(rows.items):
+        before = find(inherited, ("stages", index))
+        assert isinstance(before, MappingNode), f"no stage {index} to inherit from"
+        assert isinstance(row, MappingNode), f"stage {index} is no mapping"
+        merged.append(merge(before, row))
+    return SequenceNode(rows.span, tuple(merged))
+
+
+def _parsed(stated: _Stated) -> MappingNode:
+    # JSON is YAML.
+    return parse(json.dumps(stated), file="inferred")
+
+
+def _norm(trace: Trace, base: ModelSpec | None) -> _Stated:
+    """The norm and its place; of groups the usual number, or what of it the channels allow."""
+    norm = trace.norm
+    groups = _USUAL_GROUPS if base is None else base.norm.groups
+    return {
+        "norm": norm.kind,
+        "norm_groups": math.gcd(groups, norm.divisor) if norm.kind == "group" else None,
+        "order": norm.order,
+    }
+
+
+def _stem(trace: Trace, place: Places, bias: Biases) -> _Stated:
+    *hidden, last = (convolution.out_channels for convolution in trace.stem)
+    return {
+        # Without norms it would only say where an activation stands, which leaves no trace.
+        **({} if trace.norm.kind == "none" else {"norm": trace.norm.behind_stem}),
+        "bias": bias.stem,
+        "hidden": hidden,
+        "width": last,
+        "kernel": trace.stem[0].kernel,
+        "stride": place.stem_stride,
+        "pool": place.pool,
+    }
+
+
+def _groups(trace: Trace) -> int:
+    """Of the first convolution that can have several: the others must have the same."""
+    before = trace.stem[-1].out_channels
+    for block in chain.from_iterable(trace.stages):
+        for convolution in block.main:
+            groups, rest = divmod(before, convolution.in_channels)
+            if rest or groups == 0:
+                message = f"`{convolution.name}.weight` takes {convolution.in_channels:,} channels"
+                message += f" in each group, where {before:,} come in"
+                raise misfit(message, "a number that divides them")
+            if convolution.kernel > 1:
+                return groups
+            before = convolution.out_channels
+    return 1
+
+
+def _widths(trace: Trace, groups: int) -> Widths:
+    firsts = [stage[0] for stage in trace.stages]
+    paths = [
+        MainPath(
+            tuple(convolution.kernel for convolution in block.main),
+            tuple(convolution.out_channels for convolution in block.main),
+        )
+        for block in firsts
+    ]
+    found = solve(paths, groups=groups)
+    if found is not None:
+        return found
+    wrong = next(
+        block
+        for block, path in zip(firsts, paths, strict=True)
+        if solve([path], groups=groups) is None
+    )
+    channels = [convolution.out_channels for convolution in wrong.main]
+    message = f"the convolutions of `{wrong.name}` have {channels} channels"
+    raise misfit(message, "multiples of one width, up to 64 times each")
+
+
+def _block(block: BlockTrace, width: StageWidth, inherited: StageSpec | None) -> _Stated:
+    """The stage's block; a list strides where the inherited one does, if their kernels agree."""
+    if isinstance(width.block, str):
+        return {"block": width.block}
+    kernels = [convolution.kernel for convolution in block.main]
+    marks = [False] * len(kernels)
+    if inherited is not None:
+        convolutions = inherited.block.convolutions
+        if [convolution.kernel for convolution in convolutions] == kernels:
+            marks = [convolution.strided for convolution in convolutions]
+    rows = zip(kernels, width.block, marks, strict=True)
+    return {
+        "block": [
+            {"kernel": kernel, "expansion": expansion, "strided": strided}
+            for kernel, expansion, strided in rows
+        ]
+    }
+
+
+def _projections(trace: Trace) -> _Stated:
+    """How projections stride, and their kernel; nothing where there are none."""
+    blocks = list(chain.from_iterable(trace.stages))
+    kinds = {block.downsample for block in blocks if block.downsample is not None}
+    kernels = [block.projection.kernel for block in blocks if block.projection is not None]
+    if not kinds:
+        return {}
+    if "avg" in kinds:
+        return {"downsample": "avg"}
+    return {"downsample": "conv", "projection_kernel": max(kernels)}
+
+
+def _attention(trace: Trace) -> _Stated:
+    first = trace.stages[0][0]
+    if first.attention != "se":
+        return {"attention": first.attention}
+    squeezes = {
+        block.name: (block.main[-1].out_channels, block.squeezed)
+        for block in chain.from_iterable(trace.stages)
+        if block.squeezed is not None
+    }
+    ratio = squeeze_ratio(squeezes.values())
+    if ratio is None:
+        message = "the channels inside squeeze-and-excitation follow no ratio: "
+        message += ", ".join(
+            f"{name} has {pair[1]} of {pair[0]}" for name, pair in squeezes.items()
+        )
+        raise misfit(message, "one ratio, rounded to multiples of 8 and at least 8")
+    return {"attention": "se", "se_ratio": ratio}

@@ -1,0 +1,121 @@
+"""Reads a network's weights from a file of another library: tensors in our layout, and remarks."""
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import BatchNorm2d
+from resnetgen.weights.channels import Reordering, reorderings
+from resnetgen.weights.checkpoint import Checkpoint, Single
+from resnetgen.weights.initial import initial
+from resnetgen.weights.layout import layout
+from resnetgen.weights.match import Match, match
+from resnetgen.weights.open import opened
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network's weights from a file; those of a head for other classes come from `seed`."""
+
+    network: Network
+    checkpoint: Checkpoint
+    match: Match
+    seed: int | None
+
+    @property
+    def format(self) -> str:
+        """The word for whose names the file has."""
+        return self.match.origin.name
+
+    @property
+    def fresh_seed(self) -> int | None:
+        """The seed, if any tensor is drawn from it."""
+        return self.seed if self.match.fresh and self.seed is not None else None
+
+    def remarks(self) -> Iterator[str]:
+        """What was found out and decided, a line each."""
+        file = self.checkpoint.file
+        prefix = f", behind {quote(self.match.prefix)}" if self.match.prefix else ""
+        yield f"{file}: {self.match.origin.title}{prefix}"
+        yield from (f"{file}: {remark}" for remark in self.checkpoint.remarks)
+        for kind, number in sorted(self._converted().items()):
+            yield f"{file}: {number:,} tensors converted from {kind} to float32"
+        if self.match.origin.zeros_around and self._reordered():
+            yield (
+                f"{file}: channels reordered, since these ports put half of a shortcut's zeros in "
+                "front"
+            )
+        if self.match.fresh and self.match.classes is not None and self.seed is not None:
+            names = ", ".join(self.match.fresh)
+            classes = f"{self.network.classes:,} classes, the file has {self.match.classes:,}"
+            yield f"{names}: initialized anew for {classes}"
+
+    def tensors(self) -> Iterator[Single]:
+        """All tensors in the layout's order."""
+        reordered = self._reordered()
+        drawn = self._drawn()
+        for entry in layout(self.network).entries:
+            if entry.name in drawn:
+                yield drawn[entry.name]
+                continue
+            foreign = self.match.foreign[entry.name]
+            found = self.checkpoint.tensors[self.match.prefix + foreign.name]
+            values = found.single().transpose(foreign.axes)
+            for each in reordered.get(entry.name, ()):
+                values = np.take(values, each.order, axis=each.axis)
+            yield values
+
+    def _reordered(self) -> Mapping[str, tuple[Reordering, ...]]:
+        has_zeros = any(block.shortcut == "zero_pad" for block in self.network.blocks)
+        if not (self.match.origin.zeros_around and has_zeros):
+            return {}
+        return reorderings(self.network)
+
+    def _drawn(self) -> dict[str, Single]:
+        if self.fresh_seed is None:
+            return {}
+        names = [entry.name for entry in layout(self.network).entries]
+        drawn = zip(names, initial(self.network, seed=self.fresh_seed), strict=True)
+        return {name: tensor for name, tensor in drawn if name in self.match.fresh}
+
+    def _converted(self) -> Counter[str]:
+        """How many tensors are of which other kind of floating-point numbers."""
+        tensors = self.checkpoint.tensors
+        kinds = (tensors[self.match.prefix + each.name] for each in self.match.foreign.values())
+        return Counter(each.floats or "" for each in kinds if each.floats != "float32")
+
+
+@contextmanager
+def loaded(
+    path: Path, network: Network, *, origin: str | None, seed: int | None
+) -> Generator[Loaded]:
+    """The network's weights in the file at `path`, which can be read within.
+
+    `origin` names whose names to expect instead of finding out. With a `seed`, a head for another
+    number of classes is initialized anew. Raises a DiagnosticError with all that does not fit.
+    """
+    batch_norm = any(isinstance(op, BatchNorm2d) for op in network.ops)
+    with opened(path, batch_norm=batch_norm) as checkpoint:
+        matched = match(network, checkpoint, origin=origin, fresh_head=seed is not None)
+        _refuse_values(checkpoint, matched)
+        yield Loaded(network, checkpoint, matched, seed)
+
+
+def _refuse_values(checkpoint: Checkpoint, matched: Match) -> None:
+    """Raises a DiagnosticError for tensors that hold no finite floating-point numbers."""
+    wrong: list[str] = []
+    for foreign in matched.foreign.values():
+        tensor = checkpoint.tensors[matched.prefix + foreign.name]
+        if tensor.floats is None:
+            wrong.append(f"{quote(foreign.name)} holds no floating-point numbers: {tensor.dtype}")
+        elif not np.isfinite(tensor.single()).all():
+            wrong.append(f"{quote(foreign.name)} is not finite in float32")
+    if wrong:
+        place = Span.of_file(checkpoint.file)
+        raise DiagnosticError([Diagnostic("bad-values", message, place) for message in wrong])

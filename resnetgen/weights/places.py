@@ -1,0 +1,127 @@
+"""Says where in a network each of its weighted layers stands, for rules that name layers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from resnetgen.ir.network import Block, Network
+from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
+from resnetgen.ir.rules import parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """A convolution in front of the stages, or its norm: the `number`-th of `count`, from 0."""
+
+    number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preactivation:
+    """The norm of a block's input, in front of its main path and its projection. All from 0."""
+
+    stage: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Main:
+    """A convolution on a block's main path, or its norm; stage, block and number count from 0.
+
+    In the order `pre` as in `post`, the first norm is the one behind the first convolution.
+    """
+
+    stage: int
+    block: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A block's projection, or its norm; `number` also counts a pool in front. All from 0."""
+
+    stage: int
+    block: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Postactivation:
+    """The norm behind the last block, in the order `pre`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The linear layer that gives the logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What only some networks have: attention, or a convolution in place of the stem's pool."""
+
+
+Place = Stem | Preactivation | Main | Side | Postactivation | Head | Elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An op that owns tensors, and where it stands."""
+
+    op: Op
+    place: Place
+
+    @property
+    def is_norm(self) -> bool:
+        return _is_norm(self.op)
+
+
+def layers(network: Network) -> Iterator[Layer]:
+    """All layers that own tensors, in the network's order."""
+    yield from _stem(network)
+    for stage_number, stage in enumerate(network.stages):
+        for block_number, block in enumerate(stage.blocks):
+            yield from _block(block, stage_number, block_number)
+    for op in network.head:
+        if parameters(op):
+            yield Layer(op, Postactivation() if _is_norm(op) else Head())
+
+
+def _stem(network: Network) -> Iterator[Layer]:
+    weighted = [op for op in network.stem if parameters(op)]
+    ours = [op for op in weighted if not op.name.startswith("maxpool")]
+    count = sum(not _is_norm(op) for op in ours)
+    seen = _Numbers()
+    yield from (Layer(op, Stem(seen.number(op), count)) for op in ours)
+    yield from (Layer(op, Elsewhere()) for op in weighted if op not in ours)
+
+
+def _block(block: Block, stage: int, number: int) -> Iterator[Layer]:
+    for op in block.preactivation:
+        if parameters(op):
+            yield Layer(op, Preactivation(stage, number))
+    attention = set(block.attention)
+    seen = _Numbers()
+    for op in block.main:
+        if op in attention and parameters(op):
+            yield Layer(op, Elsewhere())
+        elif parameters(op):
+            yield Layer(op, Main(stage, number, seen.number(op)))
+    for position, op in enumerate(block.side):
+        if parameters(op):
+            yield Layer(op, Side(stage, number, position))
+
+
+def _is_norm(op: Op) -> bool:
+    return isinstance(op, BatchNorm2d | GroupNorm)
+
+
+class _Numbers:
+    """Counts convolutions and norms apart, so that a convolution and its norm share a number."""
+
+    def __init__(self) -> None:
+        self._next = {True: 0, False: 0}
+
+    def number(self, op: Op) -> int:
+        is_norm = _is_norm(op)
+        self._next[is_norm] += 1
+        return self._next[is_norm] - 1

@@ -1,0 +1,78 @@
+"""Reads what `torch.save` wrote, as tensors alone: code in a pickle is never run."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from resnetgen.child.framework import framework
+from resnetgen.child.task import Refused
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "module")
+"""Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
+_STARTS = (b"PK\3\4", b"\x80")
+"""Of an archive, and of the pickles that older versions wrote."""
+_HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
+
+
+def main(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Leaves the tensors of `file` in the safetensors file `tensors`."""
+    torch = framework("torch")
+    path = Path(arguments["file"])
+    found, wrapper = _unwrapped(torch, _load(torch, path))
+    if not found:
+        raise Refused(f"holds no tensors\n{_HINT}")
+    size = path.stat().st_size
+    for name, tensor in found.items():
+        if tensor.numel() * tensor.element_size() > size:
+            raise Refused(f"claims {tensor.numel():,} values of `{name}`, more than the file holds")
+    plain = {name: tensor.detach().contiguous().clone() for name, tensor in found.items()}
+    framework("safetensors.torch").save_file(plain, arguments["tensors"])
+    return {"remarks": "" if wrapper is None else f"the weights lie under `{wrapper}`"}
+
+
+def _load(torch: Any, path: Path) -> Any:
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_STARTS):
+            raise Refused("is no file that torch.save wrote")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error):
+            raise Refused(f"{_unsafe(str(error))}\n{_HINT}") from error
+        raise Refused(f"is no file that torch.save wrote: {_first_line(error)}") from error
+    except Exception as error:  # What a damaged archive makes of PyTorch has no common type.
+        raise Refused(f"is no file that torch.save wrote: {_first_line(error)}") from error
+
+
+def _unsafe(message: str) -> str:
+    """Which object the file holds, if PyTorch names it."""
+    named = message.partition("GLOBAL ")[2].split()
+    what = f"the Python object {named[0]}" if named else "Python objects"
+    return f"holds {what}, and unpickling that may run any code: it was not read"
+
+
+def _first_line(error: Exception) -> str:
+    """What is wrong, without PyTorch's advice."""
+    text = str(error)
+    lines = text.rpartition("WeightsUnpickler error:")[2].strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _unwrapped(torch: Any, loaded: Any) -> tuple[dict[str, Any], str | None]:
+    """The tensors by name, and the key under which they were found, if any."""
+    if not isinstance(loaded, Mapping):
+        raise Refused(f"holds a {type(loaded).__name__}, not a state_dict\n{_HINT}")
+    top = _tensors_of(torch, cast(Any, loaded))
+    for wrapper in _WRAPPERS:
+        inner: Any = cast(Any, loaded).get(wrapper)
+        if not top and (tensors := _tensors_of(torch, inner)):
+            return tensors, wrapper
+    return top, None
+
+
+def _tensors_of(torch: Any, mapping: Any) -> dict[str, Any]:
+    if not isinstance(mapping, Mapping):
+        return {}
+    mapping = cast(Mapping[Any, Any], mapping)
+    return {str(key): value for key, value in mapping.items() if isinstance(value, torch.Tensor)}

@@ -1,0 +1,128 @@
+"""Saves a model of keras.applications, and what it computes: TensorFlow wants its own process.
+
+`keras_peer.py MODEL FOLDER FILE...` builds the model with weights and statistics drawn at random
+and writes the files in the folder, each in the format that its name says. It computes the logits of
+`image0.npy` and those that follow, in NCHW, and leaves them there in both precisions.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+KERAS = {
+    f"keras_resnet{depth}{version}": f"ResNet{depth}{version.upper()}"
+    for version in ("", "v2")
+    for depth in (50, 101, 152)
+}
+"""What keras.applications calls the networks that are bundled under these names."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What the other process found."""
+
+    params: int
+    single: tuple[NDArray[np.float32], ...]
+    double: tuple[NDArray[np.float64], ...]
+
+
+def keras_peer(name: str, folder: Path, images: Sequence[NDArray[np.float32]], *files: str) -> Peer:
+    """The logits that Keras's model of the bundled network computes of each image."""
+    for number, image in enumerate(images):
+        np.save(folder / f"image{number}.npy", image)
+    program = [sys.executable, __file__, KERAS[name], str(folder), *files]
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"{last}\n{done.stderr}")
+    numbers = range(len(images))
+    return Peer(
+        json.loads(done.stdout.splitlines()[-1]),
+        tuple(np.load(folder / f"float32.{number}.npy") for number in numbers),
+        tuple(np.load(folder / f"float64.{number}.npy") for number in numbers),
+    )
+
+
+def main() -> None:
+    import keras
+
+    name, folder, *files = sys.argv[1:]
+    images = [np.load(path) for path in sorted(Path(folder).glob("image*.npy"))]
+    keras.utils.set_random_seed(0)
+    model = build(name, (96, 96))
+    randomize(model)
+    for file in files:
+        save(model, Path(folder, file))
+    for dtype in ("float32", "float64"):
+        keras.config.set_dtype_policy(dtype)
+        for number, image in enumerate(images):
+            # With its top, a model takes images of one size.
+            sized = build(name, image.shape[2:])
+            sized.set_weights(model.get_weights())
+            logits = np.array(sized(image.transpose(0, 2, 3, 1).astype(dtype), training=False))
+            assert logits.dtype == dtype, f"{dtype}: computed in {logits.dtype}"
+            np.save(Path(folder, f"{dtype}.{number}.npy"), logits)
+    print(json.dumps(sum(int(np.prod(each.shape)) for each in model.trainable_variables)))
+
+
+def build(name: str, size: tuple[int, ...]) -> Any:
+    """The model without its softmax, which would hide differences."""
+    import keras
+
+    return getattr(keras.applications, name)(
+        weights=None, input_shape=(*size, 3), classifier_activation=None
+    )
+
+
+def randomize(model: Any) -> None:
+    """As `parity.randomize`: every tensor is drawn, and statistics lie around a real batch's."""
+    import keras
+
+    random = np.random.default_rng(0)
+    norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
+    for layer in model.layers:
+        if layer in norms:
+            layer.gamma.assign(random.uniform(0.5, 1.5, layer.gamma.shape))
+            layer.gamma.assign(layer.gamma * random.choice([-1, 1], layer.gamma.shape))
+            layer.beta.assign(random.normal(0, 0.3, layer.beta.shape))
+            layer.momentum = 0.0
+        elif layer.weights and layer.use_bias:
+            layer.bias.assign(random.normal(0, 0.1, layer.bias.shape))
+    model(random.normal(size=(4, *model.input_shape[1:])).astype(np.float32), training=True)
+    for norm in norms:
+        mean, variance = np.array(norm.moving_mean), np.array(norm.moving_variance)
+        norm.moving_mean.assign(mean + 0.3 * np.sqrt(variance) * random.normal(size=mean.shape))
+        norm.moving_variance.assign(variance * random.uniform(0.5, 2.0, variance.shape))
+        norm.momentum = 0.99
+
+
+def save(model: Any, path: Path) -> None:
+    """Weights or a whole archive of Keras 3, or weights as Keras 2 wrote them."""
+    import h5py
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    if path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    elif path.suffix == ".keras":
+        model.save(path)
+    else:
+        with h5py.File(path, "w") as file:
+            save_weights_to_hdf5_group(file, model)
+
+
+if __name__ == "__main__":
+    main()

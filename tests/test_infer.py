@@ -1,0 +1,463 @@
+"""`infer`: a spec from the names and shapes of a checkpoint's tensors."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Run
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from test_parity import need_peers
+from test_spec_space import documents
+
+from resnetgen.diagnostics import DiagnosticError
+from resnetgen.ir.network import Network
+from resnetgen.ir.rules import Shape, network_parameters
+from resnetgen.lower import limits, lower
+from resnetgen.spec.brief import brief, extension
+from resnetgen.spec.load import bundled, load, meaning
+from resnetgen.spec.model import ModelSpec
+from resnetgen.spec.source import parse
+from resnetgen.weights.infer import fitting, infer, with_ends
+from resnetgen.weights.infer.ratio import squeeze_ratio
+
+BUNDLED = {name: load(name).spec for name in bundled()}
+
+
+def tensors(network: Network) -> dict[str, Shape]:
+    return {parameter.name: parameter.shape for parameter in network_parameters(network)}
+
+
+def shapes_of(name: str, *overrides: str) -> dict[str, Shape]:
+    return tensors(lower(load(name, overrides=overrides).spec))
+
+
+def ops(spec: ModelSpec) -> tuple[object, ...]:
+    return tuple(lower(spec).ops)
+
+
+def refused(shapes: dict[str, Shape]) -> str:
+    with pytest.raises(DiagnosticError) as error:
+        infer(shapes, name="refused")
+    return error.value.render()
+
+
+PRUNED = {name for name in BUNDLED if name.endswith("_pruned")}
+
+
+@pytest.mark.parametrize("name", sorted(PRUNED))
+def test_channels_that_follow_no_width_are_refused(name: str) -> None:
+    assert "multiples of one width" in refused(shapes_of(name))
+
+
+@pytest.mark.parametrize("name", sorted(BUNDLED.keys() - PRUNED))
+def test_bundled_network_is_among_those_that_fit_what_is_inferred(name: str) -> None:
+    shapes = shapes_of(name)
+    found = infer(shapes, name="found")
+    assert tensors(found.network) == shapes
+    assert name in fitting(shapes, BUNDLED.values())
+
+
+KEY_FACTS = {
+    "resnet18": "block: basic\n",
+    "resnext50_32x4d": "groups: 32\nwidth_per_group: 4\n",
+    "wide_resnet50_2": "block: bottleneck\nwidth_per_group: 128\n",
+    "senet154": "reduce_first: 2\nprojection_kernel: 3\nattention: se\n",
+    "resnetrs50": "downsample: avg\nattention: se\nse_ratio: 0.25\n",
+    "ecaresnet50t": "stem: {hidden: [24, 32], width: 64, kernel: 3, stride: 2, pool: max}\n",
+    "resnet20": "shortcut: zero_pad\n",
+    "resnet50_gn": "norm: group\n",
+    "wrn_16_8": "order: pre\n",
+    "keras_resnet50v2": "order: pre\nconv_bias: without_norm\n",
+    "caffe_resnet50": "stem: {width: 64, kernel: 7, stride: 2, bias: true, pool: max}\n",
+}
+
+
+@pytest.mark.parametrize(("name", "said"), KEY_FACTS.items())
+def test_inferred_spec_says_what_a_person_would(name: str, said: str) -> None:
+    text = brief(infer(shapes_of(name), name=name).spec)
+    assert all(line in text.splitlines() for line in said.splitlines())
+    assert len(text.splitlines()) <= 15
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("resnet18", "resnet50", "resnet50d", "senet154", "resnetrs50", "wide_resnet101_2"),
+        "resnet50_gn",
+    ],
+)
+def test_network_that_has_what_is_assumed_comes_back_whole(name: str) -> None:
+    found = infer(shapes_of(name), name=name)
+    assert found.spec == BUNDLED[name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "assumed"),
+    [
+        ([], {"epsilon": "1e-05", "momentum": "0.1"}),
+        (["norm=group"], {"epsilon": "1e-05", "norm_groups": "32"}),
+        (
+            ["norm=group", "norm_groups=8", "stem.width=24"],
+            {"epsilon": "1e-05", "norm_groups": "8"},
+        ),
+        (["norm=none"], {"order": "post", "stem.norm": "true"}),
+        (["norm=none", "order=pre"], {"order": "post", "stem.norm": "true"}),
+        (["order=pre", "stem.norm=true"], {"epsilon": "1e-05", "momentum": "0.1"}),
+    ],
+)
+def test_of_norms_only_what_leaves_no_trace_is_assumed(
+    overrides: list[str], assumed: dict[str, str]
+) -> None:
+    found = infer(shapes_of("resnet18", *overrides), name="found").assumed
+    of_norms = ("norm", "order", "stem.norm", "norm_groups", "epsilon", "momentum")
+    assert {key: found[key] for key in of_norms if key in found} == assumed
+    assert found["stride_block"] == "first"
+    assert found["output"] == "logits"
+
+
+def test_base_that_strides_in_last_blocks_is_overruled_by_a_projection_in_the_first() -> None:
+    base = load("resnet20", overrides=["shortcut=projection", "stride_block=last"]).spec
+    same = ["stages.1.width=16", "stages.2.width=16"]
+    first = load("resnet20", overrides=["shortcut=projection", *same]).spec
+    found = infer(tensors(lower(first)), name="found", base=base)
+    assert ops(found.spec) == ops(first)
+    last = load("resnet20", overrides=["shortcut=projection", "stride_block=last", *same]).spec
+    found = infer(tensors(lower(last)), name="found", base=base)
+    assert ops(found.spec) == ops(last)
+
+
+def drawn(document: dict[str, Any]) -> ModelSpec:
+    """What a drawn document means; some are not valid."""
+    try:
+        spec = meaning(parse(json.dumps(document), file="drawn"))
+    except DiagnosticError:
+        reject()
+    if any(limits.problems(spec)):
+        reject()
+    return spec
+
+
+stems = st.fixed_dictionaries(
+    {},
+    optional={
+        "hidden": st.lists(st.integers(1, 16), max_size=3),
+        "pool": st.sampled_from(["max", "conv", "none"]),
+    },
+)
+knobs = st.fixed_dictionaries(
+    {
+        "order": st.sampled_from(["post", "pre"]),
+        "norm": st.sampled_from(["batch", "group", "none"]),
+        "norm_groups": st.sampled_from([1, 2]),
+        "conv_bias": st.sampled_from([True, False, "without_norm"]),
+        "stride_block": st.sampled_from(["first", "last"]),
+    }
+)
+varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
+"""Of what `documents` seldom states, each value as often."""
+EVERY_STRIDE_FITS = 2**6 * 3**4
+"""Pixels that the strides of a drawn network always divide."""
+HYPOTHESIS = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+@given(document=documents() | varied, stem=stems, ratio=st.sampled_from([0.0625, 0.25, 0.3, 1.0]))
+@HYPOTHESIS
+def test_any_network_is_inferred_with_just_its_tensors(
+    document: dict[str, Any], stem: dict[str, Any], ratio: float
+) -> None:
+    document["input"]["size"] = EVERY_STRIDE_FITS
+    spec = drawn({**document, "stem": {**document["stem"], **stem}, "se_ratio": ratio})
+    shapes = tensors(lower(spec))
+    found = infer(shapes, name="found")
+    assert tensors(found.network) == shapes
+    assert meaning(parse(brief(found.spec), file="brief")) == found.spec
+
+
+@given(document=documents() | varied, stem=stems)
+@HYPOTHESIS
+def test_network_of_any_blocks_is_inferred_whole_where_conventions_hold(
+    document: dict[str, Any], stem: dict[str, Any]
+) -> None:
+    leaves_traces = {
+        *("name", "input", "classes", "block", "groups", "width_per_group", "reduce_first"),
+        *("downsample", "projection_kernel", "expansion", "attention", "conv_bias"),
+        *("norm", "order"),
+    }
+    stages = [
+        {key: value for key, value in stage.items() if key != "shortcut"}
+        | {"stride": 2 if index else 1}
+        for index, stage in enumerate(document["stages"])
+    ]
+    kept = {key: value for key, value in document.items() if key in leaves_traces}
+    pool = {"pool": stem.get("pool", "max").replace("none", "max")}
+    own = {key: document["stem"][key] for key in ("bias", "norm") if key in document["stem"]}
+    kept["stem"] = {"width": 8, "kernel": 7, "stride": 2, **own, **stem, **pool}
+    kept["input"]["size"] = 224
+    if kept.get("norm") == "none":
+        # Then nothing tells where the activations stand.
+        kept.pop("order", None)
+        kept["stem"].pop("norm", None)
+    if kept.get("norm") == "group":
+        # The usual number of groups divides all channels.
+        kept["stem"]["width"] *= 32
+        kept["stem"]["hidden"] = [32 * width for width in kept["stem"].get("hidden", [])]
+        stages = [stage | {"width": 32 * stage["width"]} for stage in stages]
+    spec = drawn({**kept, "stages": stages})
+    assert tuple(infer(tensors(lower(spec)), name="found").network.ops) == ops(spec)
+
+
+@given(document=documents() | varied, more=st.integers(1, 2))
+@HYPOTHESIS
+def test_what_leaves_no_trace_is_taken_from_a_spec_of_other_depth(
+    document: dict[str, Any], more: int
+) -> None:
+    document["input"]["size"] = EVERY_STRIDE_FITS
+    base = drawn(document)
+    stages = tuple(replace(stage, repeats=stage.repeats + more) for stage in base.stages)
+    spec = replace(base, stages=stages)
+    found = infer(tensors(lower(spec)), name="found", base=base)
+    assert tuple(found.network.ops) == ops(spec)
+
+
+@pytest.mark.parametrize("name", ["resnetaa50d", "resnet50_paper", "plain20", "resnet29_triple"])
+def test_assumed_network_is_extended_by_what_differs(name: str, tmp_path: Path) -> None:
+    base = BUNDLED[name]
+    repeats = [stage.repeats + 1 for stage in base.stages]
+    stages = tuple(replace(stage, repeats=stage.repeats + 1) for stage in base.stages)
+    changed = replace(base, name="found", classes=7, stages=stages)
+    found = infer(tensors(lower(changed)), name="found", base=base)
+    assert ops(found.spec) == ops(changed)
+    text = extension(found.spec, base)
+    assert text == f"extends: {name}\nname: found\nclasses: 7\nrepeats: {repeats}\n"
+    path = tmp_path / "found.yaml"
+    path.write_text(text)
+    assert load(str(path)).spec == changed
+
+
+def test_spec_that_cannot_take_back_what_its_base_states_is_no_extension() -> None:
+    assert extension(BUNDLED["resnet50"], BUNDLED["resnext50_32x4d"]) is None
+
+
+def test_base_with_other_stages_is_refused() -> None:
+    with pytest.raises(
+        DiagnosticError, match="`resnet50` has 4 stages, where the tensors are of 3"
+    ):
+        infer(shapes_of("resnet20"), name="found", base=BUNDLED["resnet50"])
+
+
+def test_network_with_another_head_is_known_but_for_its_ends() -> None:
+    shapes = shapes_of("resnet50", "classes=10", "input.channels=1")
+    assert fitting(shapes, BUNDLED.values()) == ()
+    ends = [with_ends(spec, channels=1, classes=10) for spec in BUNDLED.values()]
+    assert "resnet50" in fitting(shapes, ends)
+
+
+@pytest.mark.parametrize(
+    ("squeezes", "ratio"),
+    [
+        ([(256, 16), (2048, 128)], 0.0625),
+        ([(64, 8), (128, 8)], 0.0625),
+        ([(256, 64), (2048, 512)], 0.25),
+        ([(1000, 304)], 0.3),
+        ([(64, 64)], 1.0),
+        ([(64, 12)], None),
+        ([(256, 16), (512, 128)], None),
+    ],
+)
+def test_ratio_is_the_simplest_that_squeezes_so(
+    squeezes: list[tuple[int, int]], ratio: float | None
+) -> None:
+    assert squeeze_ratio(squeezes) == ratio
+
+
+class TestMisfits:
+    """Tensors of no network: one clear error that names the tensor."""
+
+    def test_names_of_another_scheme(self) -> None:
+        said = refused({"features.0.weight": (64, 3, 7, 7), **shapes_of("resnet18")})
+        assert "the tensor `features.0.weight` is none of a ResNet" in said
+        assert "expected: torchvision's or timm's names" in said
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("conv1_conv/kernel", "reads PyTorch's names; Keras's are read by `convert`"),
+            ("stem.conv.weight", "reads PyTorch's names; those of other libraries are read by"),
+        ],
+    )
+    def test_names_that_only_convert_reads(self, name: str, said: str) -> None:
+        assert f"hint: `infer` {said}" in refused({name: (7, 7, 3, 64)})
+
+    def test_names_behind_a_prefix(self) -> None:
+        prefixed = {f"module.model.{name}": shape for name, shape in shapes_of("resnet18").items()}
+        assert "hint: their names without `module.model.` would be known" in refused(prefixed)
+
+    @pytest.mark.parametrize(
+        ("gone", "said"),
+        [
+            ("layer2.1.", "there is `layer2.2` but no `layer2.1`"),
+            ("layer3.", "there is `layer4` but no `layer3`"),
+            ("layer1.0.conv2", "there is `layer1.0.conv3.weight` but no `layer1.0.conv2.weight`"),
+            ("layer1.2.conv3", "there is no tensor `layer1.2.conv3.weight`"),
+            ("layer2.0.bn1.running_var", "there is no tensor `layer2.0.bn1.running_var`"),
+            ("conv1", "there is no tensor `conv1.weight`"),
+            ("fc.", "there is no tensor `fc.weight`"),
+            ("layer", "there is no `layer1`"),
+        ],
+    )
+    def test_missing_tensors(self, gone: str, said: str) -> None:
+        shapes = shapes_of("resnet50")
+        kept = {name: shape for name, shape in shapes.items() if not name.startswith(gone)}
+        assert said in refused(kept)
+
+    @pytest.mark.parametrize(
+        ("name", "shape", "said"),
+        [
+            ("layer3.2.conv1.weight", (200, 1024, 1, 1),
+             "`layer3.2.conv1.weight` has the shape [200, 1024, 1, 1]\n"
+             "expected: [256, 1024, 1, 1], by what stands in front of it"),
+            ("conv1.weight", (64, 3, 7, 5), "`conv1.weight` has the shape [64, 3, 7, 5]\n"
+             "expected: four numbers"),
+            ("conv1.weight", (64,), "`conv1.weight` has the shape [64]"),
+            ("fc.weight", (1000,), "`fc.weight` has the shape [1000]"),
+            ("layer1.0.conv2.weight", (64, 48, 3, 3), "takes 48 channels in each group, where 64"),
+            ("layer1.0.conv1.weight", (0, 64, 1, 1), "has the shape [0, 64, 1, 1]"),
+            ("fc.weight", (0, 2048), "`classes` is `0`"),
+            ("bn1.bias", (32,), "`bn1.bias` has the shape [32]"),
+            ("layer1.1.downsample.0.weight", (256, 256, 1, 1),
+             "there is no tensor `layer1.1.downsample.1.weight`"),
+            ("layer1.0.se.fc1.weight", (12, 256, 1, 1), "layer1.0 has 12 of 256"),
+            ("layer1.0.se.conv.weight", (1, 1, 5), "there is no tensor `layer1.1.se.conv.weight`"),
+        ],
+    )  # fmt: skip
+    def test_shapes_that_cannot_be(self, name: str, shape: Shape, said: str) -> None:
+        assert said in refused({**shapes_of("resnet50"), name: shape})
+
+    def test_nothing_at_all(self) -> None:
+        assert "there is no tensor `conv1.weight`" in refused({})
+
+
+def save(path: str, shapes: dict[str, Shape]) -> None:
+    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, path)
+
+
+class TestCommand:
+    """`infer`."""
+
+    def test_yaml_alone_is_on_stdout(self, resnetgen: Run) -> None:
+        save("My ResNet.v2.safetensors", shapes_of("resnet20"))
+        ran = resnetgen("infer", "My ResNet.v2.safetensors")
+        assert ran.code == 0
+        Path("spec.yaml").write_text(ran.out)
+        assert load("spec.yaml").spec.name == "my_resnet"
+        assert resnetgen("check", "spec.yaml").code == 0
+
+    def test_stderr_says_what_is_assumed_and_what_fits_as_well(self, resnetgen: Run) -> None:
+        save("cifar.safetensors", shapes_of("resnet20"))
+        said = resnetgen("infer", "cifar.safetensors").err
+        assert said.startswith("cifar: 20 layers, 269,722 parameters, ")
+        assumed = "input.size 32, stem.stride 1, stem.pool none, the stages' stride [1,2,2], "
+        words = " ".join(said.split())
+        assert f"{assumed}shortcut zero_pad, dialect torchvision, stride_on 3x3, " in words
+        more = "stride_block first, anti_alias none, epsilon 1e-05, momentum 0.1, conv_init "
+        more += "he_fan_out, linear_init uniform_fan_in, zero_init_last false, output logits "
+        assert f"stride_on 3x3, {more}bundled networks" in words
+        assert "bundled networks with these names and shapes: plain20, resnet20\n" in said
+
+    def test_other_classes_than_a_bundled_network_has(self, resnetgen: Run) -> None:
+        save("ten.safetensors", shapes_of("resnet18", "classes=10"))
+        said = resnetgen("infer", "ten.safetensors").err
+        assert "but for image and head: resnet18, resnetblur18\n" in said
+
+    def test_network_that_is_bundled_nowhere(self, resnetgen: Run) -> None:
+        save("own.safetensors", shapes_of("resnet20", "stem.width=8"))
+        said = resnetgen("infer", "own.safetensors").err
+        assert "no bundled network has these names and shapes" in said
+
+    def test_assume_gives_an_extension(self, resnetgen: Run) -> None:
+        save("plain.safetensors", shapes_of("plain20", "classes=7"))
+        ran = resnetgen("infer", "plain.safetensors", "--assume", "plain20", "--name", "seven")
+        assert (ran.code, ran.out) == (0, "extends: plain20\nname: seven\nclasses: 7\n")
+        assert "taken from plain20" in ran.err
+        assert "shortcut none" in ran.err
+
+    def test_assume_takes_a_file_too(self, resnetgen: Run) -> None:
+        Path("base.yaml").write_text("extends: resnet20\nname: base\nepsilon: 0.001\n")
+        save("own.safetensors", shapes_of("resnet20"))
+        out = resnetgen("infer", "own.safetensors", "--assume", "base.yaml").out
+        assert out.startswith("name: own\ndialect: paper\n")
+        assert "epsilon: 0.001\n" in out
+
+    @pytest.mark.parametrize("stem", ["class", "50", "ResNet-50", "x" * 90, "...", "网络"])
+    def test_any_file_gives_a_legal_name(self, resnetgen: Run, stem: str) -> None:
+        save(f"{stem}.safetensors", shapes_of("resnet20"))
+        ran = resnetgen("infer", f"{stem}.safetensors")
+        Path("spec.yaml").write_text(ran.out)
+        assert resnetgen("check", "spec.yaml").code == 0
+
+    def test_bad_input_is_reported(self, resnetgen: Run) -> None:
+        Path("text.safetensors").write_text("no tensors")
+        Path("model.zip").write_bytes(b"PK")
+        Path("empty.safetensors").touch()
+        Path("folder.safetensors").mkdir()
+        save("ok.safetensors", shapes_of("resnet20"))
+        save("other.safetensors", {"features.0.weight": (8, 3, 3, 3)})
+        for arguments, said in {
+            ("y" * 300,): "error: cannot be read: File name too long",
+            ("missing.safetensors",): "missing.safetensors: error: does not exist",
+            (
+                "text.safetensors",
+            ): "text.safetensors: error: is no safetensors file: it ends within its header",
+            ("folder.safetensors",): "folder.safetensors: error: is a directory",
+            ("empty.safetensors",): "empty.safetensors: error: is empty",
+            ("model.zip",): "model.zip: error: has the unknown ending `.zip`\nexpected: a weights",
+            ("other.safetensors",): "other.safetensors: error: the tensor `features.0.weight`",
+            ("ok.safetensors", "--assume", "plain2"): "there is no bundled spec `plain2`",
+            ("ok.safetensors", "--assume", "resnet50"): "ok.safetensors: error: `resnet50` has 4",
+            ("ok.safetensors", "--name", "A b"): "`--name` cannot be `A b`: it contains `A`",
+        }.items():
+            ran = resnetgen("infer", *arguments)
+            assert (ran.code, ran.out) == (2, "")
+            assert said in ran.err
+
+    @pytest.mark.frameworks
+    def test_checkpoint_of_torchvision_gives_the_bundled_network(self, resnetgen: Run) -> None:
+        need_peers()
+        from peers import torchvision_models
+        from safetensors.torch import save_model
+
+        save_model(torchvision_models().resnet50(), "resnet50.safetensors")
+        ran = resnetgen("infer", "resnet50.safetensors")
+        assert "with these names and shapes: resnet50, resnet50_paper, " in ran.err
+        Path("spec.yaml").write_text(ran.out)
+        assert lower(load("spec.yaml").spec) == lower(BUNDLED["resnet50"])
+
+    @pytest.mark.frameworks
+    def test_state_dict_of_torchvision_is_read_as_torch_saved_it(self, resnetgen: Run) -> None:
+        need_peers()
+        import torch
+        from peers import torchvision_models
+
+        state = torchvision_models().resnet50().state_dict()
+        wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
+        torch.save(state, "resnet50.pth")
+        torch.save({"state_dict": wrapped, "epoch": 3}, "resnet50.pth.tar")
+        plain, tarred = (resnetgen("infer", name) for name in ("resnet50.pth", "resnet50.pth.tar"))
+        assert (plain.code, tarred.code) == (0, 0)
+        assert plain.out == tarred.out
+        Path("spec.yaml").write_text(plain.out)
+        assert load("spec.yaml").spec == BUNDLED["resnet50"]
+        assert plain.err.startswith("resnet50: 50 layers, 25,557,032 parameters, ")
+        assert tarred.err.startswith(
+            "resnet50.pth.tar: every name is behind `module.`\n"
+            "resnet50.pth.tar: the weights lie under `state_dict`\n"
+        )
