@@ -14,6 +14,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
     Linear,
     MaxPool2d,
     Op,
@@ -22,6 +23,7 @@ from resnetgen.ir.ops import (
     Relu,
     Scale,
     Sigmoid,
+    Softmax,
     Subsample,
 )
 from resnetgen.verify.reference import Array, evaluate, run
@@ -88,10 +90,49 @@ def test_batch_norm() -> None:
 def test_max_pool_of_negative_values(size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     value = -1.0 - np.abs(draw(2, 3, *size))
-    op = MaxPool2d("pool", ("x",), 3, 2, Padding.symmetric(1))
+    op = MaxPool2d("pool", ("x",), 3, 2, Padding.symmetric(1), pads_zeros=False)
     expected = torch.nn.functional.max_pool2d(torch.tensor(value), 3, stride=2, padding=1)
 
     closely(evaluate(op, (value,), tensors={}), expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])
+def test_max_pool_that_pads_with_zeros(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    value = -1.0 - np.abs(draw(2, 3, *size))
+    op = MaxPool2d("pool", ("x",), 3, 2, Padding.symmetric(1), pads_zeros=True)
+    padded = torch.nn.functional.pad(torch.tensor(value), (1, 1, 1, 1))
+
+    closely(evaluate(op, (value,), tensors={}), torch.nn.functional.max_pool2d(padded, 3, stride=2))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])
+def test_max_pool_that_rounds_sizes_up(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    value = -1.0 - np.abs(draw(2, 3, *size))
+    op = MaxPool2d("pool", ("x",), 3, 2, Padding(0, 0, 1, 1), pads_zeros=False)
+    expected = torch.nn.functional.max_pool2d(torch.tensor(value), 3, stride=2, ceil_mode=True)
+
+    closely(evaluate(op, (value,), tensors={}), expected)
+
+
+def test_group_norm() -> None:
+    torch = pytest.importorskip("torch")
+    value, gamma, beta = draw(2, 6, 3, 4), draw(6), draw(6)
+    op = GroupNorm("norm", ("x",), 6, groups=3, epsilon=0.1, zero_gamma=False)
+    expected = torch.nn.functional.group_norm(
+        torch.tensor(value), 3, torch.tensor(gamma), torch.tensor(beta), eps=0.1
+    )
+
+    closely(evaluate(op, (value,), tensors={"weight": gamma, "bias": beta}), expected)
+
+
+def test_softmax() -> None:
+    torch = pytest.importorskip("torch")
+    value = 30 * draw(2, 5)
+    expected = torch.softmax(torch.tensor(value), dim=1)
+
+    closely(evaluate(Softmax("softmax", ("x",)), (value,), tensors={}), expected)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 11)])

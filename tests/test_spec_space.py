@@ -161,7 +161,8 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
             module.register_forward_hook(record(seen, name))
     with torch.no_grad():
         model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
-    assert {"conv1", "bn1", "layer1.0.conv1", "avgpool", "fc"} <= set(seen)
+    owners = {each.name.rpartition(".")[0] for each in network_parameters(network)}
+    assert {"conv1", "layer1.0.conv1", "avgpool", "fc", *owners} <= set(seen)
     # A gate has one value per channel, in whichever form the framework has it.
     flat = {name: shape for name, shape in seen.items() if ".se." in name}
     assert all(math.prod(shape) == math.prod(known[name]) for name, shape in flat.items())

@@ -743,18 +743,23 @@ CONVERSIONS = {
 
 @needs_frameworks
 @pytest.mark.parametrize(
-    ("target", "file"), [(target, file) for target in CONVERSIONS for file in CONVERSIONS[target]]
+    ("target", "file", "more"),
+    [
+        *((target, file, "") for target in CONVERSIONS for file in CONVERSIONS[target]),
+        ("keras", "net.weights.h5", "norm: group\nnorm_groups: 4\norder: pre\n"),
+    ],
 )
 def test_conversions_are_checked_and_can_be_read_back(
-    resnetgen: Run, target: str, file: str
+    resnetgen: Run, target: str, file: str, more: str
 ) -> None:
-    reference = spec()
+    reference = spec(TINY + more)
     _, tensors = drawn(reference)
     save_file(tensors, "given.safetensors")
 
     ran = resnetgen("convert", "given.safetensors", "--spec", reference, "--to", target, "-o", file)
 
-    assert (ran.code, ran.err) == (0, "given.safetensors: torchvision's names\n")
+    names = "timm" if more else "torchvision"
+    assert (ran.code, ran.err) == (0, f"given.safetensors: {names}'s names\n")
     assert ran.out.startswith(f"{file}: {target} computes tiny with these weights, difference ")
     assert float(ran.out.rstrip(")\n").rpartition(" ")[2]) <= 1e-10, "it was not run in float64"
     _, found = built(resnetgen, file, reference)

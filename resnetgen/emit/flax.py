@@ -4,9 +4,21 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from resnetgen.emit.flax_layers import (
+    IDENTITY,
+    RNGS,
+    Item,
+    Style,
+    assignments,
+    forward,
+    listed,
+    make,
+    norm_name,
+    window_arguments,
+)
 from resnetgen.emit.kinds import Kind, kinds
-from resnetgen.emit.layers import Form, Layer, chains, form, literal, members, repeated_forms
-from resnetgen.emit.render import LINE_LENGTH, call, ending, render, where_strided
+from resnetgen.emit.layers import literal, repeated_forms
+from resnetgen.emit.render import LINE_LENGTH, call, ending, render
 from resnetgen.emit.source import (
     Constants,
     attentions,
@@ -30,41 +42,9 @@ from resnetgen.emit.source import (
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import (
-    AvgPool2d,
-    BatchNorm2d,
-    BlurPool,
-    Conv2d,
-    GroupNorm,
-    MaxPool2d,
-    Relu,
-    Scale,
-    Subsample,
-)
+from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d
 
 FILE = "model_flax.py"
-_RNGS = "rngs=rngs"
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """What stands in a list: a name or an expression, or the call of a function."""
-
-    function: str
-    arguments: tuple[str, ...] | None = None
-
-    @property
-    def text(self) -> str:
-        """It on one line."""
-        if self.arguments is None:
-            return self.function
-        return f"{self.function}({', '.join(self.arguments)})"
-
-    def lines(self, *, indent: int) -> tuple[str, ...]:
-        """It on lines of its own, with a comma behind it."""
-        if self.arguments is None:
-            return (f"{' ' * indent}{self.function},",)
-        return call(f"{self.function}(", self.arguments, "),", indent=indent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +100,6 @@ class _View:
     """Which convolutions have a bias, those of attention too."""
 
 
-_IDENTITY = _Item("identity")
-_MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool)
-"""Ops that are attributes of their module; others are functions where they are applied."""
-
-
 def emit(network: Network) -> Mapping[str, bytes]:
     """The Flax source of `network`."""
     return {FILE: render("flax/model.py.jinja", _view(network)).encode()}
@@ -153,7 +128,7 @@ def _view(network: Network) -> _View:
     found = kinds(network)
     stem, head = literal(network.stem[1:]), head_layers(network)
     layers = (layer for kind in found for layer in (*kind.main, *kind.side))
-    style = _Style(repeated_forms([*stem, *layers]), shared)
+    style = Style(repeated_forms([*stem, *layers]), shared)
     class_name = network_class(network)
     return _View(
         header=header(network, "flax"),
@@ -180,19 +155,19 @@ def _view(network: Network) -> _View:
         identity=any(_may_be_identity(kind) for kind in found),
         pads_zeros=any(kind.pads_zeros for kind in found),
         helpers=tuple(
-            f"{name} = partial(conv, {', '.join(_window(each, shared))})"
+            f"{name} = partial(conv, {', '.join(window_arguments(each, shared))})"
             for each, name in style.helpers.items()
         ),
         norm=_norm_lines(shared),
         group_norm=isinstance(shared.norm, GroupNorm),
-        zeroed=_norm_name(shared) if any(zeroed_norm(kind) for kind in found) else None,
+        zeroed=norm_name(shared) if any(zeroed_norm(kind) for kind in found) else None,
         blocks=tuple(_block_view(kind, style) for kind in found),
-        stem=_assignments(stem, style, indent=8),
+        stem=assignments(stem, style, indent=8),
         stages=tuple(_stage_lines(stage, found) for stage in network.stages),
-        head=_assignments(head, style, indent=8),
-        forward=_forward(stem),
+        head=assignments(head, style, indent=8),
+        forward=forward(stem),
         stage_loop=_stage_loop(network),
-        head_forward=_forward(head),
+        head_forward=forward(head),
         classes=network.classes,
         returned=returned(network),
         conv_init=shared.conv_init,
@@ -215,25 +190,6 @@ def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
     return tuple(textwrap.wrap(" ".join(notes), LINE_LENGTH))
 
 
-@dataclass(frozen=True, slots=True)
-class _Style:
-    """What decides how a layer is written: the file's helpers and the network's constants."""
-
-    helpers: Mapping[Form, str]
-    shared: Constants
-
-
-def _window(each: Form, shared: Constants) -> list[str]:
-    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.padding.top}"]
-    if each.groups != 1:
-        window.append(f"feature_group_count={each.groups}")
-    return [*window, "use_bias=True"] if each.bias and not shared.bias else window
-
-
-def _norm_name(shared: Constants) -> str:
-    return "group_norm" if isinstance(shared.norm, GroupNorm) else "batch_norm"
-
-
 def _norm_lines(shared: Constants) -> tuple[str, ...]:
     match shared.norm:
         case None:
@@ -251,101 +207,7 @@ def _norm_lines(shared: Constants) -> tuple[str, ...]:
             return call("group_norm = partial(", [*arguments, "use_fast_variance=False"], indent=0)
 
 
-def _assignments(layers: Sequence[Layer], style: _Style, *, indent: int) -> tuple[str, ...]:
-    """Makes every layer that has weights an attribute."""
-    lines: list[str] = []
-    for member in members(layers):
-        layer = member.layers[0]
-        if member.is_sequence:
-            items = [_made(each, style) for each in member.layers]
-            lines += _listed(f"self.{member.name} = nnx.List(", items, indent=indent)
-        elif layer.optional:
-            made, name = _made(layer, style).text, f"self.{member.name}"
-            lines += where_strided(name, made, _IDENTITY.text, indent=indent)
-        elif isinstance(layer.op, _MADE):
-            function, arguments = _call(layer, style)
-            lines += call(f"self.{member.name} = {function}(", arguments, indent=indent)
-    return tuple(lines)
-
-
-def _made(layer: Layer, style: _Style) -> _Item:
-    """What a list has for the layer: a module, or a function where there are no weights."""
-    if isinstance(layer.op, Relu):
-        return _Item("nnx.relu")
-    if isinstance(layer.op, MaxPool2d):
-        return _Item("max_pool")
-    function, arguments = _call(layer, style)
-    return _Item(function, tuple(arguments))
-
-
-def _call(layer: Layer, style: _Style) -> tuple[str, list[str]]:
-    """The function that makes a layer, and its arguments."""
-    match layer.op:
-        case Conv2d():
-            return _convolution(layer, layer.op, style)
-        case BatchNorm2d() | GroupNorm():
-            name = _norm_name(style.shared)
-            function = f"last_{name}" if layer.op.zero_gamma else name
-            return function, [layer.text("channels"), _RNGS]
-        case Scale():
-            if "squeezed" in layer.expressions:
-                sizes = [layer.text("channels"), layer.text("squeezed")]
-                return "SqueezeExcite", [*sizes, _RNGS]
-            return "EfficientChannelAttention", [layer.text("kernel_size"), _RNGS]
-        case AvgPool2d():
-            stride = layer.text("stride")
-            if layer.op.padding.bottom:
-                return "average_pool", [stride]
-            window = f"({stride}, {stride})"
-            return "partial", ["nnx.avg_pool", f"window_shape={window}", f"strides={window}"]
-        case Subsample():
-            strides = f"({layer.text('stride')}, {layer.text('stride')})"
-            return "partial", ["nnx.max_pool", "window_shape=(1, 1)", f"strides={strides}"]
-        case BlurPool():
-            return "partial", ["blur_pool", f"stride={layer.text('stride')}"]
-        case _:
-            raise AssertionError(f"{layer.op.name}: {type(layer.op).__name__} has no weights")
-
-
-def _convolution(layer: Layer, op: Conv2d, style: _Style) -> tuple[str, list[str]]:
-    arguments = [layer.text("in_channels"), layer.text("out_channels")]
-    strides = [] if layer.text("stride") == "1" else [f"strides={layer.text('stride')}"]
-    if form(op) in style.helpers:
-        return style.helpers[form(op)], [*arguments, *strides, _RNGS]
-    window, *others = _window(form(op), style.shared)
-    return "conv", [*arguments, window, *strides, *others, _RNGS]
-
-
-def _forward(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Applies the layers to x, a line up to each activation, and a loop for each list."""
-    lines: list[str] = []
-    for chain in chains(layers):
-        applied = "x"
-        for member in chain:
-            if member.is_sequence:
-                assert applied == "x", f"{member.name}: a list in the middle of a line"
-                lines += (
-                    f"        for layer in self.{member.name}:",
-                    "            x = layer(x)",
-                )
-            else:
-                applied = _applied(member.layers[0], applied)
-        if applied != "x":
-            lines.append(f"        x = {applied}")
-    return tuple(lines)
-
-
-def _applied(layer: Layer, value: str) -> str:
-    match layer.op:
-        case Relu():
-            return f"nnx.relu({value})"
-        case MaxPool2d():
-            return f"max_pool({value})"
-        case _:
-            return f"self.{layer.name}({value})"
-
-
-def _block_view(kind: Kind, style: _Style) -> _BlockView:
+def _block_view(kind: Kind, style: Style) -> _BlockView:
     sizes = (f"{size}: int" for size in ("in_channels", *kind.sizes))
     parameters = ["self", *sizes, *block_parameters(kind)]
     return _BlockView(
@@ -354,7 +216,7 @@ def _block_view(kind: Kind, style: _Style) -> _BlockView:
         signature=call(
             "def __init__(", [*parameters, "*", "rngs: nnx.Rngs"], ") -> None:", indent=4
         ),
-        layers=_assignments((*kind.preactivation, *kind.main), style, indent=8),
+        layers=assignments((*kind.preactivation, *kind.main), style, indent=8),
         reshapes=kind.reshapes,
         downsample=_downsample_lines(kind, style),
         forward=_block_forward(kind),
@@ -365,12 +227,12 @@ def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
     if kind.activation is not None:
         end = f"nnx.relu({end})"
-    return (*_shortcut_lines(kind), *ending(_forward(kind.main), end))
+    return (*_shortcut_lines(kind), *ending(forward(kind.main), end))
 
 
 def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
     """Keeps what is added at the end, and activates the input where that comes first."""
-    activated = _forward(kind.preactivation)
+    activated = forward(kind.preactivation)
     kept = ("        shortcut = x",)
     loop = ("        for layer in self.downsample:", "            shortcut = layer(shortcut)")
     match kind.reshapes:
@@ -387,60 +249,48 @@ def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
             return (*kept, *loop, *activated)
 
 
-def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     """Fills the list of what the shortcut goes through."""
     sometimes = kind.reshapes == "sometimes"
     head = "self.downsample.extend(" if sometimes else "self.downsample = nnx.List("
     if kind.reshapes == "never":
         return ()
     if kind.pads_zeros:
-        made = [_Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
+        made = [Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
     else:
-        made = [_made(layer, style) for layer in kind.side]
+        made = [make(layer, style) for layer in kind.side]
     if kind.lacks_pool:
-        made.insert(0, _IDENTITY)
+        made.insert(0, IDENTITY)
     elif kind.side[0].optional:
-        made[0] = _Item(f"{made[0].text} if stride > 1 else {_IDENTITY.text}")
+        made[0] = Item(f"{made[0].text} if stride > 1 else {IDENTITY.text}")
     if sometimes and len(made) == 1:
         lines = call("self.downsample.append(", [made[0].text], indent=12)
         if max(map(len, lines)) <= LINE_LENGTH:
             return lines
         return (lines[0], *made[0].lines(indent=16), lines[-1])
-    return _listed(head, made, indent=12 if sometimes else 8)
+    return listed(head, made, indent=12 if sometimes else 8)
 
 
 def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
-    blocks: list[_Item] = []
+    blocks: list[Item] = []
     for block, kind, _, repeats in runs(stage, found):
         arguments = [
             str(block.in_channels),
             *kind.sizes_of(block),
             *block_keywords(block, kind),
-            _RNGS,
+            RNGS,
         ]
-        made = _Item(kind.class_name, tuple(arguments))
+        made = Item(kind.class_name, tuple(arguments))
         if repeats > 1:
             loop = f"{made.text} for _ in range({repeats})"
-            made = _Item(loop if repeats == len(stage.blocks) else f"*({loop})")
+            made = Item(loop if repeats == len(stage.blocks) else f"*({loop})")
         blocks.append(made)
-    return _listed(f"self.{stage.name} = nnx.List(", blocks, indent=8)
+    return listed(f"self.{stage.name} = nnx.List(", blocks, indent=8)
 
 
 def _may_be_identity(kind: Kind) -> bool:
     """Whether some blocks have nothing where others have what strides."""
     return kind.lacks_pool or any(layer.optional for layer in (*kind.side, *kind.main))
-
-
-def _listed(head: str, items: Sequence[_Item], *, indent: int) -> tuple[str, ...]:
-    """A call whose one argument is a list, broken as `ruff format` does."""
-    outer, inner = " " * indent, " " * (indent + 4)
-    listed = f"[{', '.join(item.text for item in items)}]"
-    if len(outer) + len(head) + len(listed) + 1 <= LINE_LENGTH:
-        return (f"{outer}{head}{listed})",)
-    if len(inner) + len(listed) <= LINE_LENGTH:
-        return (f"{outer}{head}", f"{inner}{listed}", f"{outer})")
-    lines = [line for item in items for line in item.lines(indent=indent + 8)]
-    return (f"{outer}{head}", f"{inner}[", *lines, f"{inner}]", f"{outer})")
 
 
 def _stage_loop(network: Network) -> tuple[str, ...]:
@@ -476,5 +326,5 @@ def _linear_lines(shared: Constants) -> tuple[str, ...]:
         arguments += ["kernel_init=uniform", "bias_init=uniform"]
     return (
         *(f"        {line}" for line in before),
-        *call("self.fc = nnx.Linear(", [*arguments, _RNGS], indent=8),
+        *call("self.fc = nnx.Linear(", [*arguments, RNGS], indent=8),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from resnetgen.emit.keras_layers import Style, layer_lines, pads_with_zeros
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import applied, call, render
@@ -30,7 +31,6 @@ from resnetgen.emit.source import (
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
-    AvgPool2d,
     BatchNorm2d,
     BlurPool,
     ChannelConv,
@@ -39,12 +39,7 @@ from resnetgen.ir.ops import (
     GroupNorm,
     MaxPool2d,
     Norm,
-    Op,
     PadChannels,
-    Padding,
-    Relu,
-    Scale,
-    Subsample,
 )
 
 FILE = "model_keras.py"
@@ -132,7 +127,7 @@ def _view(network: Network) -> _View:
     found = kinds(network, channels_word="filters")
     zeroed = any(zeroed_norm(kind) for kind in found)
     paired = _is_paired(network)
-    style = _Style(paired, _norm_word(shared), conv_biases(network))
+    style = Style(paired, _norm_word(shared), conv_biases(network))
     stem = literal(network.stem[1:])
     height, width = network.input_size
     path = _longest_path(network)
@@ -170,9 +165,9 @@ def _view(network: Network) -> _View:
         conv_biases=style.biases,
         biases=biases(network),
         blocks=tuple(_block_view(kind, style) for kind in found),
-        stem=_layer_lines(stem, style, variable="x", source="image", prefix="", indent=4),
+        stem=layer_lines(stem, style, variable="x", source="image", prefix="", indent=4),
         stages=tuple(_stage_lines(stage, found) for stage in network.stages),
-        head=_layer_lines(
+        head=layer_lines(
             head_layers(network), style, variable="x", source="x", prefix="", indent=4
         ),
         features=shared.features,
@@ -187,17 +182,6 @@ def _view(network: Network) -> _View:
         # Keras needs a few frames a layer; Python checks the limit only when it is reached.
         recursion_limit=f"{4 * path + 1000:_}",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Style:
-    """What decides how a convolution and its norm are written."""
-
-    paired: bool
-    norm: str
-    """What stands for the norm in names: `bn` or `gn`."""
-    biases: str
-    """Which convolutions have a bias, those of attention aside."""
 
 
 def _norm_word(shared: Constants) -> str:
@@ -216,7 +200,7 @@ def _uses_ops(network: Network) -> bool:
     """Whether the source applies functions where Keras has no layer."""
     infinite = zip(network.stem, network.stem[1:], strict=False)
     return any(isinstance(op, BlurPool | PadChannels) for op in network.ops) or any(
-        isinstance(op, MaxPool2d) and not _pads_with_zeros(op, before) for before, op in infinite
+        isinstance(op, MaxPool2d) and not pads_with_zeros(op, before) for before, op in infinite
     )
 
 
@@ -288,7 +272,7 @@ def _pads(network: Network) -> str:
     return extent(op.kernel > 1 for op in network.ops if isinstance(op, Conv2d))
 
 
-def _conv_signature(network: Network, style: _Style, *, zeroed: bool) -> tuple[str, ...]:
+def _conv_signature(network: Network, style: Style, *, zeroed: bool) -> tuple[str, ...]:
     parameters = ["x: KerasTensor", "filters: int", "kernel_size: int", "*"]
     if _is_strided(network):
         parameters.append("stride: int = 1")
@@ -305,145 +289,7 @@ def _conv_signature(network: Network, style: _Style, *, zeroed: bool) -> tuple[s
     return call(f"def conv_{style.norm}(", parameters, ") -> KerasTensor:", indent=0)
 
 
-def _layer_lines(
-    layers: Sequence[Layer],
-    style: _Style,
-    *,
-    variable: str,
-    source: str,
-    prefix: str,
-    indent: int,
-    assign: str | None = None,
-) -> tuple[str, ...]:
-    """Applies the layers one after another; `prefix` goes before each name.
-
-    `assign` stands in front of each call, instead of an assignment to `variable`.
-    """
-    head = f"{variable} = " if assign is None else assign
-    lines: list[str] = []
-    margin = " " * indent
-    for before, layer, following in zip((None, *layers), layers, (*layers[1:], None), strict=False):
-        name = _name(layer, prefix)
-        match layer.op:
-            case Conv2d():
-                norm = following if style.paired else None
-                names = (
-                    {"name": name}
-                    if norm is None
-                    else {"conv": name, style.norm: _name(norm, prefix)}
-                )
-                function = f"conv_{style.norm}" if style.paired else "conv"
-                arguments = _convolution(layer, norm, style, source=source, names=names)
-                lines += call(f"{head}{function}(", arguments, indent=indent)
-            case BatchNorm2d() | GroupNorm():
-                if not style.paired:
-                    function = "group_norm" if style.norm == "gn" else "batch_norm"
-                    arguments = [source, *_gamma(layer), f"name={name}"]
-                    lines += call(f"{head}{function}(", arguments, indent=indent)
-            case Relu():
-                lines.append(f"{margin}{variable} = layers.ReLU(name={name})({source})")
-            case MaxPool2d():
-                reads = None if before is None else before.op
-                lines += _max_pool_lines(layer.op, variable, reads, source=source, indent=indent)
-            case Subsample():
-                pool = f"layers.AveragePooling2D(1, strides={layer.text('stride')}, name={name})"
-                lines += (
-                    f"{margin}# A pool of single pixels takes every stride-th one.",
-                    f"{margin}{variable} = {pool}({source})",
-                )
-            case Scale():
-                lines.append(f"{margin}{head}{_attention_call(layer, source, name)}")
-            case AvgPool2d() | BlurPool():
-                if layer.optional:
-                    lines.append(f"{margin}if stride > 1:")
-                deeper = indent + 4 if layer.optional else indent
-                lines += _striding_lines(layer, variable, source, name, indent=deeper)
-            case _:
-                raise AssertionError(f"{layer.op.name}: {type(layer.op).__name__} is no layer")
-        source = variable
-    return tuple(lines)
-
-
-def _name(layer: Layer, prefix: str) -> str:
-    """A layer's name as an expression; underscores stand for the dots of the canonical one."""
-    name = prefix + layer.name.replace(".", "_")
-    return f'f"{name}"' if "{" in name else f'"{name}"'
-
-
-def _convolution(
-    conv: Layer, norm: Layer | None, style: _Style, *, source: str, names: Mapping[str, str]
-) -> list[str]:
-    """The arguments for a convolution, and for the norm behind it."""
-    assert isinstance(conv.op, Conv2d), f"{conv.op.name}: {type(conv.op).__name__}"
-    # The source pads by itself, from the kernel alone.
-    assert conv.op.padding == Padding.symmetric(conv.op.kernel // 2), conv.op
-    arguments = [source, conv.text("out_channels"), conv.text("kernel")]
-    if conv.text("stride") != "1":
-        arguments.append(f"stride={conv.text('stride')}")
-    if conv.op.groups > 1:
-        arguments.append(f"groups={conv.op.groups}")
-    if style.biases == "sometimes" and conv.op.bias:
-        arguments.append("use_bias=True")
-    if norm is not None:
-        arguments += _gamma(norm)
-    return [*arguments, *(f"{key}={name}" for key, name in names.items())]
-
-
-def _gamma(norm: Layer) -> list[str]:
-    zero = isinstance(norm.op, Norm) and norm.op.zero_gamma
-    return ['gamma="zeros"'] if zero else []
-
-
-def _striding_lines(
-    layer: Layer, variable: str, source: str, name: str, *, indent: int
-) -> tuple[str, ...]:
-    match layer.op:
-        case AvgPool2d():
-            # Keras does not count what "same" pads at the end of an odd size.
-            same = ['padding="same"'] if layer.op.padding.bottom else []
-            pool = [layer.text("kernel"), *same, f"name={name}"]
-            head = f"{variable} = layers.AveragePooling2D("
-            return applied(head, pool, source, indent=indent)
-        case _:
-            arguments = [source, layer.text("stride"), f"name={name}"]
-            return call(f"{variable} = blur_pool(", arguments, indent=indent)
-
-
-def _attention_call(layer: Layer, source: str, name: str) -> str:
-    if "squeezed" in layer.expressions:
-        return f"squeeze_excite({source}, {layer.text('squeezed')}, name={name})"
-    kernel_size = layer.text("kernel_size")
-    return f"efficient_channel_attention({source}, {kernel_size}, name={name})"
-
-
-def _pads_with_zeros(op: MaxPool2d, before: Op | None) -> bool:
-    """Whether zeros are what the pool's padding counts as, or never above what it sees."""
-    return op.pads_zeros or isinstance(before, Relu)
-
-
-def _max_pool_lines(
-    op: MaxPool2d, variable: str, before: Op | None, *, source: str, indent: int
-) -> tuple[str, ...]:
-    margin = " " * indent
-    name = op.name.replace(".", "_")
-    side = op.padding
-    rows, columns = f"({side.top}, {side.bottom})", f"({side.left}, {side.right})"
-    pool = f'layers.MaxPooling2D({op.kernel}, strides={op.stride}, name="{name}")({variable})'
-    if not _pads_with_zeros(op, before):
-        pads = f"((0, 0), {rows}, {columns}, (0, 0))"
-        padded = call("ops.pad(", [source, pads, 'constant_values=-float("inf")'], indent=0)
-        return (f"{margin}{variable} = {padded[0]}", f"{margin}{variable} = {pool}")
-    pixels = f"({rows}, {columns})" if side != Padding.symmetric(side.top) else str(side.top)
-    padding = f'layers.ZeroPadding2D({pixels}, name="{name}_pad")({source})'
-    comment = "# Zeros are exact here because the ReLU's output is never negative."
-    return (
-        *(() if op.pads_zeros else (f"{margin}{comment}",)),
-        f"{margin}{variable} = {padding}",
-        f"{margin}{variable} = {pool}",
-    )
-
-
-def _block_view(kind: Kind, style: _Style) -> _BlockView:
+def _block_view(kind: Kind, style: Style) -> _BlockView:
     sizes = (f"{size}: int" for size in kind.sizes)
     parameters = ["x: KerasTensor", *sizes, "*", *block_parameters(kind)]
     parameters.append("name: str")
@@ -457,10 +303,10 @@ def _block_view(kind: Kind, style: _Style) -> _BlockView:
 
 
 def _inner_lines(
-    layers: Sequence[Layer], style: _Style, *, assign: str | None = None
+    layers: Sequence[Layer], style: Style, *, assign: str | None = None
 ) -> tuple[str, ...]:
     """Layers of a block, applied to x."""
-    return _layer_lines(
+    return layer_lines(
         layers, style, variable="x", source="x", prefix="{name}_", indent=4, assign=assign
     )
 
@@ -470,7 +316,7 @@ def _returns_layer(kind: Kind) -> bool:
     return kind.activation is None and not kind.has_shortcut and not kind.main[-1].optional
 
 
-def _end_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+def _end_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     if _returns_layer(kind):
         return _inner_lines(kind.main[-1:], style, assign="return ")
     add = 'layers.Add(name=f"{name}_add")([x, shortcut])'
@@ -480,7 +326,7 @@ def _end_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
     return (*((f"    x = {add}",) if kind.has_shortcut else ()), f"    return {act}")
 
 
-def _shortcut_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+def _shortcut_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     """Keeps what is added at the end, and activates the input where that comes first."""
     activated = _inner_lines(kind.preactivation, style)
     kept = ("    shortcut = x",)
@@ -499,13 +345,13 @@ def _shortcut_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
             return (*activated, *reshaped) if kind.projects else (*reshaped, *activated)
 
 
-def _reshape_lines(kind: Kind, style: _Style, *, indent: int) -> tuple[str, ...]:
+def _reshape_lines(kind: Kind, style: Style, *, indent: int) -> tuple[str, ...]:
     if kind.pads_zeros:
         return _zero_padding_lines(kind, indent=indent)
     unset = kind.reshapes == "always" and kind.side[0].optional
     return (
         *((f"{' ' * indent}shortcut = x",) if unset else ()),
-        *_layer_lines(
+        *layer_lines(
             kind.side, style, variable="shortcut", source="x", prefix="{name}_", indent=indent
         ),
     )

@@ -4,17 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.kinds import Kind, kinds
-from resnetgen.emit.layers import (
-    Form,
-    Layer,
-    Member,
-    chains,
-    form,
-    literal,
-    members,
-    repeated_forms,
-)
-from resnetgen.emit.render import call, ending, render, where_strided
+from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_forms
+from resnetgen.emit.render import call, ending, render
 from resnetgen.emit.source import (
     Constants,
     attentions,
@@ -34,33 +25,14 @@ from resnetgen.emit.source import (
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
+from resnetgen.emit.torch_layers import Helper, Style, assignments, forward, make, one_line
 from resnetgen.emit.torchvision import counterpart
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import (
-    AvgPool2d,
-    BatchNorm2d,
-    BlurPool,
-    Conv2d,
-    GroupNorm,
-    MaxPool2d,
-    Padding,
-    Relu,
-    Scale,
-    Subsample,
-)
+from resnetgen.ir.ops import BatchNorm2d, Conv2d, GroupNorm, Relu
 
 FILE = "model_torch.py"
 # PyTorch's own defaults; a layer that has them does not repeat them.
 _DEFAULT_EPSILON, _DEFAULT_MOMENTUM = 1e-5, 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class _Helper:
-    """A module-level function for layers of one form."""
-
-    name: str
-    signature: tuple[str, ...]
-    body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +62,7 @@ class _View:
     factory: str
     factory_signature: tuple[str, ...]
     channels: int
-    helpers: tuple[_Helper, ...]
+    helpers: tuple[Helper, ...]
     blocks: tuple[_BlockView, ...]
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
@@ -103,14 +75,6 @@ class _View:
     bias: bool
     linear_init: str
     zeroed: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Style:
-    """What decides how a layer is written: the network's constants and the file's helpers."""
-
-    helpers: Mapping[Form, _Helper]
-    norm: _Helper | None
 
 
 def emit(network: Network) -> Mapping[str, bytes]:
@@ -140,7 +104,7 @@ def _view(network: Network) -> _View:
     found = kinds(network)
     stem, head = literal(network.stem[1:]), head_layers(network)
     written = [*stem, *(layer for kind in found for layer in (*kind.main, *kind.side))]
-    style = _Style(_helpers(written), _norm_helper(shared))
+    style = Style(_helpers(written), _norm_helper(shared))
     class_name = network_class(network)
     stages = [f"self.{stage.name}" for stage in network.stages]
     return _View(
@@ -161,13 +125,13 @@ def _view(network: Network) -> _View:
         channels=network.input_channels,
         helpers=(*style.helpers.values(), *filter(None, (style.norm,))),
         blocks=tuple(_block_view(kind, style) for kind in found),
-        stem=_assignments(stem, style, indent=8),
+        stem=assignments(stem, style, indent=8),
         stages=tuple(_stage_lines(stage, found) for stage in network.stages),
-        head=_assignments(head, style, indent=8, activated=_activates(stem)),
+        head=assignments(head, style, indent=8, activated=_activates(stem)),
         forward=(
-            *_forward(stem),
+            *forward(stem),
             *(f"        x = {stage}(x)" for stage in stages),
-            *_forward(head),
+            *forward(head),
         ),
         features=shared.features,
         classes=network.classes,
@@ -179,10 +143,10 @@ def _view(network: Network) -> _View:
     )
 
 
-def _helpers(written: Sequence[Layer]) -> dict[Form, _Helper]:
+def _helpers(written: Sequence[Layer]) -> dict[Form, Helper]:
     """A function for each form of convolution that is written several times."""
-    style = _Style({}, None)
-    found: dict[Form, _Helper] = {}
+    style = Style({}, None)
+    found: dict[Form, Helper] = {}
     for repeated, name in repeated_forms(written).items():
         same = [
             layer
@@ -198,8 +162,8 @@ def _helpers(written: Sequence[Layer]) -> dict[Form, _Helper]:
             "out_channels": "out_channels",
             "stride": "stride" if strided else "1",
         }
-        function, written_arguments = _made(Layer("", same[0].op, arguments), style)
-        found[repeated] = _Helper(
+        function, written_arguments = make(Layer("", same[0].op, arguments), style)
+        found[repeated] = Helper(
             name,
             signature=call(f"def {name}(", parameters, ") -> nn.Conv2d:", indent=0),
             body=call(f"return {function}(", written_arguments, indent=4),
@@ -207,7 +171,7 @@ def _helpers(written: Sequence[Layer]) -> dict[Form, _Helper]:
     return found
 
 
-def _norm_helper(shared: Constants) -> _Helper | None:
+def _norm_helper(shared: Constants) -> Helper | None:
     """A function that holds the norms' constants, unless PyTorch's defaults do."""
     norm = shared.norm
     match norm:
@@ -223,117 +187,14 @@ def _norm_helper(shared: Constants) -> _Helper | None:
         arguments.append(f"momentum={norm.momentum!r}")
     if arguments == ["channels"]:
         return None
-    return _Helper(
+    return Helper(
         name,
         signature=(f"def {name}(channels: int) -> nn.{made}:",),
         body=(f"    return nn.{made}({', '.join(arguments)})",),
     )
 
 
-def _made(layer: Layer, style: _Style) -> tuple[str, list[str]]:
-    """The function that makes a layer's module, and its arguments."""
-    match layer.op:
-        case Conv2d():
-            return _convolution(layer, layer.op, style)
-        case BatchNorm2d() | GroupNorm():
-            function = "nn.BatchNorm2d" if style.norm is None else style.norm.name
-            return function, [layer.text("channels")]
-        case Relu():
-            return "nn.ReLU", ["inplace=True"]
-        case MaxPool2d():
-            return _max_pool(layer.op)
-        case Subsample():
-            return "nn.MaxPool2d", ["kernel_size=1", f"stride={layer.text('stride')}"]
-        case Scale():
-            if "squeezed" in layer.expressions:
-                return "SqueezeExcite", [layer.text("channels"), layer.text("squeezed")]
-            return "EfficientChannelAttention", [layer.text("kernel_size")]
-        case AvgPool2d():
-            ceil = ["ceil_mode=True", "count_include_pad=False"] if layer.op.padding.bottom else []
-            return "nn.AvgPool2d", [layer.text("kernel"), *ceil]
-        case BlurPool():
-            return "BlurPool", [layer.text("stride")]
-        case _:
-            raise AssertionError(f"{layer.op.name}: no module makes a {type(layer.op).__name__}")
-
-
-def _convolution(layer: Layer, op: Conv2d, style: _Style) -> tuple[str, list[str]]:
-    stride = layer.text("stride")
-    arguments = [layer.text("in_channels"), layer.text("out_channels")]
-    if form(op) in style.helpers:
-        name = style.helpers[form(op)].name
-        return name, arguments if stride == "1" else [*arguments, stride]
-    arguments.append(f"kernel_size={op.kernel}")
-    if stride != "1":
-        arguments.append(f"stride={stride}")
-    if op.padding.top:
-        arguments.append(f"padding={op.padding.top}")
-    if op.groups > 1:
-        arguments.append(f"groups={op.groups}")
-    if not op.bias:
-        arguments.append("bias=False")
-    return "nn.Conv2d", arguments
-
-
-def _assignments(
-    layers: Sequence[Layer], style: _Style, *, indent: int, activated: bool = False
-) -> tuple[str, ...]:
-    """Makes every layer an attribute; activations, which have no weights, share one.
-
-    `activated` says whether that one is there already.
-    """
-    lines: list[str] = []
-    for member in members(layers):
-        if member.is_sequence:
-            made = [_one_line(layer, style) for layer in member.layers]
-            lines += call(f"self.{member.name} = nn.Sequential(", made, indent=indent)
-            continue
-        if member.is_activation and activated:
-            continue
-        activated = activated or member.is_activation
-        layer = member.layers[0]
-        if layer.optional:
-            made, name = _one_line(layer, style), f"self.{member.name}"
-            lines += where_strided(name, made, "nn.Identity()", indent=indent)
-            continue
-        function, arguments = _made(layer, style)
-        lines += call(f"self.{_attribute(member)} = {function}(", arguments, indent=indent)
-    return tuple(lines)
-
-
-def _max_pool(op: MaxPool2d) -> tuple[str, list[str]]:
-    window = [f"kernel_size={op.kernel}", f"stride={op.stride}"]
-    if op.pads_zeros:
-        pool = f"nn.MaxPool2d({', '.join(window)})"
-        return "nn.Sequential", [f"nn.ZeroPad2d({op.padding.top})", pool]
-    if op.padding == Padding(0, 0, op.stride - 1, op.stride - 1):
-        return "nn.MaxPool2d", [*window, "ceil_mode=True"]
-    assert op.padding == Padding.symmetric(op.padding.top), f"{op.name}: {op.padding}"
-    return "nn.MaxPool2d", [*window, f"padding={op.padding.top}"]
-
-
-def _one_line(layer: Layer, style: _Style) -> str:
-    function, arguments = _made(layer, style)
-    return f"{function}({', '.join(arguments)})"
-
-
-def _forward(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Applies the layers to x, a line up to each activation."""
-    return tuple(f"        x = {_applied(chain)}" for chain in chains(layers))
-
-
-def _applied(chain: Sequence[Member]) -> str:
-    applied = "x"
-    for member in chain:
-        applied = f"self.{_attribute(member)}({applied})"
-    return applied
-
-
-def _attribute(member: Member) -> str:
-    return "relu" if member.is_activation else member.name
-
-
-def _block_view(kind: Kind, style: _Style) -> _BlockView:
+def _block_view(kind: Kind, style: Style) -> _BlockView:
     sizes = (f"{size}: int" for size in ("in_channels", *kind.sizes))
     parameters = ["self", *sizes, *block_parameters(kind)]
     layers = [*kind.preactivation, *kind.main]
@@ -348,7 +209,7 @@ def _block_view(kind: Kind, style: _Style) -> _BlockView:
         class_name=kind.class_name,
         docstring=block_docstring(kind),
         signature=call("def __init__(", parameters, ") -> None:", indent=4),
-        layers=_assignments((*weighted, *activations[:1]), style, indent=8),
+        layers=assignments((*weighted, *activations[:1]), style, indent=8),
         downsample=_downsample_lines(kind, style),
         reshapes=kind.reshapes,
         forward=_block_forward(kind),
@@ -359,12 +220,12 @@ def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
     if kind.activation is not None:
         end = f"self.relu({end})"
-    return (*_shortcut_lines(kind), *ending(_forward(kind.main), end))
+    return (*_shortcut_lines(kind), *ending(forward(kind.main), end))
 
 
 def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
     """Keeps what is added at the end, and activates the input where that comes first."""
-    activated = _forward(kind.preactivation)
+    activated = forward(kind.preactivation)
     match kind.reshapes:
         case _ if not kind.has_shortcut:
             return activated
@@ -385,7 +246,7 @@ def _shortcut_lines(kind: Kind) -> tuple[str, ...]:
             return (shortcut, *activated)
 
 
-def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
+def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     indent = 12 if kind.reshapes == "sometimes" else 8
     if kind.pads_zeros:
         arguments = [f"{kind.out_channels} - in_channels", kind.stride]
@@ -393,8 +254,8 @@ def _downsample_lines(kind: Kind, style: _Style) -> tuple[str, ...]:
     if kind.reshapes == "never":
         return ()
     if kind.shortcut == "subsample":
-        return (f"{' ' * indent}self.downsample = {_one_line(kind.side[0], style)}",)
-    made = [_one_line(layer, style) for layer in kind.side]
+        return (f"{' ' * indent}self.downsample = {one_line(kind.side[0], style)}",)
+    made = [one_line(layer, style) for layer in kind.side]
     before: tuple[str, ...] = ()
     if kind.lacks_pool:
         made.insert(0, "nn.Identity()")

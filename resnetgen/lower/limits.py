@@ -7,10 +7,10 @@ from resnetgen.ir.network import Network, Stage
 from resnetgen.ir.ops import GroupNorm
 from resnetgen.ir.rules import misfit, total_stride, trainable
 from resnetgen.lower import lower
+from resnetgen.spec.fields import LARGEST_SIZE
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import Path
 from resnetgen.spec.problems import Problem
-from resnetgen.spec.schema import LARGEST_SIZE
 
 MOST_PARAMETERS = 10**11
 _NEAR = 128

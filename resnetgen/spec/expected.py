@@ -9,8 +9,9 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from resnetgen.spec.fields import Expected
 from resnetgen.spec.nodes import Path
-from resnetgen.spec.schema import Convolution, Document, Expected, Input, Stage, Stem
+from resnetgen.spec.schema import Convolution, Document, Input, Stage, Stem
 
 _MODELS: dict[str | None, type[BaseModel]] = {
     None: Document,

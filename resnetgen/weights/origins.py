@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, Conv2d
+from resnetgen.ir.ops import Conv2d, Norm
 from resnetgen.ir.rules import Parameter, Shape, parameters
 from resnetgen.weights.places import (
     Elsewhere,
@@ -93,7 +93,7 @@ class Origin:
         match self.library:
             case "pytorch":
                 return f"{name}.{kind}"
-            case "keras" if isinstance(layer.op, BatchNorm2d):
+            case "keras" if isinstance(layer.op, Norm):
                 return f"{name}/{_KERAS_NORM[kind]}"
             case "keras":
                 return f"{name}/{'kernel' if kind == 'weight' else kind}"

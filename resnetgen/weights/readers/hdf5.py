@@ -26,6 +26,7 @@ _VARIABLES = {
     "conv1d": ("kernel", "bias"),
     "conv2d": ("kernel", "bias"),
     "dense": ("kernel", "bias"),
+    "group_normalization": ("gamma", "beta"),
 }
 """What Keras 3 numbers in the groups of a layer's class."""
 _OF_TRAINING = ("optimizer", "optimizer_weights", "seed_generator")
