@@ -138,7 +138,9 @@ def forward(layers: Sequence[Layer]) -> tuple[str, ...]:
         applied = "x"
         for member in chain:
             if member.is_sequence:
-                assert applied == "x", f"{member.name}: a list in the middle of a line"
+                if applied != "x":
+                    lines.append(f"        x = {applied}")
+                    applied = "x"
                 lines += (
                     f"        for layer in self.{member.name}:",
                     "            x = layer(x)",

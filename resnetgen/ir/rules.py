@@ -191,7 +191,8 @@ def shapes(network: Network, input_size: tuple[int, int] | None = None) -> dict[
 def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
     """The first op that such an image does not fit, if any.
 
-    An addition needs two values of one size, and an edge is reflected only by what is larger.
+    An addition needs two values of one size, an edge is reflected only by what is larger, a
+    pool's window has to fit into its image, and a group of one value has no variance.
     """
     known = shapes(network, input_size)
     for op in network.ops:
@@ -200,6 +201,10 @@ def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
             case Add() if inputs[0] != inputs[1]:
                 return op.name
             case BlurPool() if min(inputs[0][1:]) <= op.padding.top:
+                return op.name
+            case MaxPool2d() | AvgPool2d() if min(known[op.name]) <= 0:
+                return op.name
+            case GroupNorm() if math.prod(inputs[0]) == op.groups:
                 return op.name
             case _:
                 pass

@@ -30,7 +30,7 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
     network = _shortened(spec)
     if (place := misfit(network, network.input_size)) is not None:
         message = f"an image of this size does not fit `{place}`, where branch and shortcut round"
-        message += " it differently, or a filter reflects more than there is"
+        message += " it differently, or a filter, pool or norm needs more than there is"
         yield Problem("misfit", ("input", "size"), message, _fitting_sizes(network))
     yield from _norm_groups(network)
     parts = _parts(network, spec)
