@@ -145,6 +145,19 @@ stages:
   - {name: four, repeats: 2, width: 8, stride: 1, shortcut: none,
      block: [{kernel: 3}, {kernel: 1}, {kernel: 3}]}
 """,
+    # A filter that strides right behind the convolution that else would.
+    "filtered": """
+name: filtered
+input: {channels: 3, size: 32}
+classes: 10
+order: pre
+stem: {width: 8, kernel: 3, stride: 1, pool: max}
+anti_alias: avg
+block: basic
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 1}
+  - {name: two, repeats: 2, width: 16, stride: 2}
+""",
     # As Keras V2 has it: nothing behind the stem's convolution, strides in last blocks, softmax.
     "strided_last": """
 name: strided_last

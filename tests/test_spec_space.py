@@ -21,6 +21,7 @@ from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
 from resnetgen.lower import limits, lower
 from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.load import load
 from resnetgen.verify.cases import drawn_cases
 
@@ -53,7 +54,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "kernel": draw(st.sampled_from([1, 3, 5, 7])),
         "stride": draw(st.sampled_from([1, 2])),
         "pool": draw(st.sampled_from(["max", "none"])),
-        **draw(st.fixed_dictionaries({}, optional={"bias": st.booleans()})),
+        **draw(st.fixed_dictionaries({}, optional={"norm": st.booleans(), "bias": st.booleans()})),
     }
     smallest = stem["stride"] * (2 if stem["pool"] == "max" else 1)
     smallest *= math.prod(stage["stride"] for stage in stages)
@@ -71,7 +72,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             st.fixed_dictionaries(
                 {},
                 optional={
-                    "dialect": st.sampled_from(["torchvision", "paper"]),
+                    "dialect": st.sampled_from(sorted(DIALECTS)),
                     "shortcut": shortcuts,
                     "groups": st.sampled_from([2, 4]),
                     "width_per_group": st.sampled_from([16, 32, 128]),
@@ -81,6 +82,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "expansion": st.integers(1, 3),
                     "attention": st.sampled_from(["se", "eca"]),
                     "anti_alias": st.sampled_from(["avg", "blur"]),
+                    "order": st.sampled_from(["post", "pre"]),
+                    "norm": st.sampled_from(["group", "none"]),
+                    "norm_groups": st.sampled_from([1, 2]),
+                    "stride_block": st.sampled_from(["first", "last"]),
+                    "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
                     "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),
                     "epsilon": st.floats(1e-8, 0.1).map(lambda value: float(f"{value:.6g}")),

@@ -41,6 +41,7 @@ VERIFIED = (
     "blurred",
     "striding",
     "preactivated",
+    "filtered",
     "strided_last",
     "unactivated",
     "grouped_norms",

@@ -110,8 +110,8 @@ class _Shape:
     title: BlockTitle
     main: _Form
     tail: _Form
-    strided: str | None
-    """The op of the main path that carries the stride, or behind which something strides."""
+    strided: tuple[str, ...] | None
+    """The convolution that carries the stride; or what a filter reads, and the filter."""
     side: _Form | None
 
     def merged(self, other: "_Shape") -> "_Shape | None":
@@ -182,13 +182,13 @@ def _shape(block: Block) -> _Shape:
     )
 
 
-def _strided(block: Block) -> str | None:
+def _strided(block: Block) -> tuple[str, ...] | None:
     for op in block.main:
         match op:
             case Conv2d() if op.stride != 1:
-                return _local(op.name, block)
+                return (_local(op.name, block),)
             case AvgPool2d() | BlurPool():
-                return _local(op.inputs[0], block)
+                return (_local(op.inputs[0], block), _local(op.name, block))
             case _:
                 pass
     return None
@@ -252,7 +252,12 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
 
 
 def _main_layers(
-    blocks: Sequence[Block], sample: Block, width_name: str, *, strided: str | None, stride: str
+    blocks: Sequence[Block],
+    sample: Block,
+    width_name: str,
+    *,
+    strided: tuple[str, ...] | None,
+    stride: str,
 ) -> tuple[tuple[Layer, ...], tuple[Extra, ...]]:
     """The main path, and the parameters that it needs besides the width."""
     channels = "in_channels"
@@ -275,7 +280,7 @@ def _main_layers(
                 out_channels = _in_widths(values, widths, width_name) or _stated(
                     f"{name}_channels", values, blocks, extras
                 )
-                own_stride = stride if name == strided else "1"
+                own_stride = stride if strided == (name,) else "1"
             case AvgPool2d() | BlurPool():
                 optional = stride == "stride"
             case _:
