@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 from typing import Literal
 
 from resnetgen.emit.layers import Layer
@@ -48,6 +49,8 @@ class Kind:
     """Which blocks project or pad their shortcut."""
     width_name: str
     """What the width parameter is called: `width`, unless all it decides is output channels."""
+    reads_width: bool
+    """Whether any layer's size follows from the width: a pruned block's are all stated."""
     extras: tuple[Extra, ...]
     stride: str
     """The stride as an expression inside the block's code."""
@@ -72,12 +75,6 @@ class Kind:
         """The block's values for `sizes`."""
         width = (str(block.width),) if self.reads_width else ()
         return (*width, *(str(extra.values[block.name]) for extra in self.extras))
-
-    @property
-    def reads_width(self) -> bool:
-        """Whether any layer's size follows from the width: a pruned block's are all stated."""
-        texts = (text for layer in self.main for text in layer.expressions.values())
-        return any(self.width_name in text.split() for text in texts)
 
     @property
     def stride_varies(self) -> bool:
@@ -143,8 +140,9 @@ def kinds(network: Network, *, channels_word: str = "out_channels") -> tuple[Kin
     for stage in network.stages:
         # Within the stage first: a block without a stride may fit to several others.
         own: list[_Group] = []
-        for block in stage.blocks:
-            _merge(_Group(_shape(block), (block,)), own)
+        for _, alike in groupby(stage.blocks, key=_variant):
+            blocks = tuple(alike)
+            _merge(_Group(_shape(blocks[0]), blocks), own)
         for group in own:
             _merge(group, groups)
     named: dict[str, int] = {}
@@ -170,6 +168,11 @@ def _merge(group: _Group, groups: list[_Group]) -> None:
             groups[index] = _Group(shape, (*known.blocks, *group.blocks))
             return
     groups.append(group)
+
+
+def _variant(block: Block) -> tuple[int, str, int]:
+    """In what the blocks of a stage may differ beside channels: no other need be looked at."""
+    return (block.stride, block.shortcut, len(block.ops))
 
 
 def _shape(block: Block) -> _Shape:
@@ -235,6 +238,7 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
         shortcut=sample.shortcut,
         reshapes=_extent(len(reshaped), len(blocks)),
         width_name=width_name,
+        reads_width=any(_reads(layer, width_name) for layer in main),
         extras=extras,
         stride=stride,
         shortcut_strides=shortcut_strides,
@@ -368,6 +372,11 @@ def _side_layers(
         else:
             channels = out_channels
     return tuple(layers)
+
+
+def _reads(layer: Layer, parameter: str) -> bool:
+    """Whether any of the layer's expressions is in this parameter."""
+    return any(parameter in text.split() for text in layer.expressions.values())
 
 
 def _activation(block: Block) -> Layer | None:
