@@ -73,50 +73,59 @@ class Difference:
 
 def compare(before: ModelSpec, after: ModelSpec) -> Difference:
     """The facts of `after` that are not those of `before`, each tried alone on `before`."""
-    network, other = lower(before), lower(after)
+    first, second = _measured(lower(before)), _measured(lower(after))
     document, target = documents(before, after)
     return Difference(
-        before=_measures(network),
-        after=_measures(other),
+        before=first.measures,
+        after=second.measures,
         changes=tuple(
             Change(
                 fact,
                 stage_name(document, fact.path) or stage_name(target, fact.path),
-                _alone(fact, document, network),
+                _alone(fact, document, first),
             )
             for fact in differing(document, target)
         ),
-        together=_effect(network, other),
+        together=_effect(first, second),
     )
 
 
-def _alone(fact: Fact, document: MappingNode, network: Network) -> Effect | str:
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A network and what it comes to."""
+
+    network: Network
+    measures: Measures
+
+
+def _alone(fact: Fact, document: MappingNode, before: _Measured) -> Effect | str:
     candidate = changed(document, fact.path, fact.after)
     try:
         spec = meaning(candidate)
         refuse(candidate, limits.problems(spec))
     except DiagnosticError as error:
         return error.diagnostics[0].message
-    return _effect(network, lower(spec))
+    return _effect(before, _measured(lower(spec)))
 
 
-def _effect(before: Network, after: Network) -> Effect:
-    old, new = _measures(before), _measures(after)
+def _effect(before: _Measured, after: _Measured) -> Effect:
+    old, new = before.measures, after.measures
     return Effect(
         after=new,
         params=new.counts.trainable - old.counts.trainable,
         macs=new.counts.macs - old.counts.macs,
         reshapes=(new.features, new.output) != (old.features, old.output),
-        same_network=tuple(before.ops) == tuple(after.ops)
-        and before.input_size == after.input_size,
+        same_network=tuple(before.network.ops) == tuple(after.network.ops)
+        and before.network.input_size == after.network.input_size,
     )
 
 
-def _measures(network: Network) -> Measures:
+def _measured(network: Network) -> _Measured:
     known = shapes(network)
     last = network.stages[-1].blocks[-1]
-    return Measures(
+    measures = Measures(
         counts=count(network.ops, known),
         features=known[last.ops[-1].name],
         output=known[network.head[-1].name],
     )
+    return _Measured(network, measures)
