@@ -19,10 +19,9 @@ from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
 from resnetgen.verify.runners.source import factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
+from resnetgen.weights.safetensors import COUNTER
 
 _FILE = "model_torch.py"
-_COUNTER = "num_batches_tracked"
-"""PyTorch's counter of training steps, which no other framework has."""
 
 
 def _run(request: Request, recorder: Recorder) -> None:
@@ -79,7 +78,7 @@ def _parameters(model: Any) -> list[SeenParameter]:
     buffers = [
         SeenParameter(name, tuple(value.shape), trainable=False)
         for name, value in model.named_buffers()
-        if not name.endswith(_COUNTER)
+        if not name.endswith(COUNTER)
     ]
     return trainable + buffers
 

@@ -10,18 +10,16 @@ from resnetgen.diagnostics import quote
 from resnetgen.ir.rules import Shape
 from resnetgen.spec.model import Attention, Downsample, Norm, Order
 from resnetgen.weights.infer.misfit import misfit, missing, shaped
+from resnetgen.weights.safetensors import COUNTER
 
 Shapes = Mapping[str, Shape]
 """Tensors by their canonical names, in PyTorch's layouts."""
-
-COUNTER = "num_batches_tracked"
-"""What PyTorch counts beside a norm's statistics; no other framework does."""
 
 _OWNER = re.compile(
     r"conv1|conv1\.\d+|bn1|maxpool\.[01]|norm|fc"
     r"|layer\d+\.\d+\.(conv\d+|bn\d+|downsample\.[012]|se\.(fc1|fc2|conv))"
 )
-_TENSORS = ("weight", "bias", "running_mean", "running_var", COUNTER)
+_TENSORS = ("weight", "bias", "running_mean", "running_var")
 _BLOCK = re.compile(r"layer([1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.")
 _CONVOLUTION = re.compile(r"conv([1-9]\d{0,2})\.weight")
 _EXPECTED = "torchvision's or timm's names, such as `conv1.weight` and `layer1.0.conv1.weight`"
@@ -80,7 +78,7 @@ class Trace:
 
 def without_counters(shapes: Shapes) -> dict[str, Shape]:
     """The tensors that every framework has."""
-    return {name: shape for name, shape in shapes.items() if not name.endswith(f".{COUNTER}")}
+    return {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
 
 
 def trace(shapes: Shapes) -> Trace:
