@@ -14,7 +14,12 @@ def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Sta
     stages: list[Stage] = []
     for number, stage_spec in enumerate(spec.stages, start=1):
         stage = _lower_stage(
-            spec, stage_spec, name=f"layer{number}", source=source, in_channels=in_channels
+            spec,
+            stage_spec,
+            name=f"layer{number}",
+            source=source,
+            in_channels=in_channels,
+            is_activated=number == 1 and spec.stem.norm,
         )
         source, in_channels = stage.blocks[-1].ops[-1].name, stage.blocks[-1].out_channels
         stages.append(stage)
@@ -22,8 +27,15 @@ def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Sta
 
 
 def _lower_stage(
-    spec: ModelSpec, stage: StageSpec, *, name: str, source: str, in_channels: int
+    spec: ModelSpec,
+    stage: StageSpec,
+    *,
+    name: str,
+    source: str,
+    in_channels: int,
+    is_activated: bool,
 ) -> Stage:
+    """The stage; `is_activated` says whether its input is what the stem normalized."""
     blocks: list[Block] = []
     strided = 0 if spec.stride_block == "first" else stage.repeats - 1
     for index in range(stage.repeats):
@@ -35,6 +47,7 @@ def _lower_stage(
             source=source,
             in_channels=in_channels,
             stride=stage.stride if index == strided else 1,
+            activates=spec.order == "pre" and not (index == 0 and is_activated),
         )
         source, in_channels = block.ops[-1].name, block.out_channels
         blocks.append(block)
@@ -50,11 +63,12 @@ def _lower_block(
     source: str,
     in_channels: int,
     stride: int,
+    activates: bool,
 ) -> Block:
     out_channels = channels.out_channels(stage)
     shortcut = _shortcut_kind(spec, stage, strides=stride != 1, widens=in_channels != out_channels)
     before: tuple[Op, ...] = ()
-    if spec.order == "pre" and not _is_normalized(spec, source):
+    if activates:
         before = normalize_and_activate(
             spec, norm=f"{name}.bn1", act=f"{name}.act1", source=source, channels=in_channels
         )
@@ -104,11 +118,6 @@ def _lower_block(
         side=side,
         tail=tuple(tail),
     )
-
-
-def _is_normalized(spec: ModelSpec, source: str) -> bool:
-    """Whether the block's input is the stem's, which may have been normalized there."""
-    return spec.stem.norm and not source.startswith("layer")
 
 
 def _shortcut_kind(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resnetgen.ir.network import Block, Network
-from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
+from resnetgen.ir.ops import Norm, Op
 from resnetgen.ir.rules import parameters
 
 
@@ -72,7 +72,7 @@ class Layer:
 
     @property
     def is_norm(self) -> bool:
-        return _is_norm(self.op)
+        return isinstance(self.op, Norm)
 
 
 def layers(network: Network) -> Iterator[Layer]:
@@ -83,13 +83,13 @@ def layers(network: Network) -> Iterator[Layer]:
             yield from _block(block, stage_number, block_number)
     for op in network.head:
         if parameters(op):
-            yield Layer(op, Postactivation() if _is_norm(op) else Head())
+            yield Layer(op, Postactivation() if isinstance(op, Norm) else Head())
 
 
 def _stem(network: Network) -> Iterator[Layer]:
     weighted = [op for op in network.stem if parameters(op)]
     ours = [op for op in weighted if not op.name.startswith("maxpool")]
-    count = sum(not _is_norm(op) for op in ours)
+    count = sum(not isinstance(op, Norm) for op in ours)
     seen = _Numbers()
     yield from (Layer(op, Stem(seen.number(op), count)) for op in ours)
     yield from (Layer(op, Elsewhere()) for op in weighted if op not in ours)
@@ -111,10 +111,6 @@ def _block(block: Block, stage: int, number: int) -> Iterator[Layer]:
             yield Layer(op, Side(stage, number, position))
 
 
-def _is_norm(op: Op) -> bool:
-    return isinstance(op, BatchNorm2d | GroupNorm)
-
-
 class _Numbers:
     """Counts convolutions and norms apart, so that a convolution and its norm share a number."""
 
@@ -122,6 +118,6 @@ class _Numbers:
         self._next = {True: 0, False: 0}
 
     def number(self, op: Op) -> int:
-        is_norm = _is_norm(op)
+        is_norm = isinstance(op, Norm)
         self._next[is_norm] += 1
         return self._next[is_norm] - 1
