@@ -29,7 +29,6 @@ from resnetgen.emit.source import (
     blur_padding,
     complement,
     constants,
-    conv_biases,
     docstring,
     example_shape,
     head_layers,
@@ -171,7 +170,7 @@ def _view(network: Network) -> _View:
         classes=network.classes,
         returned=returned(network),
         conv_init=shared.conv_init,
-        bias=conv_biases(network) == "always",
+        bias=shared.bias,
         biases=biases(network),
         linear=_linear_lines(shared),
     )

@@ -190,8 +190,7 @@ def _norm_word(shared: Constants) -> str:
 
 def _is_paired(network: Network) -> bool:
     """Whether a norm is behind each convolution, and reads nothing else."""
-    own = {op.name for block in network.blocks for op in block.attention}
-    convolved = [op.name for op in network.ops if isinstance(op, Conv2d) and op.name not in own]
+    convolved = [conv.name for conv in network.convolutions]
     normalized = [op.inputs[0] for op in network.ops if isinstance(op, Norm)]
     return convolved == normalized
 

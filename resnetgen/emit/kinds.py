@@ -16,7 +16,6 @@ from resnetgen.ir.ops import (
     GroupNorm,
     Op,
     PadChannels,
-    Relu,
     Subsample,
 )
 
@@ -229,6 +228,7 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
     sample = max(blocks, key=lambda block: (block.stride, len(block.side)))
     main, extras = _main_layers(blocks, sample, width_name, strided=shape.strided, stride=stride)
     out_channels = _last_channels(main)
+    activation = sample.activation
     shortcut_strides = frozenset(block.stride for block in reshaped)
     return Kind(
         class_name=names[0],
@@ -250,7 +250,7 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
         side=_side_layers(
             sample, out_channels, stride=stride, sometimes_strided=1 in shortcut_strides
         ),
-        activation=_activation(sample),
+        activation=activation and Layer(_local(activation.name, sample), activation),
         out_channels=out_channels,
     )
 
@@ -379,12 +379,6 @@ def _reads(layer: Layer, parameter: str) -> bool:
     return any(parameter in text.split() for text in layer.expressions.values())
 
 
-def _activation(block: Block) -> Layer | None:
-    last = block.ops[-1]
-    behind = bool(block.tail) and isinstance(last, Relu)
-    return Layer(_local(last.name, block), last) if behind else None
-
-
 def _extent(part: int, whole: int) -> Literal["never", "sometimes", "always"]:
     if part == 0:
         return "never"
@@ -404,7 +398,7 @@ def _names(block: Block) -> tuple[str, str]:
         prefixes.append(("Strided", "strided_"))
     if block.preactivation:
         prefixes.append(("PreAct", "preact_"))
-    elif _activation(block) is None:
+    elif block.activation is None:
         prefixes.append(("First", "first_"))
     words = [*prefixes, (class_name, function_name)]
     return "".join(word for word, _ in words), "".join(word for _, word in words)

@@ -18,13 +18,11 @@ from resnetgen.ir.ops import (
     Conv2d,
     ConvInit,
     GlobalAvgPool,
-    GroupNorm,
     Linear,
     LinearInit,
     MaxPool2d,
     Norm,
     Op,
-    Relu,
     Scale,
     Softmax,
 )
@@ -53,23 +51,16 @@ class Constants:
 def constants(network: Network) -> Constants:
     """Reads off the shared numbers, and asserts that they are shared."""
     norms = [op for op in network.ops if isinstance(op, Norm)]
-    conv = next(op for op in network.ops if isinstance(op, Conv2d))
+    convolutions = network.convolutions
     linear = next(op for op in network.head if isinstance(op, Linear))
-    own = {op.name for block in network.blocks for op in block.attention}
-    for op in network.ops:
-        if op.name in own:
-            continue
-        match op:
-            case BatchNorm2d() | GroupNorm():
-                assert _norm_constants(op) == _norm_constants(norms[0]), op
-            case Conv2d():
-                assert op.init == conv.init, op
-            case _:
-                pass
+    for norm in norms:
+        assert _norm_constants(norm) == _norm_constants(norms[0]), norm
+    for conv in convolutions:
+        assert conv.init == convolutions[0].init, conv
     return Constants(
         norm=norms[0] if norms else None,
-        bias=all(op.bias for op in network.ops if isinstance(op, Conv2d) and op.name not in own),
-        conv_init=conv.init,
+        bias=conv_biases(network) == "always",
+        conv_init=convolutions[0].init,
         linear_init=linear.init,
         features=linear.in_features,
     )
@@ -128,8 +119,7 @@ def biases(network: Network) -> Literal["never", "sometimes", "always"]:
 
 def conv_biases(network: Network) -> Literal["never", "sometimes", "always"]:
     """Which convolutions have a bias, those of attention aside."""
-    own = {op.name for block in network.blocks for op in block.attention}
-    return extent(op.bias for op in network.ops if isinstance(op, Conv2d) and op.name not in own)
+    return extent(conv.bias for conv in network.convolutions)
 
 
 def extent(found: Iterable[bool]) -> Literal["never", "sometimes", "always"]:
@@ -172,7 +162,7 @@ def complement(momentum: float) -> str:
 def title(network: Network) -> str:
     """What the network is and where it comes from, without a full stop."""
     family = "residual" if has_shortcuts(network) else "plain"
-    if not isinstance(network.stages[0].blocks[0].ops[-1], Relu):
+    if next(network.blocks).activation is None:
         return f"Pre-activation {family} network of {network.depth} layers ({_SECOND_PAPER})"
     return f"{family.capitalize()} network of {network.depth} layers ({_PAPER})"
 

@@ -197,19 +197,14 @@ def _norm_helper(shared: Constants) -> Helper | None:
 def _block_view(kind: Kind, style: Style) -> _BlockView:
     sizes = (f"{size}: int" for size in ("in_channels", *kind.sizes))
     parameters = ["self", *sizes, *block_parameters(kind)]
-    layers = [*kind.preactivation, *kind.main]
-    weighted = [layer for layer in layers if not isinstance(layer.op, Relu)]
-    # Where a block ends in no activation, those in front of its convolutions need one.
-    activations = [
-        layer
-        for layer in (*filter(None, (kind.activation,)), *layers)
-        if isinstance(layer.op, Relu)
-    ]
+    layers = [*kind.preactivation, *kind.main, *filter(None, (kind.activation,))]
+    # The activation that all share comes last.
+    layers.sort(key=lambda layer: isinstance(layer.op, Relu))
     return _BlockView(
         class_name=kind.class_name,
         docstring=block_docstring(kind),
         signature=call("def __init__(", parameters, ") -> None:", indent=4),
-        layers=assignments((*weighted, *activations[:1]), style, indent=8),
+        layers=assignments(layers, style, indent=8),
         downsample=_downsample_lines(kind, style),
         reshapes=kind.reshapes,
         forward=_block_forward(kind),

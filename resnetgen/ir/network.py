@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetgen.ir.ops import Conv2d, Input, Op
+from resnetgen.ir.ops import Conv2d, Input, Op, Relu
 
 BlockTitle = Literal["basic", "bottleneck", "custom"]
 ShortcutKind = Literal["identity", "projection", "zero_pad", "subsample", "none"]
@@ -46,6 +46,12 @@ class Block:
     def attention(self) -> tuple[Op, ...]:
         """The ops that compute gates for the main path's channels and apply them."""
         return tuple(op for op in self.main if op.name.startswith(f"{self.name}.se."))
+
+    @property
+    def activation(self) -> Relu | None:
+        """The one behind the addition, in the order `post`."""
+        last = self.ops[-1]
+        return last if self.tail and isinstance(last, Relu) else None
 
     @property
     def out_channels(self) -> int:
@@ -90,6 +96,12 @@ class Network:
     @property
     def blocks(self) -> Iterator[Block]:
         return (block for stage in self.stages for block in stage.blocks)
+
+    @property
+    def convolutions(self) -> tuple[Conv2d, ...]:
+        """Those of stem, main paths and projections: all but attention's."""
+        attention = {op.name for block in self.blocks for op in block.attention}
+        return tuple(op for op in self.ops if isinstance(op, Conv2d) and op.name not in attention)
 
     @property
     def input_channels(self) -> int:
