@@ -1,11 +1,10 @@
 """Certificates as files: writes one, and knows one when it sees it."""
 
 import json
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from resnetgen.emit.write import told
+from resnetgen.emit.write import replaced
 from resnetgen.ir.network import Network
 from resnetgen.records import read_json
 
@@ -20,13 +19,8 @@ def write(path: Path, verification: "Verification", network: Network) -> None:
 
     document = certificate(verification, network)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with told(path):
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def is_certificate(path: Path) -> bool:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.cli.options import Json, Overrides, SeedOption, SpecOption, TimeoutOption, unknown
+from resnetgen.cli.options import (
+    Json,
+    Overrides,
+    SeedOption,
+    SpecOption,
+    TimeoutOption,
+    folder_flaw,
+    unknown,
+)
 from resnetgen.cli.output import FAILED, NOT_INSTALLED, print_json, reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
@@ -125,12 +133,9 @@ def convert(
 
 def _refuse_to_replace(output: Path, weights: Path, *, force: bool) -> None:
     """Says at once what would otherwise be found out at the end."""
-    folder = output.parent
     place, hint = output, None
-    if not folder.is_dir():
-        place, reason = folder, "is not a directory"
-    elif not os.access(folder, os.W_OK):
-        place, reason = folder, "is not writable"
+    if (reason := folder_flaw(output.parent)) is not None:
+        place = output.parent
     elif output.exists() and weights.exists() and output.samefile(weights):
         reason = "is what would be converted"
     elif os.path.lexists(output) and not output.is_file():

@@ -1,5 +1,6 @@
 """What several commands take alike: annotated types, comma lists, and completion."""
 
+import os
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -221,6 +222,13 @@ def choose(listed: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
     if wrong:
         raise DiagnosticError(wrong)
     return names
+
+
+def folder_flaw(folder: Path) -> str | None:
+    """Why no file can be written into a folder; None where one can."""
+    if not folder.is_dir():
+        return "is not a directory"
+    return None if os.access(folder, os.W_OK) else "is not writable"
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:

@@ -19,6 +19,7 @@ from resnetgen.cli.options import (
     SeedOption,
     TimeoutOption,
     choose,
+    folder_flaw,
 )
 from resnetgen.cli.output import print_json, reporting
 from resnetgen.cli.progress import progress
@@ -106,11 +107,8 @@ def verify(
 def _refuse_unwritable(directory: Path, certificate: Path | None) -> None:
     """Says at once what would otherwise be found out when the frameworks have run."""
     folder = directory if certificate is None else certificate.parent
-    if not folder.is_dir():
-        reason = "is not a directory"
-    elif not os.access(folder, os.W_OK):
-        reason = "is not writable"
-    else:
+    reason = folder_flaw(folder)
+    if reason is None:
         return
     if certificate is None:
         hint = "--certificate FILE puts the certificate elsewhere"

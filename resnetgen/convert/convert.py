@@ -4,10 +4,7 @@ The file is loaded into the generated model in the framework's own process, and 
 is compared with the interpreter's logits. Only a file that passed is put in its place.
 """
 
-import os
-import secrets
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +15,7 @@ from resnetgen.child.task import Task, perform
 from resnetgen.convert.formats import FORMATS
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
 from resnetgen.emit import targets
+from resnetgen.emit.write import replaced
 from resnetgen.ir.network import Network
 from resnetgen.verify.compare import Difference, Dtype, compare, describe
 from resnetgen.verify.conditioning import growths
@@ -98,7 +96,8 @@ def convert(
         if not difference.passed:
             found = describe(actual, expected.logits, difference)
             return Conversion(difference, f"the output {found}")
-        _put(written, out)
+        with replaced(out) as temporary:
+            shutil.copyfile(written, temporary)
     return Conversion(difference, None)
 
 
@@ -123,18 +122,3 @@ def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expe
     logits = network.head[-1].name
     growth = growths(network, case.image, stored, values=values, seed=seed)
     return _Expected(case.image, values[logits], growth[logits])
-
-
-def _put(written: Path, out: Path) -> None:
-    """Copies the file to its place, whole or not at all."""
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    try:
-        shutil.copyfile(written, temporary)
-        os.replace(temporary, out)
-    except OSError as error:
-        message = f"cannot be written: {error.strerror or error}"
-        found = Diagnostic("not-written", message, Span.of_file(str(out)))
-        raise DiagnosticError([found]) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ without `force`.
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -353,3 +354,18 @@ def told(subject: Path, what: Literal["read", "written"] = "written") -> Generat
         reason = error.strerror or str(error)
         found = Diagnostic(f"not-{what}", f"cannot be {what}: {reason}", Span.of_file(str(subject)))
         raise DiagnosticError([found]) from error
+
+
+@contextmanager
+def replaced(path: Path) -> Generator[Path]:
+    """A file to write beside `path`, which takes its place at the end, or goes on an error.
+
+    The system's refusals become a diagnostic on `path`.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with told(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
