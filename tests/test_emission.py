@@ -47,6 +47,25 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LONG = "a" * 64
 ODD_SPECS = {
+    # Neither groups nor what attention squeezes to follow from the channels in all blocks.
+    "staged_groups": """
+name: staged_groups
+input: {channels: 3, size: 24}
+classes: 7
+stem: {width: 16, kernel: 3, stride: 1, pool: none}
+block: [{kernel: 3}, {kernel: 3, expansion: 2}, {kernel: 3}]
+order: pre
+attention: se
+attention_at: middle
+se_ratio: 0.3
+se_of: input
+se_divisor: 1
+linear_init: normal
+stages:
+  - {name: a, repeats: 2, width: 16, stride: 1, groups: 2}
+  - {name: b, repeats: 2, width: 32, stride: 2, groups: 8, shortcut: zero_pad}
+  - {name: c, repeats: 2, width: 48, stride: 2, groups: 1}
+""",
     # Every constant differs from the frameworks' defaults, and kinds of block are mixed.
     "mixed": """
 name: mixed
@@ -393,6 +412,24 @@ def test_lowered_network_reads_as_the_golden_text(name: str, emitted: Path) -> N
     if os.environ.get("UPDATE_GOLDENS"):
         golden.write_text(found)
     assert found == golden.read_text(), "run UPDATE_GOLDENS=1 pytest tests/test_emission.py"
+
+
+def test_regnet_s_sources_say_its_groups_and_squeeze_once_for_all_blocks() -> None:
+    regnet = network("regnet_y_400mf")
+    in_torch, in_keras = source(regnet, "torch"), source(regnet, "keras")
+    assert "            groups=out_channels // 8,\n" in in_torch
+    assert "self.se = SqueezeExcite(out_channels, in_channels // 4)\n" in in_torch
+    assert "x = self.bn3(self.conv3(self.se(x)))\n" in in_torch
+    assert in_torch.count("class Bottleneck") == 1
+    assert "groups=filters // 8" in in_keras
+    assert "    in_channels = x.shape[-1]\n" in in_keras
+
+
+def test_stages_of_other_groups_share_a_class_that_is_given_them(emitted: Path) -> None:
+    written = (emitted / "staged_groups" / "model_torch.py").read_text()
+    assert "in_channels: int, width: int, groups: int" in written
+    assert "PreActConvBlock(16, 16, 2)" in written
+    assert "PreActConvBlock(16, 32, 8, stride=2, downsample=True)" in written
 
 
 PUBLISHED = json.loads((Path(__file__).parent / "published.json").read_text())

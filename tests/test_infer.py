@@ -276,7 +276,38 @@ def test_network_with_another_head_is_known_but_for_its_ends() -> None:
 def test_ratio_is_the_simplest_that_squeezes_so(
     squeezes: list[tuple[int, int]], ratio: float | None
 ) -> None:
-    assert squeeze_ratio(squeezes) == ratio
+    assert squeeze_ratio(squeezes, divisor=8) == ratio
+
+
+def test_ratio_without_a_divisor_is_found_too() -> None:
+    assert squeeze_ratio([(32, 8), (48, 12), (104, 26)], divisor=1) == 0.25
+    assert squeeze_ratio([(32, 8), (48, 8)], divisor=1) is None
+
+
+def test_regnet_is_inferred_with_its_groups_and_its_attention() -> None:
+    found = infer(shapes_of("regnet_y_400mf"), name="found")
+    assert [stage.groups for stage in found.spec.stages] == [6, 13, 26, 55]
+    assert (found.spec.se_ratio, found.spec.se_of, found.spec.se_divisor) == (0.25, "input", 1)
+    assert found.assumed["attention_at"] == "middle"
+
+
+def test_regnet_of_another_depth_is_inferred_whole_beside_its_base() -> None:
+    deeper = load("regnet_y_400mf", overrides=["regnet.depth=18"]).spec
+    found = infer(tensors(lower(deeper)), name="found", base=BUNDLED["regnet_y_400mf"])
+    assert ops(found.spec) == ops(deeper)
+
+
+def test_attention_stands_where_its_channels_fit() -> None:
+    middle = shapes_of("seresnet50", "attention_at=middle")
+    found = infer(middle, name="found")
+    assert found.spec.attention_at == "middle"
+    assert "attention_at" not in found.assumed
+
+
+def test_base_says_where_attention_stands_if_channels_do_not() -> None:
+    base = load("regnet_y_400mf", overrides=["attention_at=end"]).spec
+    deeper = shapes_of("regnet_y_400mf", "regnet.depth=18")
+    assert infer(deeper, name="found", base=base).spec.attention_at == "end"
 
 
 class TestMisfits:
@@ -335,7 +366,7 @@ class TestMisfits:
             ("bn1.bias", (32,), "`bn1.bias` has the shape [32]"),
             ("layer1.1.downsample.0.weight", (256, 256, 1, 1),
              "there is no tensor `layer1.1.downsample.1.weight`"),
-            ("layer1.0.se.fc1.weight", (12, 256, 1, 1), "layer1.0 has 12 of 256"),
+            ("layer1.0.se.fc1.weight", (300, 256, 1, 1), "layer1.0 has 300 of 256"),
             ("layer1.0.se.conv.weight", (1, 1, 5), "there is no tensor `layer1.1.se.conv.weight`"),
         ],
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from resnetgen.report.language import language
-from resnetgen.spec.schema import Convolution, Document, Input, Stage, Stem
+from resnetgen.spec.schema import Convolution, Document, Input, RegNet, Stage, Stem
 
 PAGE = Path(__file__).parent.parent / "docs" / "language.md"
 
@@ -16,7 +16,7 @@ def test_page_is_what_the_schema_gives() -> None:
     assert PAGE.read_text("utf-8") == language(), "run `make docs`"
 
 
-@pytest.mark.parametrize("model", [Document, Input, Stem, Stage, Convolution])
+@pytest.mark.parametrize("model", [Document, Input, Stem, RegNet, Stage, Convolution])
 def test_every_key_has_an_example_that_it_takes(model: type[BaseModel]) -> None:
     for key, field in model.model_fields.items():
         assert field.examples, key

@@ -179,23 +179,25 @@ def test_resnet50_in_full() -> None:
         order="post",
         stride_on="3x3",
         stride_block="first",
-        groups=1,
         width_per_group=None,
         reduce_first=1,
         downsample="conv",
         projection_kernel=1,
         attention="none",
+        attention_at="end",
         se_ratio=0.0625,
+        se_of="output",
+        se_divisor=8,
         anti_alias="none",
         convolution_bias=False,
         norm=NormSpec("batch", 32, 1e-5, 0.1),
         init=InitSpec("he_fan_out", "uniform_fan_in", zero_last_gamma=False),
         output="logits",
         stages=(
-            StageSpec("conv2_x", 3, 64, 1, bottleneck, "projection"),
-            StageSpec("conv3_x", 4, 128, 2, bottleneck, "projection"),
-            StageSpec("conv4_x", 6, 256, 2, bottleneck, "projection"),
-            StageSpec("conv5_x", 3, 512, 2, bottleneck, "projection"),
+            StageSpec("conv2_x", 3, 64, 1, bottleneck, "projection", 1),
+            StageSpec("conv3_x", 4, 128, 2, bottleneck, "projection", 1),
+            StageSpec("conv4_x", 6, 256, 2, bottleneck, "projection", 1),
+            StageSpec("conv5_x", 3, 512, 2, bottleneck, "projection", 1),
         ),
     )
 
@@ -497,7 +499,10 @@ reduce_first: 1
 downsample: conv
 projection_kernel: 1
 attention: none
+attention_at: end
 se_ratio: 0.0625
+se_of: output
+se_divisor: 8
 anti_alias: none
 norm: batch
 norm_groups: 32
@@ -572,7 +577,64 @@ def test_json_schema_requires_nothing_that_can_be_inherited() -> None:
 
     assert "required" not in described
     assert described["if"] == {"required": ["extends"]}
-    assert described["else"]["required"] == ["name", "input", "classes", "stem", "stages"]
+    assert described["else"]["required"] == ["name", "input", "classes", "stem"]
+    assert described["else"]["anyOf"] == [{"required": ["stages"]}, {"required": ["regnet"]}]
+
+
+def regnet_stages(rule: str, *overrides: str) -> list[tuple[int, int, int]]:
+    """Repeats, width and groups of the stages that the rule gives."""
+    spec = spec_of(f"extends: regnet_x_400mf\nname: own\nregnet: {{{rule}}}\n", *overrides)
+    assert all(stage.stride == 2 for stage in spec.stages)
+    return [(stage.repeats, stage.width, stage.groups) for stage in spec.stages]
+
+
+X_400MF = "depth: 22, w_0: 24, w_a: 24.48, w_m: 2.54, group_width: 16"
+
+
+def test_regnet_rule_rounds_as_each_library_does() -> None:
+    # The stages of RegNetX-400MF in torchvision, and in pycls's model zoo.
+    small = [(1, 32, 2), (2, 64, 4), (7, 160, 10)]
+    assert regnet_stages(f"{X_400MF}, rounding: torchvision") == [*small, (12, 400, 25)]
+    assert regnet_stages(f"{X_400MF}, rounding: pycls") == [*small, (12, 384, 24)]
+
+
+def test_regnet_stage_narrower_than_a_group_is_one_group() -> None:
+    rule = "depth: 14, w_0: 56, w_a: 38.84, w_m: 2.4, group_width: 64"
+    assert regnet_stages(rule)[0] == (1, 56, 1)
+
+
+def test_layer_may_change_one_number_of_a_regnet_s_rule() -> None:
+    assert len(regnet_stages("depth: 10")) == 3
+    assert sum(blocks for blocks, _, _ in regnet_stages("depth: 10", "regnet.depth=12")) == 12
+
+
+def test_rule_and_stages_replace_each_other_where_they_are_inherited() -> None:
+    rule = "regnet: {depth: 4, w_0: 32, w_a: 16, w_m: 2, group_width: 32}"
+    ruled = spec_of(f"extends: resnext50_32x4d\nname: own\nblock: basic\n{rule}\n")
+    assert [stage.name for stage in ruled.stages] == ["stage1", "stage2"]
+    stated = "stages:\n  - {name: a, repeats: 1, width: 8, stride: 1}"
+    own = spec_of(f"extends: regnet_x_400mf\nname: own\n{stated}\n")
+    assert [(stage.width, stage.groups) for stage in own.stages] == [(8, 1)]
+
+
+def test_regnet_s_depth_is_checked_like_any_other() -> None:
+    assert "the repeats [1, 2, 7, 12] give 68" in error_of(
+        "extends: regnet_x_400mf\nname: own\ndepth: 50\n"
+    )
+
+
+def test_resolved_regnet_shows_its_stages_and_no_rule() -> None:
+    resolved = canonical.to_yaml(load("regnet_y_400mf").spec)
+    assert "regnet:" not in resolved
+    assert resolved.endswith(
+        """\
+stages:
+  - {name: stage1, repeats: 1, width: 48,  stride: 2, groups: 6}
+  - {name: stage2, repeats: 3, width: 104, stride: 2, groups: 13}
+  - {name: stage3, repeats: 6, width: 208, stride: 2, groups: 26}
+  - {name: stage4, repeats: 6, width: 440, stride: 2, groups: 55}
+"""
+    )
 
 
 @pytest.mark.parametrize("name", ["yes", "no", "on", "null_", "r", "a" * 64, "resnet_50"])

@@ -33,6 +33,7 @@ convolutions = st.lists(
     max_size=4,
 )
 blocks = st.one_of(st.sampled_from(["basic", "bottleneck"]), convolutions)
+groups = st.sampled_from([1, 2, 4])
 shortcuts = st.sampled_from(["zero_pad", "projection", "projection_all", "none"])
 
 
@@ -45,7 +46,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "repeats": draw(st.integers(1, 6)),
             "width": draw(st.integers(1, 16)),
             "stride": draw(st.sampled_from([1, 2, 3])),
-            **draw(st.fixed_dictionaries({}, optional={"block": blocks, "shortcut": shortcuts})),
+            **draw(
+                st.fixed_dictionaries(
+                    {}, optional={"block": blocks, "shortcut": shortcuts, "groups": groups}
+                )
+            ),
         }
         for number in range(2, 2 + draw(st.integers(1, 4)))
     ]
@@ -81,6 +86,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "projection_kernel": st.sampled_from([1, 3]),
                     "expansion": st.integers(1, 3),
                     "attention": st.sampled_from(["se", "eca"]),
+                    "attention_at": st.sampled_from(["end", "middle"]),
+                    "se_of": st.sampled_from(["output", "input"]),
+                    "se_divisor": st.sampled_from([1, 8]),
                     "anti_alias": st.sampled_from(["avg", "blur"]),
                     "order": st.sampled_from(["post", "pre"]),
                     "norm": st.sampled_from(["group", "none"]),
@@ -94,7 +102,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "conv_bias": st.sampled_from([True, False, "without_norm"]),
                     "conv_init": st.sampled_from(["he_fan_in", "he_fan_out", "glorot_uniform"]),
                     "linear_init": st.sampled_from(
-                        ["he_fan_in", "uniform_fan_in", "glorot_uniform"]
+                        ["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
                     ),
                     "zero_init_last": st.booleans(),
                     "license": st.sampled_from(["MIT", "Apache-2.0 OR MIT"]),
@@ -104,8 +112,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-MAY_BREAK = {"shrinking-shortcut", "uneven-groups", "no-channels"}
-"""Rules that drawn documents may break: on channels that do not divide, or are cut away."""
+MAY_BREAK = {"shrinking-shortcut", "uneven-groups", "no-channels", "no-middle"}
+"""Rules that drawn documents may break: on channels that do not divide, or are cut away, and on
+attention in the middle of a block that has none."""
 
 
 @given(document=documents())

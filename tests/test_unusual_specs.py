@@ -36,6 +36,7 @@ stages:
 """
 VERIFIED = (
     "mixed",
+    "staged_groups",
     "knobs",
     "other_knobs",
     "blurred",

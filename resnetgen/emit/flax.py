@@ -316,6 +316,8 @@ def _linear_lines(shared: Constants) -> tuple[str, ...]:
     elif shared.linear_init == "he_fan_in":
         before = ('he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")',)
         arguments.append("kernel_init=he_normal")
+    elif shared.linear_init == "normal":
+        arguments.append("kernel_init=nnx.initializers.normal(0.01)")
     else:
         before = (
             "# As PyTorch's nn.Linear starts: weight and bias within 1/sqrt(in_features) of zero.",

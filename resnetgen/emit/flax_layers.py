@@ -57,7 +57,7 @@ class Style:
 
 def window_arguments(each: Form, shared: Constants) -> list[str]:
     window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.padding.top}"]
-    if each.groups != 1:
+    if each.groups != "1":
         window.append(f"feature_group_count={each.groups}")
     return [*window, "use_bias=True"] if each.bias and not shared.bias else window
 
@@ -125,9 +125,9 @@ def _call(layer: Layer, style: Style) -> tuple[str, list[str]]:
 def _convolution(layer: Layer, op: Conv2d, style: Style) -> tuple[str, list[str]]:
     arguments = [layer.text("in_channels"), layer.text("out_channels")]
     strides = [] if layer.text("stride") == "1" else [f"strides={layer.text('stride')}"]
-    if form(op) in style.helpers:
-        return style.helpers[form(op)], [*arguments, *strides, RNGS]
-    window, *others = window_arguments(form(op), style.shared)
+    if (each := form(layer, op)) in style.helpers:
+        return style.helpers[each], [*arguments, *strides, RNGS]
+    window, *others = window_arguments(each, style.shared)
     return "conv", [*arguments, window, *strides, *others, RNGS]
 
 

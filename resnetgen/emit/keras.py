@@ -295,7 +295,10 @@ def _block_view(kind: Kind, style: Style) -> _BlockView:
     return _BlockView(
         docstring=block_docstring(kind),
         signature=call(f"def {kind.function_name}(", parameters, ") -> KerasTensor:", indent=0),
-        shortcut=_shortcut_lines(kind, style),
+        shortcut=(
+            *(("    in_channels = x.shape[-1]",) if kind.squeezes_input else ()),
+            *_shortcut_lines(kind, style),
+        ),
         layers=_inner_lines(kind.main[: -1 if _returns_layer(kind) else None], style),
         end=_end_lines(kind, style),
     )

@@ -107,8 +107,8 @@ def _convolution(
     arguments = [source, conv.text("out_channels"), conv.text("kernel")]
     if conv.text("stride") != "1":
         arguments.append(f"stride={conv.text('stride')}")
-    if conv.op.groups > 1:
-        arguments.append(f"groups={conv.op.groups}")
+    if conv.text("groups") != "1":
+        arguments.append(f"groups={conv.text('groups')}")
     if style.biases == "sometimes" and conv.op.bias:
         arguments.append("use_bias=True")
     if norm is not None:

@@ -19,7 +19,9 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 
-_VARYING = {"name", "inputs", "in_channels", "out_channels", "channels", "stride", "extra"}
+_VARYING = frozenset(
+    {"name", "inputs", "in_channels", "out_channels", "channels", "stride", "groups", "extra"}
+)
 """Attributes in which the blocks of a kind may differ, since its parameters decide them."""
 
 _Form = tuple[object, ...]
@@ -27,7 +29,7 @@ _Form = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A parameter for channels that do not follow from the width, and its value in each block."""
+    """A parameter for what does not follow from the channels, and its value in each block."""
 
     name: str
     values: Mapping[str, int]
@@ -88,6 +90,12 @@ class Kind:
     def projects(self) -> bool:
         """Whether any block of this kind has a projected shortcut."""
         return self.shortcut == "projection"
+
+    @property
+    def squeezes_input(self) -> bool:
+        """Whether the channels inside squeeze-and-excitation follow from the block's input."""
+        squeezed = (layer.expressions.get("squeezed", "") for layer in self.main)
+        return any("in_channels" in text.split() for text in squeezed)
 
     @property
     def lacks_pool(self) -> bool:
@@ -270,17 +278,19 @@ def _main_layers(
     attention = set(sample.attention)
     widths = [block.width for block in blocks]
     convolutions = [
-        {_local(conv.name, block): conv.out_channels for conv in block.convolutions}
-        for block in blocks
+        {_local(conv.name, block): conv for conv in block.convolutions} for block in blocks
     ]
     for op in sample.main:
         if op in attention:
+            if op == sample.attention[-1]:
+                layers.append(_attention(blocks, width_name, channels, extras))
             continue
         name, out_channels, optional = _local(op.name, sample), channels, False
-        own_stride = stride
+        own_stride, alike = stride, list[Conv2d]()
         match op:
             case Conv2d():
-                values = [found[name] for found in convolutions]
+                alike = [found[name] for found in convolutions]
+                values = [conv.out_channels for conv in alike]
                 out_channels = _in_widths(values, widths, width_name) or _stated(
                     f"{name}_channels", values, blocks, extras
                 )
@@ -290,10 +300,10 @@ def _main_layers(
             case _:
                 pass
         expressions = _expressions(op, channels, out_channels, stride=own_stride)
+        if alike and (groups := _groups(alike, blocks, out_channels, extras)):
+            expressions["groups"] = groups
         layers.append(Layer(name, op, expressions, optional))
         channels = out_channels
-    if attention:
-        layers.append(_attention(blocks, width_name, channels, extras))
     return tuple(layers), tuple(extras)
 
 
@@ -319,6 +329,21 @@ def _stated(name: str, values: Sequence[int], blocks: Sequence[Block], extras: l
     return name
 
 
+def _groups(
+    alike: Sequence[Conv2d], blocks: Sequence[Block], out_channels: str, extras: list[Extra]
+) -> str | None:
+    """The groups of a convolution where its blocks have different ones."""
+    values = [conv.groups for conv in alike]
+    if len(set(values)) == 1:
+        return None
+    channels = {conv.out_channels / conv.groups for conv in alike}
+    if len(channels) == 1:
+        return _divided(out_channels, int(channels.pop()))
+    # All convolutions of a block that have groups have as many.
+    known = any(extra.name == "groups" for extra in extras)
+    return "groups" if known else _stated("groups", values, blocks, extras)
+
+
 def _attention(
     blocks: Sequence[Block], width_name: str, channels: str, extras: list[Extra]
 ) -> Layer:
@@ -331,6 +356,7 @@ def _attention(
     else:
         size, values = "squeezed", [_out_channels(op) for op in first]
         found = _in_widths(values, [block.width for block in blocks], width_name)
+        found = found or _in_widths(values, [block.in_channels for block in blocks], "in_channels")
     expression = found or _stated(size, values, blocks, extras)
     return Layer("se", blocks[0].attention[-1], {"channels": channels, size: expression})
 
@@ -348,8 +374,12 @@ def _in_widths(values: Sequence[int], widths: Sequence[int], name: str) -> str |
     if all(value == factor * width for value, width in pairs):
         return name if factor == 1 else f"{factor} * {name}"
     if divisor and all(value == width // divisor for value, width in pairs):
-        return f"{name} // {divisor}"
+        return _divided(name, divisor)
     return None
+
+
+def _divided(name: str, divisor: int) -> str:
+    return name if divisor == 1 else f"{name} // {divisor}"
 
 
 def _last_channels(layers: Sequence[Layer]) -> str:

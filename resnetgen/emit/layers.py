@@ -75,25 +75,35 @@ class Form:
 
     kernel: int
     padding: Padding
-    groups: int
+    groups: str
+    """Their number, or an expression in a block's parameters."""
     bias: bool
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the same in all blocks, so that a helper can hold it."""
+        return self.groups.isdecimal()
 
-def form(op: Conv2d) -> Form:
-    """The form of a convolution."""
-    return Form(op.kernel, op.padding, op.groups, op.bias)
+
+def form(layer: Layer, op: Conv2d) -> Form:
+    """The form of a layer that is a convolution."""
+    return Form(op.kernel, op.padding, layer.text("groups"), op.bias)
 
 
 def repeated_forms(layers: Iterable[Layer]) -> dict[Form, str]:
     """The forms that convolutions have more than once, and the names of their helpers."""
-    uses = Counter(form(layer.op) for layer in layers if isinstance(layer.op, Conv2d))
-    repeated = [each for each, number in uses.items() if number > 1]
+    uses = Counter(form(layer, layer.op) for layer in layers if isinstance(layer.op, Conv2d))
+    repeated = [each for each, number in uses.items() if number > 1 and each.is_fixed]
     # Where some have a bias and some have none, it is what most do not expect.
     mixed = len({each.bias for each in uses}) > 1
-    ordered = sorted(repeated, key=lambda each: (each.kernel, each.groups, each.bias))
-    return {each: _form_name(each, biased=mixed and each.bias) for each in ordered}
+    several = len({each.groups for each in repeated} - {"1"}) > 1
+    ordered = sorted(repeated, key=lambda each: (each.kernel, int(each.groups), each.bias))
+    return {
+        each: _form_name(each, biased=mixed and each.bias, numbered=several) for each in ordered
+    }
 
 
-def _form_name(each: Form, *, biased: bool) -> str:
-    words = ("biased_" if biased else "", "" if each.groups == 1 else "grouped_")
+def _form_name(each: Form, *, biased: bool, numbered: bool) -> str:
+    grouped = f"grouped{each.groups if numbered else ''}_"
+    words = ("biased_" if biased else "", "" if each.groups == "1" else grouped)
     return f"{''.join(words)}conv{each.kernel}x{each.kernel}"

@@ -200,19 +200,33 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
         notes.append("A norm and an activation stand in front of each convolution.")
     elif kind.activation is None:
         notes.append("A norm and an activation stand in front of each convolution but the first.")
-    groups = max(conv.groups for conv in convolutions)
-    if groups > 1:
-        notes.append(f"Convolutions with a kernel above 1 have {groups} groups (Xie et al., 2017).")
-    for layer in kind.main:
+    notes += _groups_note(kind)
+    last = next(layer for layer in reversed(kind.main) if isinstance(layer.op, Conv2d))
+    for number, layer in enumerate(kind.main):
         if isinstance(layer.op, Scale):
             squeezes = "squeezed" in layer.expressions
             attention = "Squeeze-and-excitation" if squeezes else "Efficient channel attention"
-            notes.append(f"{attention} weighs channels before the addition.")
+            in_the_middle = number < kind.main.index(last)
+            place = "in front of the last convolution" if in_the_middle else "before the addition"
+            notes.append(f"{attention} weighs channels {place}.")
     summary = f"{path} {_shortcut_summary(kind)}"
     if not notes:
         return (f'"""{summary}"""',)
     wrapped = textwrap.wrap(" ".join(notes), LINE_LENGTH - 4)
     return (f'"""{summary}', "", *wrapped, '"""')
+
+
+def _groups_note(kind: Kind) -> Iterator[str]:
+    """Which groups the convolutions have, if they have several in any block."""
+    found = {layer.text("groups") for layer in kind.main if isinstance(layer.op, Conv2d)} - {"1"}
+    for groups in found:
+        if groups.isdecimal():
+            yield f"Convolutions with a kernel above 1 have {groups} groups (Xie et al., 2017)."
+        elif groups == "groups":
+            yield "Convolutions with a kernel above 1 have groups (Xie et al., 2017)."
+        else:
+            channels = groups.rpartition(" // ")[2] if " // " in groups else "1"
+            yield f"Convolutions with a kernel above 1 have groups of {channels} channels."
 
 
 def _shortcut_summary(kind: Kind) -> str:

@@ -151,7 +151,7 @@ def _helpers(written: Sequence[Layer]) -> dict[Form, Helper]:
         same = [
             layer
             for layer in written
-            if isinstance(layer.op, Conv2d) and form(layer.op) == repeated
+            if isinstance(layer.op, Conv2d) and form(layer, layer.op) == repeated
         ]
         strided = any(layer.text("stride") != "1" for layer in same)
         parameters = ["in_channels: int", "out_channels: int"]

@@ -66,16 +66,16 @@ def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
 def _convolution(layer: Layer, op: Conv2d, style: Style) -> tuple[str, list[str]]:
     stride = layer.text("stride")
     arguments = [layer.text("in_channels"), layer.text("out_channels")]
-    if form(op) in style.helpers:
-        name = style.helpers[form(op)].name
+    if (each := form(layer, op)) in style.helpers:
+        name = style.helpers[each].name
         return name, arguments if stride == "1" else [*arguments, stride]
     arguments.append(f"kernel_size={op.kernel}")
     if stride != "1":
         arguments.append(f"stride={stride}")
     if op.padding.top:
         arguments.append(f"padding={op.padding.top}")
-    if op.groups > 1:
-        arguments.append(f"groups={op.groups}")
+    if each.groups != "1":
+        arguments.append(f"groups={each.groups}")
     if not op.bias:
         arguments.append("bias=False")
     return "nn.Conv2d", arguments

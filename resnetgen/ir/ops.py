@@ -11,7 +11,7 @@ BLUR_KERNEL = 3
 """The size of a BlurPool's filter."""
 
 ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
-LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,13 +67,15 @@ def total(network: Network) -> Counts:
 def main_path(*blocks: Block) -> str:
     """The blocks' convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`.
 
-    Groups stand behind the channels, and attention behind the convolutions. Of pruned blocks, the
-    least and the most channels are given.
+    Groups stand behind the channels, and attention where it is applied. Of pruned blocks, the least
+    and the most channels are given.
     """
     layers = zip(*(block.convolutions for block in blocks), strict=True)
     parts = [_convolution(convolutions) for convolutions in layers]
     if attention := blocks[0].attention:
-        parts.append("ECA" if any(isinstance(op, ChannelConv) for op in attention) else "SE")
+        before = blocks[0].main[: blocks[0].main.index(attention[0])]
+        name = "ECA" if any(isinstance(op, ChannelConv) for op in attention) else "SE"
+        parts.insert(sum(isinstance(op, Conv2d) for op in before), name)
     return ", ".join(parts)
 
 

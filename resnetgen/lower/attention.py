@@ -6,17 +6,16 @@ from resnetgen.ir.ops import ChannelConv, GlobalAvgPool, Op, Relu, Scale, Sigmoi
 from resnetgen.lower.layers import convolution
 from resnetgen.spec.model import ModelSpec
 
-_DIVISOR = 8
-"""What timm rounds squeezed channels to."""
 _SHORTEST_KERNEL = 3
 
 
 def lower_attention(
-    spec: ModelSpec, block: str, *, source: str, channels: int, unpruned: int
+    spec: ModelSpec, block: str, *, source: str, channels: int, unpruned: int, squeezed: int
 ) -> tuple[Op, ...]:
     """The ops that weigh the value `source` of `block`, named below `se` as in timm.
 
-    `unpruned` are the channels that there were when attention got its size.
+    `unpruned` are the channels that there were when attention got its size, and `squeezed` those
+    of the block that the ones inside are a part of.
     """
     name = f"{block}.se"
     pool = GlobalAvgPool(f"{name}.pool", (source,))
@@ -24,7 +23,8 @@ def lower_attention(
         case "none":
             return ()
         case "se":
-            gates = _squeeze(spec, name, source=pool.name, channels=channels, unpruned=unpruned)
+            inside = _inside(squeezed, spec.se_ratio, divisor=spec.se_divisor)
+            gates = _squeeze(spec, name, source=pool.name, channels=channels, inside=inside)
         case "eca":
             gates = (ChannelConv(f"{name}.conv", (pool.name,), _kernel(unpruned)),)
     gate = Sigmoid(f"{name}.gate", (gates[-1].name,))
@@ -32,16 +32,15 @@ def lower_attention(
 
 
 def _squeeze(
-    spec: ModelSpec, name: str, *, source: str, channels: int, unpruned: int
+    spec: ModelSpec, name: str, *, source: str, channels: int, inside: int
 ) -> tuple[Op, ...]:
     """Hu et al., "Squeeze-and-Excitation Networks", 2018, equation 3."""
-    squeezed = _squeezed(unpruned, spec.se_ratio)
     down = convolution(
         spec,
         f"{name}.fc1",
         source=source,
         in_channels=channels,
-        out_channels=squeezed,
+        out_channels=inside,
         kernel=1,
         bias=True,
     )
@@ -50,7 +49,7 @@ def _squeeze(
         spec,
         f"{name}.fc2",
         source=act.name,
-        in_channels=squeezed,
+        in_channels=inside,
         out_channels=channels,
         kernel=1,
         bias=True,
@@ -58,9 +57,9 @@ def _squeeze(
     return (down, act, up)
 
 
-def _squeezed(channels: int, ratio: float) -> int:
+def _inside(channels: int, ratio: float, *, divisor: int) -> int:
     """The nearest multiple of the divisor, and at least that: timm's `make_divisible`."""
-    return max(_DIVISOR, int(channels * ratio + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+    return max(divisor, int(channels * ratio + divisor / 2) // divisor * divisor)
 
 
 def _kernel(channels: int) -> int:

@@ -148,6 +148,8 @@ def _main_path(
     last = len(stage.block.convolutions)
     # In a plain net the last gamma scales no branch, and zero would silence the whole network.
     zero_last_gamma = spec.init.zero_last_gamma and stage.shortcut != "none"
+    unpruned = channels.unpruned_path(spec, stage)
+    squeezed = in_channels if spec.se_of == "input" else unpruned[-1]
     pairs = zip(stage.block.convolutions, widths, strict=True)
     for number, (layer, width) in enumerate(pairs, start=1):
         if spec.order == "pre" and number > 1:
@@ -160,6 +162,17 @@ def _main_path(
                 zero_gamma=zero_last_gamma and number == last,
             )
             source = ops[-1].name
+        if number == last and spec.attention_at == "middle":
+            gates = lower_attention(
+                spec,
+                name,
+                source=source,
+                channels=in_channels,
+                unpruned=unpruned[number - 2],
+                squeezed=squeezed,
+            )
+            ops += gates
+            source = gates[-1].name if gates else source
         conv = convolution(
             spec,
             f"{name}.conv{number}",
@@ -168,7 +181,7 @@ def _main_path(
             out_channels=width,
             kernel=layer.kernel,
             stride=stride if layer.strided and spec.anti_alias == "none" else 1,
-            groups=channels.groups(spec, layer.kernel),
+            groups=channels.groups(stage, layer.kernel),
             normalized=spec.order == "post" or number != last,
         )
         ops.append(conv)
@@ -191,9 +204,16 @@ def _main_path(
         if layer.strided:
             ops += anti_alias(spec, f"{name}.aa", source=ops[-1].name, stride=stride)
         source, in_channels = ops[-1].name, width
-    unpruned = channels.unpruned_channels(stage)
-    gates = lower_attention(spec, name, source=source, channels=in_channels, unpruned=unpruned)
-    return (*ops, *gates)
+    if spec.attention_at == "end":
+        ops += lower_attention(
+            spec,
+            name,
+            source=source,
+            channels=in_channels,
+            unpruned=unpruned[-1],
+            squeezed=squeezed,
+        )
+    return tuple(ops)
 
 
 def _projection(

@@ -9,12 +9,13 @@ from pydantic.fields import FieldInfo
 from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.expected import expectation
 from resnetgen.spec.nodes import Path
-from resnetgen.spec.schema import Convolution, Document, Input, Stage, Stem
+from resnetgen.spec.schema import Convolution, Document, Input, RegNet, Stage, Stem
 
 _PARTS: tuple[tuple[str, type[BaseModel], Path], ...] = (
     ("A spec", Document, ()),
     ("`input`", Input, ("input",)),
     ("`stem`", Stem, ("stem",)),
+    ("`regnet`", RegNet, ("regnet",)),
     ("Each of the `stages`", Stage, ("stages",)),
     ("Each of a `block`'s convolutions", Convolution, ("block",)),
 )

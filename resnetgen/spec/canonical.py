@@ -54,13 +54,15 @@ def resolve(document: "Document") -> ModelSpec:
         order=document.order,
         stride_on=conventions.stride_on,
         stride_block=conventions.stride_block,
-        groups=document.groups,
         width_per_group=document.width_per_group,
         reduce_first=document.reduce_first,
         downsample=document.downsample,
         projection_kernel=document.projection_kernel,
         attention=document.attention,
+        attention_at=document.attention_at,
         se_ratio=document.se_ratio,
+        se_of=document.se_of,
+        se_divisor=document.se_divisor,
         anti_alias=document.anti_alias,
         convolution_bias=conventions.conv_bias,
         norm=conventions.normalization(document.norm, document.norm_groups),
@@ -74,6 +76,7 @@ def resolve(document: "Document") -> ModelSpec:
                 stride=stage.stride,
                 block=block,
                 shortcut=stage.shortcut or document.shortcut,
+                groups=stage.groups or document.groups,
                 pruned=stage.pruned,
             )
             for stage, block, count in zip(document.stages, blocks, repeats, strict=True)
@@ -96,6 +99,7 @@ def to_yaml(spec: ModelSpec) -> str:
     }
     blocks = {stage.block for stage in spec.stages}
     shortcuts = {stage.shortcut for stage in spec.stages}
+    groups = {stage.groups for stage in spec.stages}
     lines = [
         f"name: {_scalar(spec.name)}",
         *([] if spec.license is None else [f"license: {_scalar(spec.license)}"]),
@@ -109,13 +113,16 @@ def to_yaml(spec: ModelSpec) -> str:
         f"order: {spec.order}",
         f"stride_on: {spec.stride_on}",
         f"stride_block: {spec.stride_block}",
-        f"groups: {spec.groups}",
+        *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
         f"downsample: {spec.downsample}",
         f"projection_kernel: {spec.projection_kernel}",
         f"attention: {spec.attention}",
+        f"attention_at: {spec.attention_at}",
         f"se_ratio: {_scalar(spec.se_ratio)}",
+        f"se_of: {spec.se_of}",
+        f"se_divisor: {spec.se_divisor}",
         f"anti_alias: {spec.anti_alias}",
         f"norm: {spec.norm.kind}",
         f"norm_groups: {spec.norm.groups}",
@@ -130,7 +137,12 @@ def to_yaml(spec: ModelSpec) -> str:
         "stages:",
     ]
     rows = [
-        _stage_row(stage, with_block=len(blocks) > 1, with_shortcut=len(shortcuts) > 1)
+        _stage_row(
+            stage,
+            with_block=len(blocks) > 1,
+            with_shortcut=len(shortcuts) > 1,
+            with_groups=len(groups) > 1,
+        )
         for stage in spec.stages
     ]
     return "\n".join([*lines, *(f"  - {row}" for row in aligned(rows))]) + "\n"
@@ -182,7 +194,9 @@ def _numbers(numbers: Iterable[int]) -> str:
     return f"[{', '.join(map(str, numbers))}]"
 
 
-def _stage_row(stage: StageSpec, *, with_block: bool, with_shortcut: bool) -> _Row:
+def _stage_row(
+    stage: StageSpec, *, with_block: bool, with_shortcut: bool, with_groups: bool
+) -> _Row:
     row = {
         "name": _scalar(stage.name),
         "repeats": str(stage.repeats),
@@ -194,6 +208,8 @@ def _stage_row(stage: StageSpec, *, with_block: bool, with_shortcut: bool) -> _R
         row["block"] = stage.block.name or f"[{convolutions}]"
     if with_shortcut:
         row["shortcut"] = stage.shortcut
+    if with_groups:
+        row["groups"] = str(stage.groups)
     if stage.pruned is not None:
         row["pruned"] = f"[{', '.join(map(_numbers, stage.pruned))}]"
     return row

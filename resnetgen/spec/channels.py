@@ -10,7 +10,7 @@ def inner_width(spec: ModelSpec, stage: StageSpec) -> int:
     """Output channels of a block's convolutions but the last, in a stage of this width."""
     if spec.width_per_group is None or len(stage.block.convolutions) == 1:
         return stage.width
-    return stage.width * spec.width_per_group // _BASE_WIDTH * spec.groups
+    return stage.width * spec.width_per_group // _BASE_WIDTH * stage.groups
 
 
 def unpruned_channels(stage: StageSpec) -> int:
@@ -25,15 +25,18 @@ def out_channels(stage: StageSpec) -> int:
 
 def main_path(spec: ModelSpec, stage: StageSpec, *, block: int) -> tuple[int, ...]:
     """Output channels of each convolution on the main path of the stage's block of this index."""
-    if stage.pruned is not None:
-        return stage.pruned[block]
+    return unpruned_path(spec, stage) if stage.pruned is None else stage.pruned[block]
+
+
+def unpruned_path(spec: ModelSpec, stage: StageSpec) -> tuple[int, ...]:
+    """The same before any pruning, which all of the stage's blocks have alike."""
     inner = inner_width(spec, stage)
     channels = [inner * layer.expansion for layer in stage.block.convolutions[:-1]]
     if channels:
         channels[0] //= spec.reduce_first
-    return (*channels, out_channels(stage))
+    return (*channels, unpruned_channels(stage))
 
 
-def groups(spec: ModelSpec, kernel: int) -> int:
+def groups(stage: StageSpec, kernel: int) -> int:
     """Groups of a convolution on the main path."""
-    return spec.groups if kernel > 1 else 1
+    return stage.groups if kernel > 1 else 1

@@ -11,12 +11,13 @@ from pydantic.fields import FieldInfo
 
 from resnetgen.spec.fields import Expected
 from resnetgen.spec.nodes import Path
-from resnetgen.spec.schema import Convolution, Document, Input, Stage, Stem
+from resnetgen.spec.schema import Convolution, Document, Input, RegNet, Stage, Stem
 
 _MODELS: dict[str | None, type[BaseModel]] = {
     None: Document,
     "input": Input,
     "stem": Stem,
+    "regnet": RegNet,
     "stages": Stage,
     "block": Convolution,
 }

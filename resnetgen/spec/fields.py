@@ -10,6 +10,7 @@ from resnetgen.spec import names
 
 LARGEST_SIZE = 65_536
 LARGEST_KERNEL = 31
+LARGEST_WIDTH = 65_536
 _LICENSE_TERM = r"\(*[A-Za-z0-9.+-]+\)*"
 _LICENSE = rf"^{_LICENSE_TERM}( (AND|OR|WITH) {_LICENSE_TERM})*$"
 # So that its comment line fits into 100 columns.
@@ -88,7 +89,7 @@ Size = Annotated[
     Expected(f"an integer from 1 to {LARGEST_SIZE:,}, or two of them: [height, width]"),
 ]
 Classes = Annotated[int, Field(ge=1, le=10_000_000)]
-Width = Annotated[int, Field(ge=1, le=65_536)]
+Width = Annotated[int, Field(ge=1, le=LARGEST_WIDTH)]
 Expansion = Annotated[int, Field(ge=1, le=64)]
 Groups = Annotated[int, Field(ge=1, le=65_536)]
 HiddenWidths = Annotated[
@@ -108,6 +109,14 @@ Kernel = Annotated[
     Expected(f"an odd integer from 1 to {LARGEST_KERNEL}"),
 ]
 Stride = Annotated[int, Field(ge=1, le=64)]
+FirstWidth = Annotated[
+    int,
+    Field(ge=8, le=LARGEST_WIDTH, multiple_of=8),
+    Expected(f"a multiple of 8 up to {LARGEST_WIDTH:,}"),
+]
+Slope = Annotated[float, Field(ge=0.0, le=65_536.0, allow_inf_nan=False)]
+Step = Annotated[float, Field(gt=1.0, le=64.0, allow_inf_nan=False)]
+Divisor = Annotated[int, Field(ge=1, le=1024)]
 Repeats = Annotated[int, Field(ge=1, le=100_000)]
 RepeatsList = Annotated[
     tuple[Repeats, ...],

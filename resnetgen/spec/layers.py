@@ -1,17 +1,19 @@
 """Lays one document over another: what `extends` and `--set` do.
 
-Mappings merge, everything else is replaced. Depth and repeats say the same thing twice, so a layer
-that states one of them discards the other where it is inherited; a layer that states both is
-checked later, by the rules.
+Mappings merge, everything else is replaced. Depth and repeats say the same thing twice, and so do
+RegNet's rule and stages: a layer that states one of them discards the other where it is inherited;
+a layer that states both is checked later, by the rules.
 """
+
+from collections.abc import Collection
 
 from resnetgen.spec.nodes import Entry, MappingNode, Node, SequenceNode
 
 
 def overlay(base: MappingNode, layer: MappingNode) -> MappingNode:
     """`layer` over `base`, with repeats spread over the stages."""
-    depth, repeats = "depth" in layer.entries, states_repeats(layer)
-    return spread_repeats(merge(discard(base, depth=depth, repeats=repeats), layer))
+    kept = discard(base, layer.entries.keys(), repeats=states_repeats(layer))
+    return spread_repeats(merge(kept, layer))
 
 
 def merge(base: MappingNode, layer: MappingNode) -> MappingNode:
@@ -26,9 +28,13 @@ def merge(base: MappingNode, layer: MappingNode) -> MappingNode:
     return MappingNode(layer.span, entries)
 
 
-def discard(base: MappingNode, *, depth: bool, repeats: bool) -> MappingNode:
-    """`base` as a layer sees it that states depth, or repeats, or both, or neither."""
-    if depth == repeats:
+def discard(base: MappingNode, keys: Collection[str], *, repeats: bool) -> MappingNode:
+    """`base` as a layer sees it that states these keys, and repeats there or in its stages."""
+    if "regnet" in keys and "stages" not in keys:
+        base = _without(base, "stages", "repeats", "depth", "groups")
+    elif "stages" in keys and "regnet" not in keys:
+        base = _without(base, "regnet")
+    if ("depth" in keys) == repeats:
         return base
     if repeats:
         return _without(base, "depth")
@@ -81,7 +87,7 @@ def spread_repeats(document: MappingNode) -> MappingNode:
     return MappingNode(document.span, entries)
 
 
-def _without(node: MappingNode, name: str) -> MappingNode:
+def _without(node: MappingNode, *names: str) -> MappingNode:
     return MappingNode(
-        node.span, {key: entry for key, entry in node.entries.items() if key != name}
+        node.span, {key: entry for key, entry in node.entries.items() if key not in names}
     )

@@ -17,6 +17,7 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
     yield from _zero_padding(spec)
     yield from _inner_widths(spec)
     yield from _groups(spec)
+    yield from _attention(spec)
     blocks = sum(stage.repeats for stage in spec.stages)
     if blocks > MOST_BLOCKS:
         longest = max(range(len(spec.stages)), key=lambda index: spec.stages[index].repeats)
@@ -69,15 +70,28 @@ def _groups(spec: ModelSpec) -> Iterator[Problem]:
                 stage.block.convolutions, (first, *path[:-1]), path, strict=True
             )
             for channel in pair
-            if channel % channels.groups(spec, layer.kernel)
+            if channel % channels.groups(stage, layer.kernel)
         }
         if uneven:
-            message = f"{spec.groups} groups cannot share the {min(uneven):,} channels of a"
+            message = f"{stage.groups} groups cannot share the {min(uneven):,} channels of a"
             message += f" convolution in `stages.{index}`"
             expected = "a number that divides the channels of every convolution but the 1x1"
-            yield Problem("uneven-groups", ("groups",), message, expected)
+            shared = all(each.groups == stage.groups for each in spec.stages)
+            path = ("groups",) if shared else ("stages", index, "groups")
+            yield Problem("uneven-groups", path, message, expected)
             return
         before = inputs[-1]
+
+
+def _attention(spec: ModelSpec) -> Iterator[Problem]:
+    if spec.attention == "none" or spec.attention_at == "end":
+        return
+    for index, stage in enumerate(spec.stages):
+        if len(stage.block.convolutions) == 1:
+            message = f"the blocks of `stages.{index}` have one convolution, and so no middle"
+            expected = "`attention_at: end`, or blocks of several convolutions"
+            yield Problem("no-middle", ("attention_at",), message, expected)
+            return
 
 
 def _zero_padding(spec: ModelSpec) -> Iterator[Problem]:

@@ -54,11 +54,13 @@ def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
 def meaning(document: MappingNode) -> ModelSpec:
     """The spec that a whole document means; raises DiagnosticError."""
     # Imported here because Pydantic takes longer than all else that start-up needs.
-    from resnetgen.spec import canonical, limits, rules
+    from resnetgen.spec import canonical, limits, regnet, rules
     from resnetgen.spec.problems import refuse
     from resnetgen.spec.validate import validate
 
     checked = validate(document)
+    refuse(document, regnet.problems(checked))
+    checked = regnet.with_stages(checked)
     refuse(document, rules.problems(checked))
     spec = canonical.resolve(checked)
     refuse(document, limits.problems(spec))

@@ -14,10 +14,13 @@ Shortcut = Literal["zero_pad", "projection", "projection_all", "none"]
 Downsample = Literal["conv", "avg"]
 AntiAlias = Literal["none", "avg", "blur"]
 Attention = Literal["none", "se", "eca"]
+AttentionAt = Literal["end", "middle"]
+SqueezeOf = Literal["output", "input"]
+Rounding = Literal["torchvision", "pycls"]
 StrideOn = Literal["1x1", "3x3"]
 StrideBlock = Literal["first", "last"]
 ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
-LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
 Output = Literal["logits", "softmax"]
 
 
@@ -78,6 +81,8 @@ class StageSpec:
     stride: int
     block: BlockSpec
     shortcut: Shortcut
+    groups: int
+    """Of every convolution on the main path whose kernel is above 1."""
     pruned: tuple[tuple[int, ...], ...] | None = None
     """Output channels of each block's convolutions, where pruning left others than the width's."""
 
@@ -115,16 +120,19 @@ class ModelSpec:
     """Whether norms and activations stand behind their convolutions, or in front of them."""
     stride_on: StrideOn
     stride_block: StrideBlock
-    groups: int
-    """Of every convolution on a main path whose kernel is above 1."""
     width_per_group: int | None
-    """Makes the inner width `groups` times this at width 64, and in proportion at others."""
+    """Makes the inner width the groups times this at width 64, and in proportion at others."""
     reduce_first: int
     """What the inner width is divided by in each block's first convolution."""
     downsample: Downsample
     projection_kernel: int
     attention: Attention
+    attention_at: AttentionAt
     se_ratio: float
+    se_of: SqueezeOf
+    """Of which of the block's channels those inside squeeze-and-excitation are a part."""
+    se_divisor: int
+    """What their number is a multiple of."""
     anti_alias: AntiAlias
     convolution_bias: Bias
     norm: NormSpec

@@ -44,7 +44,7 @@ def override(document: MappingNode, texts: Sequence[str]) -> MappingNode:
             problems += error.diagnostics
     changed = discard(
         document,
-        depth=any(change.keys == ("depth",) for change in parsed),
+        {change.keys[0] for change in parsed if len(change.keys) == 1},
         repeats=any(_says_repeats(change) for change in parsed),
     )
     for change in parsed:

@@ -14,10 +14,12 @@ from resnetgen.spec.fields import (
     Channels,
     Classes,
     Depth,
+    Divisor,
     Epsilon,
     Expansion,
     Expected,
     Extends,
+    FirstWidth,
     Groups,
     HiddenWidths,
     Kernel,
@@ -29,13 +31,16 @@ from resnetgen.spec.fields import (
     Repeats,
     RepeatsList,
     Size,
+    Slope,
     StageName,
+    Step,
     Stride,
     Width,
 )
 from resnetgen.spec.model import (
     AntiAlias,
     Attention,
+    AttentionAt,
     BlockName,
     ConvInit,
     Dialect,
@@ -46,7 +51,9 @@ from resnetgen.spec.model import (
     Output,
     Pool,
     PoolPadding,
+    Rounding,
     Shortcut,
+    SqueezeOf,
     StrideBlock,
     StrideOn,
 )
@@ -155,11 +162,44 @@ class Stage(_Record):
         description=f"This stage's shortcut, instead of the network's: {SHORTCUT_DESCRIPTION}",
         examples=["zero_pad"],
     )
+    groups: Groups | None = Field(
+        None,
+        description="This stage's groups, instead of the network's: of its blocks' convolutions "
+        "with a kernel above 1.",
+        examples=[13],
+    )
     pruned: Pruned | None = Field(
         None,
         description="What pruning has left of the channels: for each block a list with the output "
         "channels of each of its convolutions. Whatever follows from the width still does.",
         examples=[[[47, 18, 19], [52, 22, 19], [64, 35, 19]]],
+    )
+
+
+class RegNet(_Record):
+    """RegNet's rule: stages of stride 2, and widths near a line (Radosavovic et al., 2020)."""
+
+    depth: Repeats = Field(description="How many blocks all stages have together.", examples=[16])
+    w_0: FirstWidth = Field(description="The first block's width.", examples=[48])
+    w_a: Slope = Field(
+        description="The line's slope: by how much each block's width is to be above the last's.",
+        examples=[27.89],
+    )
+    w_m: Step = Field(
+        description="Each block gets the power of this, times `w_0`, that is nearest to the line, "
+        "as a multiple of 8; blocks of equal width are a stage.",
+        examples=[2.09],
+    )
+    group_width: Width = Field(
+        description="Channels in each group of the convolutions with a kernel above 1; a narrower "
+        "stage is one group.",
+        examples=[8],
+    )
+    rounding: Rounding = Field(
+        "torchvision",
+        description="Which multiple of the group width is taken of two that are equally near: the "
+        "greater, and none below nine tenths (`torchvision`), or the even one (`pycls`).",
+        examples=["pycls"],
     )
 
 
@@ -256,15 +296,32 @@ class Document(_Record):
     )
     attention: Attention = Field(
         "none",
-        description="What weighs a block's output channels before the addition: `se` "
-        "(squeeze-and-excitation), `eca` (efficient channel attention), or `none`.",
+        description="What weighs a block's channels: `se` (squeeze-and-excitation), `eca` "
+        "(efficient channel attention), or `none`.",
         examples=["se"],
+    )
+    attention_at: AttentionAt = Field(
+        "end",
+        description="Where attention stands: at the `end` of the main path, right before the "
+        "addition, or in its `middle`, right before the last convolution, as in RegNet.",
+        examples=["middle"],
     )
     se_ratio: Ratio = Field(
         0.0625,
-        description="Channels inside squeeze-and-excitation as a part of the block's, rounded to "
-        "the nearest multiple of 8 and at least 8.",
+        description="Channels inside squeeze-and-excitation as a part of the block's.",
         examples=[0.25],
+    )
+    se_of: SqueezeOf = Field(
+        "output",
+        description="Of which of the block's channels `se_ratio` is a part: those of its `output`, "
+        "or those of its `input`, as in RegNet.",
+        examples=["input"],
+    )
+    se_divisor: Divisor = Field(
+        8,
+        description="Channels inside squeeze-and-excitation are the nearest multiple of this, and "
+        "at least this.",
+        examples=[1],
     )
     anti_alias: AntiAlias = Field(
         "none",
@@ -328,7 +385,7 @@ class Document(_Record):
     linear_init: LinearInit | None = Field(
         None,
         description="How the last layer starts: He et al.'s normal by fan in, uniform within "
-        "1 / sqrt(fan in), or Glorot and Bengio's uniform.",
+        "1 / sqrt(fan in), Glorot and Bengio's uniform, or a `normal` of deviation 0.01.",
         examples=["he_fan_in"],
     )
     zero_init_last: bool | None = Field(
@@ -339,8 +396,15 @@ class Document(_Record):
         description="What comes out: the last layer's `logits`, or their `softmax`.",
         examples=["softmax"],
     )
+    regnet: RegNet | None = Field(
+        None,
+        description="RegNet's rule, which gives the stages and their groups in place of `stages`.",
+        examples=[{"depth": 16, "w_0": 48, "w_a": 27.89, "w_m": 2.09, "group_width": 8}],
+    )
+    # Empty only until RegNet's rule has given them.
     stages: Stages = Field(
-        description="The stages, from the stem to the head.",
+        (),
+        description="The stages, from the stem to the head; `regnet` may give them instead.",
         examples=[[{"name": "conv2_x", "repeats": 3, "width": 64, "stride": 1}]],
     )
 
@@ -370,6 +434,7 @@ def json_schema() -> dict[str, Any]:
         "if": {"required": ["extends"]},
         "else": {
             "required": _required(Document),
+            "anyOf": [{"required": ["stages"]}, {"required": ["regnet"]}],
             "properties": {
                 "input": {"required": _required(Input)},
                 "stem": {"required": _required(Stem)},

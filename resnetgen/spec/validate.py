@@ -28,11 +28,18 @@ _NOTHING = object()
 
 def validate(document: MappingNode) -> Document:
     """The document's form; raises DiagnosticError with all that is wrong with it."""
+    errors: list[tuple[Path, Any]] = []
+    # What gives the stages is one of two keys, of which the form alone requires neither.
+    if not document.entries.keys() & {"stages", "regnet"}:
+        errors.append((("stages",), {"type": "missing"}))
     try:
-        return Document.model_validate(_plain(document))
+        checked = Document.model_validate(_plain(document))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-    errors = [(_path(item["loc"]), item) for item in found]
+        errors = [*((_path(item["loc"]), item) for item in found), *errors]
+    else:
+        if not errors:
+            return checked
     misspelled = {
         (*path[:-1], meant)
         for path, item in errors

@@ -50,6 +50,8 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
                 return np.zeros(shape, np.float32)
             if op.init == "he_fan_in":
                 return _normal(seed, name, shape, std=math.sqrt(2 / op.in_features))
+            if op.init == "normal":
+                return _normal(seed, name, shape, std=0.01)
             bound = math.sqrt(6 / (op.in_features + op.out_features))
             return _uniform(seed, name, shape, bound=bound)
         case ChannelConv():

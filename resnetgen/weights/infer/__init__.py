@@ -15,7 +15,7 @@ from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import find
 from resnetgen.spec.problems import refuse
 from resnetgen.spec.source import parse
-from resnetgen.weights.infer.document import READ, document
+from resnetgen.weights.infer.document import READ, attention_places, document
 from resnetgen.weights.infer.misfit import misfit
 from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
 from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
@@ -82,6 +82,8 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     if unprojected:
         assumed["shortcut"] = " and ".join(sorted(unprojected))
     told = READ | _unused(spec)
+    if len(attention_places(found)) < 2:
+        told |= {"attention_at"}
     others = {
         key: written(entry.value) for key, entry in resolved.entries.items() if key not in told
     }

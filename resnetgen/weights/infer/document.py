@@ -2,26 +2,34 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.layers import merge
-from resnetgen.spec.model import ModelSpec, StageSpec
+from resnetgen.spec.model import AttentionAt, ModelSpec, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
 from resnetgen.weights.infer.misfit import misfit
 from resnetgen.weights.infer.places import Places, places
 from resnetgen.weights.infer.ratio import squeeze_ratio
-from resnetgen.weights.infer.trace import BlockTrace, Trace
+from resnetgen.weights.infer.trace import BlockTrace, Convolution, Trace
 from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
 
 READ = frozenset(
     {
         *("name", "license", "input", "classes", "stem", "conv_bias", "order", "norm"),
         *("block", "expansion", "groups", "width_per_group", "reduce_first", "stages"),
-        *("shortcut", "downsample", "projection_kernel", "attention", "se_ratio"),
+        *(
+            "shortcut",
+            "downsample",
+            "projection_kernel",
+            "attention",
+            "se_ratio",
+            "se_of",
+            "se_divisor",
+        ),
     }
 )
 """The keys of a document that names and shapes decide, at least in part."""
@@ -33,7 +41,8 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
     """The document that the trace means; what it leaves open is as in `base`, if there is one."""
     place = places(trace, base)
     groups = _groups(trace)
-    widths = _widths(trace, groups)
+    shared = groups[0] if len(set(groups)) == 1 else None
+    widths = _widths(trace, shared)
     bias = biases(trace, base)
     stages = [
         {
@@ -42,6 +51,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
             "width": width.width,
             "stride": place.stages[index].stride,
             "shortcut": place.stages[index].shortcut,
+            **({"groups": groups[index]} if shared is None else {}),
             **_block(stage[0], width, None if base is None else base.stages[index]),
         }
         for index, (stage, width) in enumerate(zip(trace.stages, widths.stages, strict=True))
@@ -51,7 +61,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
         "input": {"channels": trace.stem[0].in_channels, "size": place.size},
         "classes": trace.classes,
         "stem": _stem(trace, place, bias),
-        "groups": groups,
+        "groups": shared,
         "width_per_group": widths.width_per_group,
         "reduce_first": widths.reduce_first,
         "expansion": widths.expansion,
@@ -59,7 +69,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
         "stride_block": place.stride_block,
         **_norm(trace, base),
         **_projections(trace),
-        **_attention(trace),
+        **_attention(trace, base),
     }
     layer = _parsed({key: value for key, value in stated.items() if value is not None})
     rows = SequenceNode(layer.span, tuple(_parsed(stage) for stage in stages))
@@ -74,7 +84,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
 
 _USUAL_GROUPS = 32
 """Wu and He, "Group Normalization", 2018, and the language's default."""
-_REPLACED = ("width_per_group", "block", "shortcut", "stages")
+_REPLACED = ("groups", "width_per_group", "block", "shortcut", "stages")
 """What of a base goes where the trace has it no more, or has it in each stage."""
 
 
@@ -119,10 +129,19 @@ def _stem(trace: Trace, place: Places, bias: Biases) -> _Stated:
     }
 
 
-def _groups(trace: Trace) -> int:
-    """Of the first convolution that can have several: the others must have the same."""
+def _groups(trace: Trace) -> tuple[int, ...]:
+    """Of each stage's first convolution that can have several: its others must have the same."""
     before = trace.stem[-1].out_channels
-    for block in chain.from_iterable(trace.stages):
+    found: list[int | None] = []
+    for stage in trace.stages:
+        found.append(_stage_groups(stage, before))
+        before = stage[0].main[-1].out_channels
+    others = next((groups for groups in found if groups is not None), 1)
+    return tuple(others if groups is None else groups for groups in found)
+
+
+def _stage_groups(stage: Sequence[BlockTrace], before: int) -> int | None:
+    for block in stage:
         for convolution in block.main:
             groups, rest = divmod(before, convolution.in_channels)
             if rest or groups == 0:
@@ -132,10 +151,10 @@ def _groups(trace: Trace) -> int:
             if convolution.kernel > 1:
                 return groups
             before = convolution.out_channels
-    return 1
+    return None
 
 
-def _widths(trace: Trace, groups: int) -> Widths:
+def _widths(trace: Trace, groups: int | None) -> Widths:
     firsts = [stage[0] for stage in trace.stages]
     paths = [
         MainPath(
@@ -188,20 +207,55 @@ def _projections(trace: Trace) -> _Stated:
     return {"downsample": "conv", "projection_kernel": max(kernels)}
 
 
-def _attention(trace: Trace) -> _Stated:
+def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:
     first = trace.stages[0][0]
     if first.attention != "se":
         return {"attention": first.attention}
-    squeezes = {
-        block.name: (block.main[-1].out_channels, block.squeezed)
-        for block in chain.from_iterable(trace.stages)
+    rules = [("output", 8), ("input", 1)]
+    if base is not None and base.attention == "se":
+        rules.insert(0, (base.se_of, base.se_divisor))
+    blocks = list(chain.from_iterable(trace.stages))
+    outputs = [block.main[-1].out_channels for block in blocks]
+    inputs = [trace.stem[-1].out_channels, *outputs]
+    for of, divisor in rules:
+        whole = outputs if of == "output" else inputs
+        pairs = zip(whole, (block.squeezed for block in blocks), strict=False)
+        squeezes = [(channels, inside) for channels, inside in pairs if inside is not None]
+        ratio = squeeze_ratio(squeezes, divisor=divisor)
+        if ratio is not None:
+            place = _attention_at(trace, base, squeezes_input=of == "input")
+            said = {"attention": "se", "attention_at": place, "se_ratio": ratio}
+            return {**said, "se_of": of, "se_divisor": divisor}
+    message = "the channels inside squeeze-and-excitation follow no ratio: "
+    message += ", ".join(
+        f"{block.name} has {block.squeezed} of {channels}"
+        for block, channels in zip(blocks, outputs, strict=True)
         if block.squeezed is not None
-    }
-    ratio = squeeze_ratio(squeezes.values())
-    if ratio is None:
-        message = "the channels inside squeeze-and-excitation follow no ratio: "
-        message += ", ".join(
-            f"{name} has {pair[1]} of {pair[0]}" for name, pair in squeezes.items()
-        )
-        raise misfit(message, "one ratio, rounded to multiples of 8 and at least 8")
-    return {"attention": "se", "se_ratio": ratio}
+    )
+    raise misfit(message, "one ratio of a block's output, in multiples of 8, or of its input")
+
+
+def _attention_at(trace: Trace, base: ModelSpec | None, *, squeezes_input: bool) -> AttentionAt:
+    """Where attention stands; what channels leave open is as in `base`, or as in RegNet."""
+    possible = attention_places(trace)
+    if len(possible) == 1:
+        return possible[0]
+    if base is not None:
+        return base.attention_at
+    return "middle" if squeezes_input else "end"
+
+
+def attention_places(trace: Trace) -> tuple[AttentionAt, ...]:
+    """Where attention may stand by the channels that it weighs, if there is any."""
+    blocks = [block for block in chain.from_iterable(trace.stages) if block.attention != "none"]
+    if not blocks:
+        return ()
+    ends = all(_weighs(block, block.main[-1:]) for block in blocks)
+    middles = all(_weighs(block, block.main[-2:-1]) for block in blocks)
+    places: dict[AttentionAt, bool] = {"end": ends, "middle": middles}
+    return tuple(place for place, fits in places.items() if fits)
+
+
+def _weighs(block: BlockTrace, behind: Sequence[Convolution]) -> bool:
+    """Whether attention may stand behind this convolution; ECA leaves no channels to tell."""
+    return any(block.weighed in (None, convolution.out_channels) for convolution in behind)

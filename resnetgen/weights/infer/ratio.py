@@ -3,24 +3,24 @@
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-_DIVISOR = 8
-"""What squeezed channels are rounded to."""
 _DEFAULT = Fraction(1, 16)
 _MOST_DIGITS = 9
 
 
-def squeeze_ratio(squeezes: Iterable[tuple[int, int]]) -> float | None:
+def squeeze_ratio(squeezes: Iterable[tuple[int, int]], *, divisor: int) -> float | None:
     """The simplest ratio that squeezes each number of channels to its second, if any does.
+
+    What is squeezed to is a multiple of the divisor.
 
     The default first, then one over a whole number, then a decimal of the fewest digits.
     """
     lowest, highest = Fraction(0), Fraction(2)
     for channels, squeezed in squeezes:
-        if squeezed % _DIVISOR:
+        if squeezed % divisor:
             return None
-        if squeezed > _DIVISOR:
-            lowest = max(lowest, Fraction(2 * squeezed - _DIVISOR, 2 * channels))
-        highest = min(highest, Fraction(2 * squeezed + _DIVISOR, 2 * channels))
+        if squeezed > divisor:
+            lowest = max(lowest, Fraction(2 * squeezed - divisor, 2 * channels))
+        highest = min(highest, Fraction(2 * squeezed + divisor, 2 * channels))
     return next(
         (float(ratio) for ratio in _ratios(lowest) if 0 < ratio <= 1 and lowest <= ratio < highest),
         None,

@@ -62,6 +62,8 @@ class BlockTrace:
     attention: Attention
     squeezed: int | None
     """Channels inside squeeze-and-excitation."""
+    weighed: int | None
+    """Channels that squeeze-and-excitation weighs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,10 @@ def _block(shapes: Shapes, name: str, tensors: Iterable[str]) -> BlockTrace:
     ]
     squeeze = f"{name}.se.fc1"
     attention: Attention = "none"
+    narrowing: Convolution | None = None
     if f"{squeeze}.weight" in shapes:
         attention = "se"
+        narrowing = _convolution(shapes, squeeze)
     elif f"{name}.se.conv.weight" in shapes:
         attention = "eca"
     return BlockTrace(
@@ -212,7 +216,8 @@ def _block(shapes: Shapes, name: str, tensors: Iterable[str]) -> BlockTrace:
         ),
         downsample=("conv", "avg")[projections[0]] if projections else None,
         attention=attention,
-        squeezed=_convolution(shapes, squeeze).out_channels if attention == "se" else None,
+        squeezed=None if narrowing is None else narrowing.out_channels,
+        weighed=None if narrowing is None else narrowing.in_channels,
     )
 
 

@@ -59,20 +59,24 @@ class Widths:
 class _Knobs:
     """What is the same in all stages."""
 
-    groups: int
+    groups: int | None
+    """None where stages have different ones."""
     expansion: int = _BOTTLENECK_EXPANSION
     reduce_first: int = 1
     width_per_group: int | None = None
 
     def inner(self, width: int) -> int:
         """Channels of the convolutions before a block's last, in a stage of this width."""
-        if self.width_per_group is None:
+        if self.width_per_group is None or self.groups is None:
             return width
         return width * self.width_per_group // _BASE_WIDTH * self.groups
 
 
-def solve(paths: Sequence[MainPath], *, groups: int) -> Widths | None:
-    """The first answer, or None where a stage's channels have no common width at all."""
+def solve(paths: Sequence[MainPath], *, groups: int | None) -> Widths | None:
+    """The first answer, or None where a stage's channels have no common width at all.
+
+    `groups` are what all stages have; None where they differ.
+    """
     for knobs in _candidates(paths, groups):
         stages = tuple(_named(path, knobs) or _listed(path, knobs) for path in paths)
         named = all(
@@ -92,7 +96,7 @@ def _widths(knobs: _Knobs, stages: Sequence[StageWidth | None]) -> Widths | None
     return Widths(knobs.expansion, knobs.reduce_first, knobs.width_per_group, known)
 
 
-def _candidates(paths: Sequence[MainPath], groups: int) -> Iterator[_Knobs]:
+def _candidates(paths: Sequence[MainPath], groups: int | None) -> Iterator[_Knobs]:
     others = (each for each in range(1, _LARGEST_EXPANSION + 1) if each != _BOTTLENECK_EXPANSION)
     bottlenecks = any(path.name == "bottleneck" for path in paths)
     reductions = list(_reductions(paths))
@@ -115,9 +119,11 @@ def _reductions(paths: Sequence[MainPath]) -> Iterator[int]:
 
 
 def _width_per_group(
-    paths: Sequence[MainPath], groups: int, expansion: int, reduction: int
+    paths: Sequence[MainPath], groups: int | None, expansion: int, reduction: int
 ) -> int | None:
     """The least that gives each named block its inner channels."""
+    if groups is None:
+        return None
     lowest, highest = 1, 2**16
     for path in paths:
         match path.name, path.channels:
