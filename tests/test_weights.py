@@ -84,6 +84,19 @@ def renamed(tensors: Tensors, *pairs: tuple[str, str]) -> Tensors:
 # Written by hand from the libraries' sources, not from the rules that are tested.
 NAMES: dict[str, Callable[[Tensors], Tensors]] = {
     "torchvision's names": lambda t: t,
+    "the names of torchvision's RegNets": lambda t: renamed(
+        t,
+        *(
+            (f"layer{stage}.{block}.", f"trunk_output.block{stage}.block{stage}-{block}.")
+            for stage, block in ((1, 0), (1, 1), (2, 0))
+        ),
+        ("downsample.", "proj."),
+        (".se.", ".f.se."),
+        *((f".conv{n}", f".f.{letter}.0") for n, letter in ((1, "a"), (2, "b"), (3, "c"))),
+        *((f".bn{n}", f".f.{letter}.1") for n, letter in ((1, "a"), (2, "b"), (3, "c"))),
+        ("conv1.", "stem.0."),
+        ("bn1.", "stem.1."),
+    ),
     "the names of CIFAR ports": lambda t: renamed(
         t, ("downsample", "shortcut"), ("fc.", "linear.")
     ),
@@ -99,6 +112,8 @@ NAMES: dict[str, Callable[[Tensors], Tensors]] = {
         ("layer2.0.", "s2.b1."),
         ("downsample.0", "proj"),
         ("downsample.1", "bn"),
+        (".se.fc1", ".f.se.f_ex.0"),
+        (".se.fc2", ".f.se.f_ex.2"),
         *((f".conv{n}", f".f.{letter}") for n, letter in ((1, "a"), (2, "b"), (3, "c"))),
         *((f".bn{n}", f".f.{letter}_bn") for n, letter in ((1, "a"), (2, "b"), (3, "c"))),
         ("conv1.", "stem.conv."),
@@ -123,6 +138,20 @@ NAMES: dict[str, Callable[[Tensors], Tensors]] = {
 @pytest.mark.parametrize("title", NAMES)
 def test_names_of_other_libraries_are_recognized(resnetgen: Run, title: str, text: str) -> None:
     reference = spec(text)
+    _, tensors = drawn(reference)
+    save_file(NAMES[title](tensors), "net.safetensors")
+
+    ran, found = built(resnetgen, "net.safetensors", reference)
+
+    assert ran.err == f"net.safetensors: {title}\n"
+    assert same(found, tensors)
+
+
+@pytest.mark.parametrize("title", ["the names of torchvision's RegNets", "pycls's names"])
+def test_regnets_attention_is_read_by_the_names_of_both_libraries(
+    resnetgen: Run, title: str
+) -> None:
+    reference = spec(BOTTLENECK + "attention: se\nattention_at: middle\n")
     _, tensors = drawn(reference)
     save_file(NAMES[title](tensors), "net.safetensors")
 

@@ -66,9 +66,9 @@ def convert(
         typer.Option(
             "--from",
             metavar="FORMAT",
-            help="Whose names WEIGHTS has, where that is not recognized: torchvision, timm, "
-            "cifar, mmpretrain, pycls, transformers, keras_applications, keras_hub or "
-            "resnetgen_keras.",
+            help="Whose names WEIGHTS has, where that is not recognized: torchvision, "
+            "torchvision_regnet, timm, cifar, mmpretrain, pycls, transformers, "
+            "keras_applications, keras_hub or resnetgen_keras.",
             autocompletion=_complete_origin,
             show_default=False,
         ),

@@ -19,6 +19,7 @@ from resnetgen.weights.places import (
     Postactivation,
     Preactivation,
     Side,
+    Squeeze,
     Stem,
     layers,
 )
@@ -106,10 +107,34 @@ def _timm(layer: Layer) -> str:
 
 def _torchvision(layer: Layer) -> str | None:
     has_one = layer.op.name.startswith(("conv1", "bn1", "layer", "fc"))
-    others = Preactivation | Postactivation | Elsewhere
+    others = Preactivation | Squeeze | Postactivation | Elsewhere
     plain = not isinstance(layer.place, others) and ".downsample.2" not in layer.op.name
     deep_stem = isinstance(layer.place, Stem) and layer.place.count > 1
     return layer.op.name if has_one and plain and not deep_stem else None
+
+
+def _torchvision_regnet(layer: Layer) -> str | None:
+    """torchvision/models/regnet.py: its stages count from 1, and their blocks from 0."""
+    kind = 1 if layer.is_norm else 0
+    match layer.place:
+        case Stem(0, 1):
+            return f"stem.{kind}"
+        case Main(stage, block, number) if number < 3:
+            return f"{_regnet_block(stage, block)}.f.{'abc'[number]}.{kind}"
+        case Squeeze(stage, block, number):
+            return f"{_regnet_block(stage, block)}.f.se.fc{number + 1}"
+        case Side(stage, block, _):
+            return f"{_regnet_block(stage, block)}.proj.{kind}"
+        case Head():
+            return "fc"
+        case Stem() | Main() | Preactivation() | Postactivation() | Elsewhere():
+            return None
+        case _:
+            assert_never(layer.place)
+
+
+def _regnet_block(stage: int, block: int) -> str:
+    return f"trunk_output.block{stage + 1}.block{stage + 1}-{block}"
 
 
 def _cifar(layer: Layer) -> str | None:
@@ -121,7 +146,7 @@ def _cifar(layer: Layer) -> str | None:
             return "linear"
         case Stem() | Main() if not (isinstance(layer.op, Conv2d) and layer.op.groups > 1):
             return _torchvision(layer)
-        case Stem() | Main() | Preactivation() | Postactivation() | Elsewhere():
+        case Stem() | Main() | Preactivation() | Squeeze() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -138,20 +163,22 @@ def _mmpretrain(layer: Layer) -> str | None:
             return f"backbone.{layer.op.name}"
         case Head():
             return "head.fc"
-        case Preactivation() | Postactivation() | Elsewhere():
+        case Preactivation() | Squeeze() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
 
 
 def _pycls(layer: Layer) -> str | None:
-    """pycls/models/resnet.py: `a`, `b` and `c` on a block's main path."""
+    """pycls/models/resnet.py and anynet.py: `a`, `b` and `c` on a block's main path."""
     match layer.place:
         case Stem(number, 1):
             return f"stem.{'bn' if layer.is_norm else 'conv'}" if number == 0 else None
         case Main(stage, block, number) if number < 3:
             letter = "abc"[number]
             return f"s{stage + 1}.b{block + 1}.f.{letter}{'_bn' if layer.is_norm else ''}"
+        case Squeeze(stage, block, number):
+            return f"s{stage + 1}.b{block + 1}.f.se.f_ex.{2 * number}"
         case Side(stage, block, _):
             return f"s{stage + 1}.b{block + 1}.{'bn' if layer.is_norm else 'proj'}"
         case Head():
@@ -174,7 +201,7 @@ def _transformers(layer: Layer) -> str | None:
             return f"resnet.encoder.stages.{stage}.layers.{block}.shortcut.{kind}"
         case Head():
             return "classifier.1"
-        case Stem() | Preactivation() | Postactivation() | Elsewhere():
+        case Stem() | Preactivation() | Squeeze() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -199,7 +226,7 @@ def _keras_applications(layer: Layer) -> str | None:
             return "post_bn"
         case Head():
             return "predictions"
-        case Stem() | Elsewhere():
+        case Stem() | Squeeze() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -217,7 +244,7 @@ def _keras_hub(layer: Layer) -> str | None:
             return f"stack{stage}_block{block}_0_{kind}"
         case Head():
             return "predictions"
-        case Preactivation() | Postactivation() | Elsewhere():
+        case Preactivation() | Squeeze() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
@@ -230,6 +257,7 @@ def _generated(layer: Layer) -> str:
 
 ORIGINS = (
     Origin("torchvision", "torchvision's names", _torchvision),
+    Origin("torchvision_regnet", "the names of torchvision's RegNets", _torchvision_regnet),
     Origin("timm", "timm's names", _timm),
     Origin("cifar", "the names of CIFAR ports", _cifar, zeros_around=True),
     Origin("mmpretrain", "mmpretrain's names", _mmpretrain),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resnetgen.ir.network import Block, Network
-from resnetgen.ir.ops import Norm, Op
+from resnetgen.ir.ops import Conv2d, Norm, Op
 from resnetgen.ir.rules import parameters
 
 
@@ -37,6 +37,15 @@ class Main:
 
 
 @dataclass(frozen=True, slots=True)
+class Squeeze:
+    """A convolution of squeeze-and-excitation: 0 narrows, 1 widens. All count from 0."""
+
+    stage: int
+    block: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """A block's projection, or its norm; `number` also counts a pool in front. All from 0."""
 
@@ -57,10 +66,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """What only some networks have: attention, or a convolution in place of the stem's pool."""
+    """What only some networks have: a convolution in place of the stem's pool, or ECA's."""
 
 
-Place = Stem | Preactivation | Main | Side | Postactivation | Head | Elsewhere
+Place = Stem | Preactivation | Main | Squeeze | Side | Postactivation | Head | Elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +109,11 @@ def _block(block: Block, stage: int, number: int) -> Iterator[Layer]:
         if parameters(op):
             yield Layer(op, Preactivation(stage, number))
     attention = set(block.attention)
-    seen = _Numbers()
+    seen, squeezes = _Numbers(), _Numbers()
     for op in block.main:
-        if op in attention and parameters(op):
+        if op in attention and isinstance(op, Conv2d):
+            yield Layer(op, Squeeze(stage, number, squeezes.number(op)))
+        elif op in attention and parameters(op):
             yield Layer(op, Elsewhere())
         elif parameters(op):
             yield Layer(op, Main(stage, number, seen.number(op)))
