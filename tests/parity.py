@@ -2,8 +2,9 @@
 
 Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
 bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
-keras.applications' what is read from a file of its weights. It must then give the same output: in
-float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their measured growth.
+torchvision's RegNets and keras.applications what is read from a file of their weights. It must then
+give the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times
+their measured growth.
 """
 
 import argparse
@@ -47,7 +48,12 @@ class Peer:
     name: str
     library: str
     build: Callable[[], Any]
-    names: str = "strict"
+    origin: str | None = None
+    """By whose names its weights are read; None where they are ours."""
+
+    @property
+    def names(self) -> str:
+        return "strict" if self.origin is None else "read"
 
     def parity(self) -> "Parity":
         return parity(self)
@@ -80,14 +86,15 @@ class Parity:
 
 
 def peers() -> dict[str, Peer]:
-    """torchvision's ResNets and all of timm's resnet.py, of those that are bundled, by name."""
+    """torchvision's ResNets and RegNets and all of timm's resnet.py, by name."""
     models = torchvision_models()
     import timm
 
+    origins = {"torchvision.models.resnet": None, "torchvision.models.regnet": "torchvision_regnet"}
     found = {
-        name: Peer(name, "torchvision", lambda name=name: getattr(models, name)())
+        name: Peer(name, "torchvision", lambda name=name: getattr(models, name)(), origins[module])
         for name in models.list_models(module=models)
-        if models.get_model_builder(name).__module__ == "torchvision.models.resnet"
+        if (module := models.get_model_builder(name).__module__) in origins
     }
     for name in timm.list_models(module="resnet"):
         found.setdefault(name, Peer(name, "timm", lambda name=name: timm.create_model(name)))
@@ -103,7 +110,13 @@ def parity(peer: Peer) -> Parity:
     theirs = peer.build()
     randomize(theirs)
     ours = built(network)
-    ours.load_state_dict(theirs.state_dict(), strict=True)
+    if peer.origin is None:
+        ours.load_state_dict(theirs.state_dict(), strict=True)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "peer.pth")
+            torch.save(theirs.state_dict(), file)
+            load_read(ours, file, network, origin=peer.origin)
     params = sum(parameter.numel() for parameter in theirs.parameters())
     assert params == total(network).trainable, f"{peer.name}: {params} parameters"
     images = [torch.randn(1, 3, *size) for size in sizes(network)]
@@ -127,17 +140,25 @@ def keras_parity(name: str) -> Parity:
     file = "peer.weights.h5"
     with tempfile.TemporaryDirectory() as folder:
         theirs = keras_peer(name, Path(folder), [image.numpy() for image in images], file)
-        with loaded(Path(folder, file), network, origin=None, seed=None) as found:
-            assert found.format == "keras_applications", f"{name}: read as {found.format}"
-            tensors = zip(layout(network).entries, found.tensors(), strict=True)
-            state = {entry.name: torch.from_numpy(np.array(each)) for entry, each in tensors}
-    left = ours.load_state_dict(state, strict=False)
-    # Keras does not count batches.
-    assert not left.unexpected_keys, f"{name}: {left.unexpected_keys}"
-    assert all(key.endswith(COUNTER) for key in left.missing_keys), f"{name}: {left.missing_keys}"
+        load_read(ours, Path(folder, file), network, origin="keras_applications")
     assert theirs.params == total(network).trainable, f"{name}: {theirs.params} parameters"
     single = [torch.from_numpy(value) for value in theirs.single]
     return compared(ours, images, single, [torch.from_numpy(value) for value in theirs.double])
+
+
+def load_read(ours: Any, file: Path, network: Network, *, origin: str) -> None:
+    """Gives our model the weights of a file, which is read as a user's is."""
+    import torch
+
+    with loaded(file, network, origin=None, seed=None) as found:
+        assert found.format == origin, f"{network.name}: read as {found.format}"
+        tensors = zip(layout(network).entries, found.tensors(), strict=True)
+        state = {entry.name: torch.from_numpy(np.array(each)) for entry, each in tensors}
+    left = ours.load_state_dict(state, strict=False)
+    # What counts batches is no weight.
+    missing = [key for key in left.missing_keys if not key.endswith(COUNTER)]
+    assert not left.unexpected_keys, f"{network.name}: {left.unexpected_keys}"
+    assert not missing, f"{network.name}: {missing}"
 
 
 def compared(

@@ -1,12 +1,13 @@
 """Networks that other people know under the same name are the same networks."""
 
 from importlib.util import find_spec
+from random import Random
 
 import pytest
 
 from resnetgen.emit.torchvision import counterpart
 from resnetgen.pipeline import compile_spec
-from resnetgen.spec.load import bundled
+from resnetgen.spec.load import bundled, load
 
 pytestmark = pytest.mark.frameworks
 
@@ -24,6 +25,8 @@ NAMES = (
     "resnetrs50",
     "resnet50_gn",
     "test_resnet",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
 )
 
 
@@ -42,6 +45,27 @@ def test_network_is_its_peer(name: str) -> None:
     found = parity(peers()[name])
     assert found.double <= 1e-10
     assert found.single <= found.single_bound
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_regnet_rule_gives_the_stages_that_torchvision_s_does(seed: int) -> None:
+    need_peers()
+    from peers import torchvision_models
+
+    random = Random(seed)
+    rule = {
+        "depth": random.randint(1, 40),
+        "w_0": 8 * random.randint(1, 40),
+        "w_a": round(random.uniform(0, 150), 2),
+        "w_m": round(random.uniform(1.5, 3), 2),
+        "group_width": random.randint(1, 128),
+    }
+    theirs = torchvision_models().regnet.BlockParams.from_init_params(**rule)
+    said = ",".join(f"{key}: {value}" for key, value in rule.items())
+    ours = load("regnet_x_400mf", overrides=[f"regnet={{{said}}}", "input.size=65536"]).spec.stages
+    assert [stage.repeats for stage in ours] == theirs.depths
+    assert [stage.width for stage in ours] == theirs.widths
+    assert [stage.width // stage.groups for stage in ours] == theirs.group_widths
 
 
 @pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])

@@ -76,6 +76,15 @@ CASES = {
         True,
         None,
     ),
+    "a normal head": Case(
+        f"{SPEC}linear_init: normal\n",
+        0.1,
+        1e-5,
+        frozenset(),
+        math.sqrt(2 / (32 * 25)),
+        False,
+        None,
+    ),
     **{
         line: Case(
             f"{SPEC}{line}\n", 0.1, 1e-5, frozenset(), math.sqrt(2 / (32 * 25)), False, 64**-0.5
