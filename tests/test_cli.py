@@ -447,7 +447,7 @@ def test_specs_fit_into_60_columns_with_long_names_on_lines_of_their_own(
     assert max(map(len, table)) <= 60
     name = table.index("seresnextaa101d_32x8d")
     assert table[name + 1].split()[0] == "101"
-    assert "resnet18          18   11,689,512   1,814,073,344  3x224x224" in table
+    assert "resnet18         18   11,689,512    1,814,073,344  3x224x224" in table
 
 
 def test_schema_is_json_schema(resnetgen: Run) -> None:

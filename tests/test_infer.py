@@ -19,6 +19,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, network_parameters
 from resnetgen.lower import limits, lower
 from resnetgen.spec.brief import brief, extension
+from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load, meaning
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.source import parse
@@ -295,6 +296,15 @@ def test_regnet_of_another_depth_is_inferred_whole_beside_its_base() -> None:
     deeper = load("regnet_y_400mf", overrides=["regnet.depth=18"]).spec
     found = infer(tensors(lower(deeper)), name="found", base=BUNDLED["regnet_y_400mf"])
     assert ops(found.spec) == ops(deeper)
+
+
+def test_groups_of_a_base_s_stages_give_way_to_those_that_tensors_show(tmp_path: Path) -> None:
+    base = load("regnet_x_400mf", overrides=["regnet.depth=20"]).spec
+    even = [f"stages.{index}.groups=2" for index in range(4)]
+    (tmp_path / "resolved.yaml").write_text(to_yaml(BUNDLED["regnet_x_400mf"]))
+    changed = load(str(tmp_path / "resolved.yaml"), overrides=even).spec
+    found = infer(tensors(lower(changed)), name="found", base=base)
+    assert ops(found.spec) == ops(changed)
 
 
 def test_attention_stands_where_its_channels_fit() -> None:

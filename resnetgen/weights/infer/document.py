@@ -21,15 +21,8 @@ READ = frozenset(
     {
         *("name", "license", "input", "classes", "stem", "conv_bias", "order", "norm"),
         *("block", "expansion", "groups", "width_per_group", "reduce_first", "stages"),
-        *(
-            "shortcut",
-            "downsample",
-            "projection_kernel",
-            "attention",
-            "se_ratio",
-            "se_of",
-            "se_divisor",
-        ),
+        *("shortcut", "downsample", "projection_kernel"),
+        *("attention", "se_ratio", "se_of", "se_divisor"),
     }
 )
 """The keys of a document that names and shapes decide, at least in part."""
@@ -41,8 +34,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
     """The document that the trace means; what it leaves open is as in `base`, if there is one."""
     place = places(trace, base)
     groups = _groups(trace)
-    shared = groups[0] if len(set(groups)) == 1 else None
-    widths = _widths(trace, shared)
+    widths = _widths(trace, groups[0] if len(set(groups)) == 1 else None)
     bias = biases(trace, base)
     stages = [
         {
@@ -51,7 +43,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
             "width": width.width,
             "stride": place.stages[index].stride,
             "shortcut": place.stages[index].shortcut,
-            **({"groups": groups[index]} if shared is None else {}),
+            "groups": groups[index],
             **_block(stage[0], width, None if base is None else base.stages[index]),
         }
         for index, (stage, width) in enumerate(zip(trace.stages, widths.stages, strict=True))
@@ -61,7 +53,6 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
         "input": {"channels": trace.stem[0].in_channels, "size": place.size},
         "classes": trace.classes,
         "stem": _stem(trace, place, bias),
-        "groups": shared,
         "width_per_group": widths.width_per_group,
         "reduce_first": widths.reduce_first,
         "expansion": widths.expansion,
