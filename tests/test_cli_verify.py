@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 
@@ -511,3 +512,100 @@ def test_interrupt_ends_the_frameworks(resnetgen: Run, tmp_path: Path, jobs: int
     assert time.monotonic() - sent < 5
     assert not list(tmp_path.glob("resnetgen-*"))
     assert Path("generated/b/model_torch.py").exists()
+
+
+def other_model(change: str = "", *, by: str = "") -> None:
+    """Puts a model that is not ours, but for a `change`, beside the directory of the networks."""
+    text = Path("generated/tiny/model_torch.py").read_text()
+    assert change in text
+    Path("theirs.py").write_text(text.replace(change, by, 1))
+
+
+@pytest.mark.frameworks
+def test_somebody_elses_model_is_what_targets_are_compared_with(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify")
+    other_model()
+    against = ("verify", "generated/tiny", "--against", "theirs:tiny")
+    ran = resnetgen(*against, "--target", "torch,onnx", "--json")
+    found = ran.json["verification"]
+    assert (ran.code, found["status"], found["reference"]) == (0, "passed", "theirs:tiny")
+    targets = found["targets"]
+    assert {name: each["status"] for name, each in targets.items()} == dict.fromkeys(
+        ("theirs:tiny", "torch", "onnx"), "passed"
+    )
+    # It computes exactly what our own PyTorch model does, and what the interpreter does nearly.
+    assert targets["torch"]["max_abs_diff"] == 0.0
+    assert targets["theirs:tiny"]["max_abs_diff"] > 0.0
+    certificate = json.loads(Path("generated/tiny/certificate.json").read_text())
+    assert certificate["reference"] == "theirs:tiny"
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch", "--against", "theirs:tiny")
+    assert (
+        "the others are compared with what theirs:tiny computes, and that with the spec" in ran.out
+    )
+
+
+@pytest.mark.frameworks
+def test_somebody_elses_model_that_is_another_network_fails_and_says_where(
+    resnetgen: Run,
+) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify")
+    other_model("BatchNorm2d(out_channels)", by="BatchNorm2d(out_channels, eps=1e-4)")
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch", "--against", "theirs:tiny",
+                    "--json")  # fmt: skip
+    found = ran.json["verification"]
+    # Nothing is compared with a model that is not the network.
+    assert (ran.code, found["status"], found["reference"]) == (1, "failed", "ir")
+    assert found["targets"]["torch"]["status"] == "passed"
+    assert found["targets"]["theirs:tiny"]["first_divergence"] == "layer1.0.bn1"
+
+
+@pytest.mark.frameworks
+def test_somebody_elses_model_with_other_names_fails(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify")
+    Path("theirs.py").write_text(
+        "import torch\n\ndef linear():\n    return torch.nn.Linear(2, 2)\n"
+    )
+    ran = resnetgen("build", tiny(), "--target", "torch", "--against", "theirs:linear", "--json")
+    found = ran.json["verification"]["targets"]["theirs:linear"]
+    assert (ran.code, found["status"]) == (1, "failed")
+    assert found["reason"].startswith("has no conv1.weight")
+
+
+@pytest.mark.frameworks
+def test_torchvision_is_what_resnet18_is_compared_with(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("torch", "torchvision"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    Path("theirs.py").write_text(
+        "from peers import torchvision_models\n\nresnet18 = torchvision_models().resnet18\n"
+    )
+    ran = resnetgen("build", "resnet18", "--target", "torch", "--against", "theirs:resnet18",
+                    "--json")  # fmt: skip
+    found = ran.json["verification"]
+    assert (ran.code, found["reference"]) == (0, "theirs:resnet18")
+    assert {each["params"] for each in found["targets"].values()} == {11689512}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--against", "torchvision"], "--against cannot be `torchvision`"),
+        (["--against", "a b:c"], "--against cannot be `a b:c`"),
+        (["--against", "not_there:f"], "there is no module `not_there`, which --against names"),
+        (["--against", "json:loads", "--no-verify"], "--against compares, and --no-verify runs"),
+        (["--against", "json:loads", "resnet18"], "--against names one network, and there are 2"),
+    ],
+)
+def test_against_what_cannot_be_compared_builds_nothing(
+    resnetgen: Run, arguments: list[str], message: str
+) -> None:
+    ran = resnetgen("build", tiny(), *arguments)
+    assert ran.code == 2
+    assert message in ran.err
+    assert not Path("generated").exists()

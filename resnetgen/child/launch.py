@@ -68,11 +68,8 @@ def launch(
 
 def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict[str, str]:
     """A fixed environment: the user's settings of frameworks must not decide a result."""
-    package_root = Path(__file__).parents[2]
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, (os.environ.get("PYTHONPATH"), str(package_root)))
-    )
+    environment["PYTHONPATH"] = import_path()
     environment |= dict.fromkeys(_THREAD_COUNTS, str(threads))
     environment |= {
         "HOME": str(scratch),
@@ -86,6 +83,14 @@ def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict
     elif "CUDA_VISIBLE_DEVICES" in os.environ:
         environment["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
     return environment
+
+
+def import_path(*further: str) -> str:
+    """PYTHONPATH for a child: this process's own, this package, and behind them what is given."""
+    package_root = Path(__file__).parents[2]
+    return os.pathsep.join(
+        filter(None, (os.environ.get("PYTHONPATH"), str(package_root), *further))
+    )
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: float, stop: Event) -> int | None:

@@ -9,6 +9,7 @@ import typer
 
 from resnetgen.cli.current import check_current
 from resnetgen.cli.options import (
+    AgainstOption,
     BuildJobs,
     BuildTargets,
     Device,
@@ -21,6 +22,7 @@ from resnetgen.cli.options import (
     Overrides,
     SeedOption,
     TimeoutOption,
+    check_peer,
     choose,
 )
 from resnetgen.cli.output import print_grids, print_json, reporting, say
@@ -61,6 +63,7 @@ def build(
     ] = False,
     level: LevelOption = Level.forward,
     device: DeviceOption = Device.cpu,
+    against: AgainstOption = None,
     timeout: TimeoutOption = 600.0,
     jobs: BuildJobs = None,
     force: Annotated[
@@ -91,6 +94,7 @@ def build(
       resnetgen build my_network.yaml -o models --target torch,onnx
       resnetgen build resnet50 --set stages.2.repeats=15 --set name=resnet77
       resnetgen build resnet50 --weights resnet50-11ad3fa6.pth
+      resnetgen build resnet50 --against torchvision.models:resnet50
       resnetgen build specs/*.yaml --no-verify --no-weights
       resnetgen build --check
     """
@@ -111,6 +115,13 @@ def build(
         if weights is not None and no_weights:
             message = "--weights and --no-weights ask for two different things"
             raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
+        if against is not None and no_verify:
+            message = "--against compares, and --no-verify runs nothing"
+            raise DiagnosticError([Diagnostic("no-peer", message, hint="give one of them")])
+        check_peer(against)
+        if against is not None and len(spec) != 1:
+            message = f"--against names one network, and there are {len(spec)} specs"
+            raise DiagnosticError([Diagnostic("one-spec", message, hint="give one SPEC")])
         named = choose(target, targets())
         built = pipeline.build(
             pipeline.compile_specs(spec, overrides=overrides or ()),
@@ -140,6 +151,7 @@ def build(
                 device=device.value,
                 dtype=None,
                 seed=seed,
+                against=against,
                 timeout=timeout,
                 jobs=max(1, cores() // (jobs or 1)),
             )

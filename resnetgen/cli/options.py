@@ -1,8 +1,10 @@
 """What several commands take alike: annotated types, comma lists, and completion."""
 
 import os
+import sys
 from collections.abc import Iterable
 from enum import StrEnum
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated
 
@@ -181,6 +183,17 @@ DtypeOption = Annotated[
     Dtype | None,
     choice("dtype", Dtype, help="The widest that each target computes, by default."),
 ]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="MODULE:FUNCTION",
+        help="Compare with the PyTorch model that FUNCTION() of MODULE returns, given the same "
+        "weights, and that model with the spec. Its parameters need the names that ours have: "
+        "torchvision's. It runs on the CPU and in float64.",
+        show_default=False,
+    ),
+]
 TimeoutOption = Annotated[
     float,
     typer.Option(
@@ -222,6 +235,22 @@ def choose(listed: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
     if wrong:
         raise DiagnosticError(wrong)
     return names
+
+
+def check_peer(reference: str | None) -> None:
+    """Raises a DiagnosticError where `reference` names nothing that could be imported."""
+    if reference is None:
+        return
+    module, _, function = reference.partition(":")
+    expected = "MODULE:FUNCTION, such as `torchvision.models:resnet50`"
+    if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
+        message = f"--against cannot be {quote(reference)}"
+        raise DiagnosticError([Diagnostic("bad-peer", message, expected=expected)])
+    top = module.partition(".")[0]
+    if PathFinder.find_spec(top, [*sys.path, os.getcwd()]) is None:
+        message = f"there is no module {quote(top)}, which --against names"
+        hint = "install it, or run this in the directory where it lies"
+        raise DiagnosticError([Diagnostic("bad-peer", message, hint=hint)])
 
 
 def folder_flaw(folder: Path) -> str | None:

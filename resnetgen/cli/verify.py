@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from resnetgen.cli.options import (
+    AgainstOption,
     Device,
     DeviceOption,
     DtypeOption,
@@ -18,6 +19,7 @@ from resnetgen.cli.options import (
     RunTargets,
     SeedOption,
     TimeoutOption,
+    check_peer,
     choose,
     folder_flaw,
 )
@@ -34,6 +36,7 @@ def verify(
     device: DeviceOption = Device.cpu,
     dtype: DtypeOption = None,
     seed: SeedOption = 0,
+    against: AgainstOption = None,
     timeout: TimeoutOption = 600.0,
     jobs: RunJobs = None,
     certificate: Annotated[
@@ -49,7 +52,8 @@ def verify(
 ) -> None:
     """Prove that the files in DIR, as they are now, compute the network of its spec.yaml.
 
-    This runs the Python in DIR, so give it only what you would run yourself. Each framework runs
+    This runs the Python in DIR (and what --against names), so give it only what you would run
+    yourself. Each framework runs
     in a process of its own on the same weights and images, and is compared with a NumPy
     interpreter of the network. Replaces the certificate, unless nothing could run, and writes
     nothing else.
@@ -60,6 +64,7 @@ def verify(
       resnetgen verify generated/resnet50
       resnetgen verify generated/resnet50 --target torch,onnx --level shapes
       resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
+      resnetgen verify generated/resnet50 --against torchvision.models:resnet50
     """
     from resnetgen.emit.manifest import files
     from resnetgen.pipeline import compile_spec, prove
@@ -70,6 +75,7 @@ def verify(
 
     with reporting(as_json=as_json):
         named = choose(target, registry.targets())
+        check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
         _refuse_unwritable(directory, certificate)
         _refuse_to_replace(certificate or directory / CERTIFICATE, is_ours=certificate is None)
@@ -79,6 +85,7 @@ def verify(
             device=device.value,
             dtype=None if dtype is None else dtype.value,
             seed=seed,
+            against=against,
             timeout=timeout,
             jobs=jobs,
         )

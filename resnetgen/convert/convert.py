@@ -76,6 +76,7 @@ def convert(
         image = scratch / "image.npy"
         np.save(image, expected.image)
         record = runner(runner_name)
+        assert record.file is not None, f"{runner_name} runs no file of ours"
         # The first of its endings says which kind of file it is; the rest of its name does not.
         ending = next(e for e in FORMATS[target].endings if out.name.lower().endswith(e))
         written, output = scratch / f"converted{ending}", scratch / "output.npy"

@@ -33,6 +33,8 @@ def remarks(verification: Verification) -> Iterator[str]:
             yield f"{target}: the first wrong layer is {result.first_divergence}{cause}"
         if result.reason is not None:
             yield f"{target}: {result.reason}"
+    if (peer := verification.reference) in verification.targets:
+        yield f"the others are compared with what {peer} computes, and that with the spec"
     if verification.weights == "absent" and verification.ran:
         yield "there is no model.safetensors: weights were drawn for this run"
 

@@ -1,7 +1,7 @@
 """Verifies the files in a directory, as they are now, against the network they should be."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +58,9 @@ class Options:
     device: Device = "cpu"
     dtype: Dtype | None = None
     seed: int = 0
+    against: str | None = None
+    """Somebody else's model, MODULE:FUNCTION: judged like a target and then, if it is the network,
+    what the targets are compared with. It runs on the CPU and in float64."""
     timeout: float = 600.0
     jobs: int | None = None
     """How many targets run at a time; None means as many as there are cores."""
@@ -72,6 +75,8 @@ def verify(
     """
     directory = directory.resolve()
     named = options.targets if options.targets is not None else _due(directory)
+    if options.against is not None:
+        named = (options.against, *named)
     results = {target: _without_running(target, directory, options) for target in named}
     runnable = [target for target, result in results.items() if result is None]
     before = hashes(directory, _judged_files(runnable))
@@ -107,6 +112,7 @@ def _may_be_there(target: str, directory: Path, listed: frozenset[str]) -> bool:
         file = runner(target).file
     except BrokenRunnerError:
         return True
+    assert file is not None, f"{target} runs no file of the directory"
     return file in listed if listed else (directory / file).exists()
 
 
@@ -157,8 +163,8 @@ def _trials(
             directory=directory,
             scratch=scratch / target,
             level=options.level,
-            device=options.device,
-            dtype=options.dtype,
+            device="cpu" if target == options.against else options.device,
+            dtype="float64" if target == options.against else options.dtype,
             timeout=options.timeout,
             threads=max(1, cores() // at_a_time),
             stop=stop,
@@ -183,17 +189,30 @@ def _run(
         running = {pool.submit(start, trial): trial for trial in trials}
         try:
             judge = _judge(prepared, options)
-            for done in as_completed(running):
+            for done in _peer_first(running, options):
                 trial = running[done]
-                result = trial.conclude(done.result(), judge, prepared)
+                found = done.result()
+                result = trial.conclude(found, judge, prepared)
                 results[trial.target] = result
                 progress(trial.target, result.status)
+                if trial.target == options.against and result.status == "passed":
+                    assert isinstance(found, Report), "a process that died passed"
+                    judge = judge.by(found, trial.scratch / "all")
         finally:
             # First those that wait: they would start in the place of those that end.
             for future in running:
                 future.cancel()
             stop.set()
     return results
+
+
+def _peer_first(
+    running: Mapping[Future[Report | Died], Trial], options: Options
+) -> Iterator[Future[Report | Died]]:
+    """Each as it is done, but first somebody else's model, with which the others are compared."""
+    first = [future for future, trial in running.items() if trial.target == options.against]
+    yield from first
+    yield from as_completed(running.keys() - set(first))
 
 
 def _one_at_a_time(progress: Progress) -> Progress:
@@ -231,13 +250,21 @@ def _verification(
     )
     return Verification(
         level=options.level,
-        reference="ir",
+        reference=_reference(options, verdicts),
         weights=state,
         seed=options.seed,
         cases=tuple(CaseFacts(case.weights, case.shape, case.scale) for case in cases),
         files={name: digest for name, digest in files.items() if name in judged},
         targets=verdicts,
     )
+
+
+def _reference(options: Options, verdicts: Mapping[str, TargetResult]) -> str:
+    """What the targets were compared with: somebody else's model only where it is the network."""
+    peer = options.against
+    if peer is not None and peer in verdicts and verdicts[peer].status == "passed":
+        return peer
+    return "ir"
 
 
 def _jobs(options: Options) -> int:

@@ -1,8 +1,10 @@
 """Compares what one target reported with what the network says, and states what is wrong."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
@@ -25,7 +27,7 @@ class Expected:
     level: Level
     cases: tuple[Case, ...]
     values: Sequence[Mapping[str, Array]]
-    """For each case the reference's values at the boundaries; none at level `shapes`."""
+    """For each case what is right at the boundaries; nothing at level `shapes`."""
     growths: Sequence[Mapping[str, float]]
     """For each case by how much rounding may have grown at the boundaries."""
     entries: Mapping[str, Entry]
@@ -101,6 +103,16 @@ class Judge:
     def observations(self, run: SeenRun, scratch: Path) -> Iterator[Observation]:
         """What a run shows of the network's values."""
         return observations(run, self._places, scratch, self._batched_shapes(run.case))
+
+    def by(self, report: Report, scratch: Path) -> "Judge":
+        """A judge for whom that is right which the report shows, instead of the interpreter's."""
+        values = [dict(each) for each in self._expected.values]
+        for run in report.runs:
+            known = values[run.case]
+            for seen in self.observations(run, scratch):
+                if seen.array is not None and seen.place.value in known:
+                    known[seen.place.value] = np.asarray(seen.array, np.float64)
+        return Judge(replace(self._expected, values=values))
 
     def where_it_broke(self, report: Report, scratch: Path) -> Problem | None:
         """The op behind the last one shown by a run that an exception ended."""

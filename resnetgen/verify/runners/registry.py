@@ -24,8 +24,8 @@ class Runner:
     """How one target is run. Only `run` imports the framework, in a process of its own."""
 
     target: str
-    file: str
-    """The file of the model's directory that it runs."""
+    file: str | None
+    """The file of the model's directory that it runs; None where the model is somebody else's."""
     requires: Mapping[str, str]
     """The modules that must be importable, and which extra of resnetgen brings each."""
     environment: Mapping[str, str]
@@ -39,7 +39,7 @@ class Runner:
     @property
     def files(self) -> tuple[str, ...]:
         """All files that it judges."""
-        return (self.file, *self.beside)
+        return self.beside if self.file is None else (self.file, *self.beside)
 
 
 class BrokenRunnerError(Exception):
@@ -52,7 +52,14 @@ def targets() -> tuple[str, ...]:
 
 
 def runner(target: str) -> Runner:
-    """The runner of a target that `targets` lists; raises BrokenRunnerError."""
+    """The runner of a target that `targets` lists, or of somebody's MODULE:FUNCTION.
+
+    Raises BrokenRunnerError.
+    """
+    if ":" in target:
+        from resnetgen.verify.runners.peer import peer
+
+        return peer(target)
     found = _entry_point(target)
     try:
         loaded: object = found.load()

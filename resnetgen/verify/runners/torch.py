@@ -1,4 +1,5 @@
-"""Runs `model_torch.py` and reports what its modules received and gave."""
+"""Runs a PyTorch model, such as that of `model_torch.py`, and reports what its modules received
+and gave."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +26,23 @@ _FILE = "model_torch.py"
 
 
 def _run(request: Request, recorder: Recorder) -> None:
+    framework("torch")
+    build = factory(load_source(Path(request.directory, _FILE)))
+    run_model(build, request, recorder)
+    if request.classes is not None:
+        # Not on PyTorch's meta device: the first use of that costs more than drawing weights.
+        other = build(num_classes=request.classes)
+        recorder.rebuilt = SeenBuild(tuple(_parameters(other)), image=None)
+
+
+def run_model(build: Callable[[], Any], request: Request, recorder: Recorder) -> None:
+    """Builds the model and runs the request's cases; its parameters have the canonical names."""
     torch = framework("torch")
     tensors_of = framework("safetensors.torch").load_file
     recorder.versions["torch"] = torch.__version__
     _set_up_device(torch, request, recorder)
     dtype: Dtype = request.dtype or "float64"
 
-    build = factory(load_source(Path(request.directory, _FILE)))
     model = build()
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a Module")
@@ -54,10 +65,6 @@ def _run(request: Request, recorder: Recorder) -> None:
                 if not isinstance(output, torch.Tensor):
                     raise TypeError(f"the model returned {type(output).__name__}, not a Tensor")
                 recorder.value(OUTPUT, _array(output))
-    if request.classes is not None:
-        # Not on PyTorch's meta device: the first use of that costs more than drawing weights.
-        other = build(num_classes=request.classes)
-        recorder.rebuilt = SeenBuild(tuple(_parameters(other)), image=None)
 
 
 def _set_up_device(torch: Any, request: Request, recorder: Recorder) -> None:

@@ -1,0 +1,33 @@
+"""Runs somebody else's PyTorch model, which a target's name MODULE:FUNCTION calls for."""
+
+import importlib
+import os
+from operator import attrgetter
+
+from resnetgen.child.framework import framework
+from resnetgen.child.launch import import_path
+from resnetgen.verify.runners.protocol import Request
+from resnetgen.verify.runners.recorder import Recorder
+from resnetgen.verify.runners.registry import Runner
+from resnetgen.verify.runners.torch import run_model
+
+
+def peer(reference: str) -> Runner:
+    """The runner of the model that FUNCTION() of MODULE returns.
+
+    MODULE is looked for where Python does, and then in the directory that this is called in.
+    """
+    return Runner(
+        target=reference,
+        file=None,
+        requires={"torch": "torch"},
+        environment={"PYTHONPATH": import_path(os.getcwd())},
+        due="never",
+        run=_run,
+    )
+
+
+def _run(request: Request, recorder: Recorder) -> None:
+    framework("torch")
+    module, _, function = request.target.partition(":")
+    run_model(attrgetter(function)(importlib.import_module(module)), request, recorder)
