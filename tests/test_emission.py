@@ -256,6 +256,32 @@ attention: se
 stages:
   - {name: one, repeats: 2, width: 4, stride: 1}
 """,
+    # An activation with negative values, in front of a max pool, in a deep stem and behind the sum.
+    "smooth": """
+name: smooth
+dialect: timm
+input: {channels: 3, size: 32}
+classes: 10
+activation: silu
+stem: {hidden: [4], width: 8, kernel: 3, stride: 2, pool: max}
+block: basic
+attention: se
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 1}
+  - {name: two, repeats: 2, width: 12, stride: 2}
+""",
+    # In the order `pre` the head activates too.
+    "curved": """
+name: curved
+input: {channels: 3, size: 16}
+classes: 10
+activation: gelu
+order: pre
+stem: {hidden: [4], width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 2}
+""",
     # The longest name, and one block whose every parameter is constant.
     LONG: f"""
 name: {LONG}

@@ -409,8 +409,9 @@ class TestCommand:
         assumed = "input.size 32, stem.stride 1, stem.pool none, the stages' stride [1,2,2], "
         words = " ".join(said.split())
         assert f"{assumed}shortcut zero_pad, dialect torchvision, stride_on 3x3, " in words
-        more = "stride_block first, anti_alias none, epsilon 1e-05, momentum 0.1, conv_init "
-        more += "he_fan_out, linear_init uniform_fan_in, zero_init_last false, output logits "
+        more = "stride_block first, anti_alias none, activation relu, epsilon 1e-05, "
+        more += "momentum 0.1, conv_init he_fan_out, linear_init uniform_fan_in, "
+        more += "zero_init_last false, output logits "
         assert f"stride_on 3x3, {more}bundled networks" in words
         assert "bundled networks with these names and shapes: plain20, resnet20\n" in said
 

@@ -92,6 +92,28 @@ def test_torchvision_is_named_where_its_weights_fit_and_nowhere_else() -> None:
     assert {name: model for name, model in said.items() if model} == {name: name for name in theirs}
 
 
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_activation_is_that_of_timm(activation: str) -> None:
+    """With squeeze-and-excitation, whose own activation does not change with the network's."""
+    need_peers()
+    import torch
+    from parity import EXACT, built, difference, peers, randomize
+
+    peers()  # which imports torchvision as timm needs it
+    import timm
+
+    torch.manual_seed(0)
+    theirs = timm.create_model("seresnet18", act_layer=activation)
+    randomize(theirs)
+    overrides = (f"activation={activation}",)
+    ours = built(compile_spec("seresnet18", overrides=overrides).network)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    image = torch.randn(1, 3, 65, 96, dtype=torch.float64)
+    with torch.inference_mode():
+        found = difference(ours.double().eval()(image), theirs.double().eval()(image))
+    assert found <= EXACT
+
+
 def test_a_stride_in_another_place_is_not_the_peer() -> None:
     """The comparison can fail: the parameters are the same, the output is not."""
     need_peers()

@@ -189,6 +189,7 @@ def test_resnet50_in_full() -> None:
         se_of="output",
         se_divisor=8,
         anti_alias="none",
+        activation="relu",
         convolution_bias=False,
         norm=NormSpec("batch", 32, 1e-5, 0.1),
         init=InitSpec("he_fan_out", "uniform_fan_in", zero_last_gamma=False),
@@ -504,6 +505,7 @@ se_ratio: 0.0625
 se_of: output
 se_divisor: 8
 anti_alias: none
+activation: relu
 norm: batch
 norm_groups: 32
 epsilon: 1e-05

@@ -90,6 +90,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "se_of": st.sampled_from(["output", "input"]),
                     "se_divisor": st.sampled_from([1, 8]),
                     "anti_alias": st.sampled_from(["avg", "blur"]),
+                    "activation": st.sampled_from(["silu", "gelu"]),
                     "order": st.sampled_from(["post", "pre"]),
                     "norm": st.sampled_from(["group", "none"]),
                     "norm_groups": st.sampled_from([1, 2]),

@@ -49,6 +49,8 @@ VERIFIED = (
     "pruned",
     "without_norms",
     "keras_biases",
+    "smooth",
+    "curved",
 )
 
 # Behind a stride of 3 a blur gives as much as its shortcut for one size in three, so no image of

@@ -9,6 +9,7 @@ from resnetgen.emit.flax_layers import (
     RNGS,
     Item,
     Style,
+    activation,
     assignments,
     forward,
     listed,
@@ -21,6 +22,7 @@ from resnetgen.emit.layers import literal, repeated_forms
 from resnetgen.emit.render import LINE_LENGTH, call, ending, render
 from resnetgen.emit.source import (
     Constants,
+    applies,
     attentions,
     biases,
     block_docstring,
@@ -72,6 +74,7 @@ class _View:
     channels: int
     notes: tuple[str, ...]
     attentions: frozenset[str]
+    gelu: bool
     max_pool: MaxPool2d | None
     average_pool: bool
     blur_padding: str | None
@@ -148,6 +151,7 @@ def _view(network: Network) -> _View:
         channels=network.input_channels,
         notes=_notes(network, shared),
         attentions=attentions(network),
+        gelu=applies(network, "gelu"),
         blur_padding=blur_padding(network, "stride"),
         max_pool=next((op for op in network.stem if isinstance(op, MaxPool2d)), None),
         average_pool=any(isinstance(op, AvgPool2d) and op.padding.bottom for op in network.ops),
@@ -225,7 +229,7 @@ def _block_view(kind: Kind, style: Style) -> _BlockView:
 def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
     if kind.activation is not None:
-        end = f"nnx.relu({end})"
+        end = f"{activation(kind.activation)}({end})"
     return (*_shortcut_lines(kind), *ending(forward(kind.main), end))
 
 

@@ -7,13 +7,13 @@ from resnetgen.emit.layers import Form, Layer, chains, form, members
 from resnetgen.emit.render import LINE_LENGTH, call, where_strided
 from resnetgen.emit.source import Constants
 from resnetgen.ir.ops import (
+    Activation,
     AvgPool2d,
     BatchNorm2d,
     BlurPool,
     Conv2d,
     GroupNorm,
     MaxPool2d,
-    Relu,
     Scale,
     Subsample,
 )
@@ -85,8 +85,8 @@ def assignments(layers: Sequence[Layer], style: Style, *, indent: int) -> tuple[
 
 def make(layer: Layer, style: Style) -> Item:
     """What a list has for the layer: a module, or a function where there are no weights."""
-    if isinstance(layer.op, Relu):
-        return Item("nnx.relu")
+    if isinstance(layer.op, Activation):
+        return Item(activation(layer))
     if isinstance(layer.op, MaxPool2d):
         return Item("max_pool")
     function, arguments = _call(layer, style)
@@ -154,12 +154,18 @@ def forward(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 def _applied(layer: Layer, value: str) -> str:
     match layer.op:
-        case Relu():
-            return f"nnx.relu({value})"
+        case Activation():
+            return f"{activation(layer)}({value})"
         case MaxPool2d():
             return f"max_pool({value})"
         case _:
             return f"self.{layer.name}({value})"
+
+
+def activation(layer: Layer) -> str:
+    """The function that an activation is: of `gelu` the source has its own, which is exact."""
+    function = layer.text("function")
+    return function if function == "gelu" else f"nnx.{function}"
 
 
 def listed(head: str, items: Sequence[Item], *, indent: int) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.emit.keras_layers import Style, layer_lines, pads_with_zeros
+from resnetgen.emit.keras_layers import Style, activation, layer_lines, pads_with_zeros
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import applied, call, render
 from resnetgen.emit.source import (
     Constants,
+    applies,
     attentions,
     biases,
     block_docstring,
@@ -68,6 +69,7 @@ class _View:
     exported: tuple[str, ...]
     factory_signature: tuple[str, ...]
     uses_ops: bool
+    gelu: bool
     constants: tuple[str, ...]
     """What all norms share, as lines; none without norms."""
     paired: bool
@@ -148,6 +150,7 @@ def _view(network: Network) -> _View:
             indent=0,
         ),
         uses_ops=_uses_ops(network),
+        gelu=applies(network, "gelu"),
         constants=_constant_lines(shared),
         paired=paired,
         norm=_norm_lines(shared, name=style.norm if paired else "name", zeroed=zeroed),
@@ -197,6 +200,8 @@ def _is_paired(network: Network) -> bool:
 
 def _uses_ops(network: Network) -> bool:
     """Whether the source applies functions where Keras has no layer."""
+    if applies(network, "gelu"):
+        return True
     infinite = zip(network.stem, network.stem[1:], strict=False)
     return any(isinstance(op, BlurPool | PadChannels) for op in network.ops) or any(
         isinstance(op, MaxPool2d) and not pads_with_zeros(op, before) for before, op in infinite
@@ -322,9 +327,9 @@ def _end_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     if _returns_layer(kind):
         return _inner_lines(kind.main[-1:], style, assign="return ")
     add = 'layers.Add(name=f"{name}_add")([x, shortcut])'
-    act = 'layers.ReLU(name=f"{name}_act")(x)'
     if kind.activation is None:
         return (f"    return {add if kind.has_shortcut else 'x'}",)
+    act = activation(kind.activation, 'f"{name}_act"') + "(x)"
     return (*((f"    x = {add}",) if kind.has_shortcut else ()), f"    return {act}")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from resnetgen.emit.layers import Layer
 from resnetgen.emit.render import applied, call
 from resnetgen.ir.ops import (
+    Activation,
     AvgPool2d,
     BatchNorm2d,
     BlurPool,
@@ -15,10 +16,15 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     Padding,
-    Relu,
     Scale,
     Subsample,
 )
+
+_ACTIVATIONS: Mapping[str, str] = {
+    "relu": "ReLU(",
+    "silu": 'Activation("silu", ',
+    "gelu": "Activation(gelu, ",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,8 @@ def layer_lines(
                     function = "group_norm" if style.norm == "gn" else "batch_norm"
                     arguments = [source, *_gamma(layer), f"name={name}"]
                     lines += call(f"{head}{function}(", arguments, indent=indent)
-            case Relu():
-                lines.append(f"{margin}{variable} = layers.ReLU(name={name})({source})")
+            case Activation():
+                lines.append(f"{margin}{variable} = {activation(layer, name)}({source})")
             case MaxPool2d():
                 reads = None if before is None else before.op
                 lines += _max_pool_lines(layer.op, variable, reads, source=source, indent=indent)
@@ -89,6 +95,11 @@ def layer_lines(
                 raise AssertionError(f"{layer.op.name}: {type(layer.op).__name__} is no layer")
         source = variable
     return tuple(lines)
+
+
+def activation(layer: Layer, name: str) -> str:
+    """The layer that an activation is; `name` is an expression."""
+    return f"layers.{_ACTIVATIONS[layer.text('function')]}name={name})"
 
 
 def _name(layer: Layer, prefix: str) -> str:
@@ -145,7 +156,8 @@ def _attention_call(layer: Layer, source: str, name: str) -> str:
 
 def pads_with_zeros(op: MaxPool2d, before: Op | None) -> bool:
     """Whether zeros are what the pool's padding counts as, or never above what it sees."""
-    return op.pads_zeros or isinstance(before, Relu)
+    rectified = isinstance(before, Activation) and before.function == "relu"
+    return op.pads_zeros or rectified
 
 
 def _max_pool_lines(

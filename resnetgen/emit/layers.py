@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from resnetgen.ir.ops import Conv2d, Op, Padding, Relu
+from resnetgen.ir.ops import Activation, Conv2d, Op, Padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Member:
 
     @property
     def is_activation(self) -> bool:
-        return not self.is_sequence and isinstance(self.layers[0].op, Relu)
+        return not self.is_sequence and isinstance(self.layers[0].op, Activation)
 
 
 def members(layers: Iterable[Layer]) -> tuple[Member, ...]:

@@ -12,10 +12,11 @@ from typing import assert_never
 
 from resnetgen.emit.onnx_model import model_bytes
 from resnetgen.emit.render import render
-from resnetgen.emit.source import docstring, example_shape, header, returned
+from resnetgen.emit.source import applies, docstring, example_shape, header, returned
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
+    Activation,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -31,7 +32,6 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
-    Relu,
     Scale,
     Sigmoid,
     Softmax,
@@ -141,6 +141,9 @@ def _constants(network: Network) -> Iterator[str]:
     for pixels in sorted({op.padding.top for op in network.ops if isinstance(op, BlurPool)}):
         sides = f"0, 0, {pixels}, {pixels}"
         yield f"int64[8] {_quote(f'blur.pads.{pixels}')} = {{{sides}, {sides}}}"
+    if applies(network, "gelu"):
+        for name, number in (("half", "0.5"), ("one", "1"), ("two", "2")):
+            yield f"float[1] {_quote(f'gelu.{name}')} = {{{number}}}"
     norm = next((op for op in network.ops if isinstance(op, GroupNorm)), None)
     if norm is not None:
         yield f"int64[3] {_quote('gn.rows')} = {{0, {norm.groups}, -1}}"
@@ -164,6 +167,10 @@ def _nodes(ops: Sequence[Op], *, output: Mapping[str, str]) -> tuple[str, ...]:
                 lines += _channel_convolution(op)
             case GroupNorm():
                 lines += _group_norm(op)
+            case Activation(function="silu"):
+                lines += _silu(op)
+            case Activation(function="gelu"):
+                lines += _gelu(op)
             case BlurPool():
                 lines += _blur(op)
             case MaxPool2d() if op.pads_zeros:
@@ -204,6 +211,28 @@ def _group_norm(op: GroupNorm) -> Iterator[str]:
     yield f"[{scaled}] {scaled} = Mul ({images}, {gamma})"
     yield f"[{beta}] {beta} = Unsqueeze ({_quote(f'{op.name}.bias')}, {axes})"
     yield f"[{_quote(op.name)}] {_quote(op.name)} = Add ({scaled}, {beta})"
+
+
+def _silu(op: Activation) -> Iterator[str]:
+    """ONNX has it as one operator only from opset 24 on."""
+    name, source, gate = (_quote(each) for each in (op.name, op.inputs[0], f"{op.name}.gate"))
+    yield f"[{gate}] {gate} = Sigmoid ({source})"
+    yield f"[{name}] {name} = Mul ({source}, {gate})"
+
+
+def _gelu(op: Activation) -> Iterator[str]:
+    """x * (erf(x / sqrt(2)) + 1) / 2, written out: ONNX's evaluator of its own functions, of which
+    Gelu is one, rounds the error function to float32."""
+    name, source = _quote(op.name), _quote(op.inputs[0])
+    root, scaled, error, raised, share = (
+        _quote(f"{op.name}.{each}") for each in ("root", "scaled", "error", "raised", "share")
+    )
+    yield f"[{root}] {root} = Sqrt ({_quote('gelu.two')})"
+    yield f"[{scaled}] {scaled} = Div ({source}, {root})"
+    yield f"[{error}] {error} = Erf ({scaled})"
+    yield f"[{raised}] {raised} = Add ({error}, {_quote('gelu.one')})"
+    yield f"[{share}] {share} = Mul ({raised}, {_quote('gelu.half')})"
+    yield f"[{name}] {name} = Mul ({source}, {share})"
 
 
 def _blur(op: BlurPool) -> Iterator[str]:
@@ -261,7 +290,7 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "AveragePool", _window(op.kernel, op.stride, op.padding), ()
         case BatchNorm2d():
             return "BatchNormalization", (f"epsilon: float = {op.epsilon!r}",), ()
-        case Relu():
+        case Activation(function="relu"):
             return "Relu", (), ()
         case Add():
             return "Add", (), ()
@@ -278,7 +307,7 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "Gemm", ("transB = 1",), ()
         case Softmax():
             return "Softmax", ("axis = -1",), ()
-        case Input() | GroupNorm() | ChannelConv() | BlurPool():
+        case Input() | GroupNorm() | ChannelConv() | BlurPool() | Activation():
             raise AssertionError(f"{op.name}: no one node makes it")
         case _:
             assert_never(op)

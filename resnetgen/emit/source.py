@@ -12,11 +12,13 @@ from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import LINE_LENGTH
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
+    Activation,
     BatchNorm2d,
     BlurPool,
     ChannelConv,
     Conv2d,
     ConvInit,
+    Function,
     GlobalAvgPool,
     Linear,
     LinearInit,
@@ -147,6 +149,11 @@ def blur_padding(network: Network, stride: str) -> str | None:
     if not found:
         return None
     return str(found.pop()) if len(found) == 1 else f"({stride} + 1) // 2"
+
+
+def applies(network: Network, function: Function) -> bool:
+    """Whether any activation of the network is this function."""
+    return any(isinstance(op, Activation) and op.function == function for op in network.ops)
 
 
 def network_class(network: Network) -> str:

@@ -28,7 +28,7 @@ from resnetgen.emit.target import Target
 from resnetgen.emit.torch_layers import Helper, Style, assignments, forward, make, one_line
 from resnetgen.emit.torchvision import counterpart
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, GroupNorm, Relu
+from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm
 
 FILE = "model_torch.py"
 # PyTorch's own defaults; a layer that has them does not repeat them.
@@ -199,7 +199,7 @@ def _block_view(kind: Kind, style: Style) -> _BlockView:
     parameters = ["self", *sizes, *block_parameters(kind)]
     layers = [*kind.preactivation, *kind.main, *filter(None, (kind.activation,))]
     # The activation that all share comes last.
-    layers.sort(key=lambda layer: isinstance(layer.op, Relu))
+    layers.sort(key=lambda layer: isinstance(layer.op, Activation))
     return _BlockView(
         class_name=kind.class_name,
         docstring=block_docstring(kind),
@@ -214,7 +214,7 @@ def _block_view(kind: Kind, style: Style) -> _BlockView:
 def _block_forward(kind: Kind) -> tuple[str, ...]:
     end = "x + shortcut" if kind.has_shortcut else "x"
     if kind.activation is not None:
-        end = f"self.relu({end})"
+        end = f"self.{kind.activation.text('function')}({end})"
     return (*_shortcut_lines(kind), *ending(forward(kind.main), end))
 
 

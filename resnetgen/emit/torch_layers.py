@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from resnetgen.emit.layers import Form, Layer, Member, chains, form, members
 from resnetgen.emit.render import call, where_strided
 from resnetgen.ir.ops import (
+    Activation,
     AvgPool2d,
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    Function,
     GroupNorm,
     MaxPool2d,
     Padding,
-    Relu,
     Scale,
     Subsample,
 )
+
+_ACTIVATIONS: Mapping[Function, tuple[str, list[str]]] = {
+    "relu": ("nn.ReLU", ["inplace=True"]),
+    "silu": ("nn.SiLU", []),
+    "gelu": ("nn.GELU", []),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,8 @@ def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
         case BatchNorm2d() | GroupNorm():
             function = "nn.BatchNorm2d" if style.norm is None else style.norm.name
             return function, [layer.text("channels")]
-        case Relu():
-            return "nn.ReLU", ["inplace=True"]
+        case Activation():
+            return _ACTIVATIONS[layer.op.function]
         case MaxPool2d():
             return _max_pool(layer.op)
         case Subsample():
@@ -136,4 +143,5 @@ def _applied(chain: Sequence[Member]) -> str:
 
 
 def _attribute(member: Member) -> str:
-    return "relu" if member.is_activation else member.name
+    """The member's name in the source, where all activations share one."""
+    return member.layers[0].text("function") if member.is_activation else member.name

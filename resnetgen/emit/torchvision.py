@@ -12,16 +12,16 @@ _UNSEEN = {"init", "momentum", "zero_gamma"}
 """What neither the parameters' names and shapes nor a trained model's output depend on."""
 
 MODELS: Mapping[str, str] = {
-    "e5d0be3213836b34": "resnet18",
-    "522bd63f924ace44": "resnet34",
-    "e946b918f9a4ede2": "resnet50",
-    "01bedc29cd84e8ab": "resnet101",
-    "003cd01d340f2503": "resnet152",
-    "17ebc66458094c3c": "resnext50_32x4d",
-    "b7c94a8f6d81d4e9": "resnext101_32x8d",
-    "ddbc4d487c4fa4b8": "resnext101_64x4d",
-    "289008fb46846a66": "wide_resnet50_2",
-    "5fd41d71e61695f9": "wide_resnet101_2",
+    "1b0b9cabc59cbc3e": "resnet18",
+    "8624541fba1a0a46": "resnet34",
+    "7009805a459fdbf1": "resnet50",
+    "aab6d7cb7041c29d": "resnet101",
+    "9971372b71e9288c": "resnet152",
+    "0fff301263b383a5": "resnext50_32x4d",
+    "a3d3d6922b0d161f": "resnext101_32x8d",
+    "09eff40505daee31": "resnext101_64x4d",
+    "d665561e9e2a40ea": "wide_resnet50_2",
+    "533dcdea3e0cddf9": "wide_resnet101_2",
 }
 """Fingerprints of torchvision's models. A test computes them from the bundled specs."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetgen.ir.ops import Conv2d, Input, Op, Relu
+from resnetgen.ir.ops import Activation, Conv2d, Input, Op
 
 BlockTitle = Literal["basic", "bottleneck", "custom"]
 ShortcutKind = Literal["identity", "projection", "zero_pad", "subsample", "none"]
@@ -48,10 +48,10 @@ class Block:
         return tuple(op for op in self.main if op.name.startswith(f"{self.name}.se."))
 
     @property
-    def activation(self) -> Relu | None:
+    def activation(self) -> Activation | None:
         """The one behind the addition, in the order `post`."""
         last = self.ops[-1]
-        return last if self.tail and isinstance(last, Relu) else None
+        return last if self.tail and isinstance(last, Activation) else None
 
     @property
     def out_channels(self) -> int:

@@ -12,6 +12,7 @@ BLUR_KERNEL = 3
 
 ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
 LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
+Function = Literal["relu", "silu", "gelu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,13 @@ class GroupNorm:
 
 
 @dataclass(frozen=True, slots=True)
-class Relu:
-    """max(x, 0)."""
+class Activation:
+    """A function of each value by itself: max(x, 0), x / (1 + exp(-x)), or x times the normal
+    distribution's cumulative function."""
 
     name: str
     inputs: tuple[str]
+    function: Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,7 @@ Op = (
     | Conv2d
     | BatchNorm2d
     | GroupNorm
-    | Relu
+    | Activation
     | Sigmoid
     | ChannelConv
     | Scale

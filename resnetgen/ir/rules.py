@@ -11,6 +11,7 @@ from typing import assert_never
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
     BLUR_KERNEL,
+    Activation,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -26,7 +27,6 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
-    Relu,
     Scale,
     Sigmoid,
     Softmax,
@@ -87,7 +87,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
         case (
             BatchNorm2d()
             | GroupNorm()
-            | Relu()
+            | Activation()
             | Sigmoid()
             | ChannelConv()
             | Scale()
@@ -129,7 +129,7 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             )
         case (
             Input()
-            | Relu()
+            | Activation()
             | Sigmoid()
             | Scale()
             | MaxPool2d()
@@ -160,7 +160,7 @@ def macs(op: Op, output: Shape) -> int:
             Input()
             | BatchNorm2d()
             | GroupNorm()
-            | Relu()
+            | Activation()
             | Sigmoid()
             | Scale()
             | MaxPool2d()

@@ -2,7 +2,7 @@
 
 import math
 
-from resnetgen.ir.ops import ChannelConv, GlobalAvgPool, Op, Relu, Scale, Sigmoid
+from resnetgen.ir.ops import Activation, ChannelConv, GlobalAvgPool, Op, Scale, Sigmoid
 from resnetgen.lower.layers import convolution
 from resnetgen.spec.model import ModelSpec
 
@@ -44,7 +44,8 @@ def _squeeze(
         kernel=1,
         bias=True,
     )
-    act = Relu(f"{name}.act", (down.name,))
+    # As in timm, whatever activation the network has.
+    act = Activation(f"{name}.act", (down.name,), "relu")
     up = convolution(
         spec,
         f"{name}.fc2",

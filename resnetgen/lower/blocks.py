@@ -1,9 +1,9 @@
 """Lowers stages to blocks: a main path of convolutions, and a shortcut added to its end."""
 
 from resnetgen.ir.network import Block, ShortcutKind, Stage
-from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Relu, Subsample
+from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Subsample
 from resnetgen.lower.attention import lower_attention
-from resnetgen.lower.layers import convolution, normalize, normalize_and_activate
+from resnetgen.lower.layers import activation, convolution, normalize, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec import channels
 from resnetgen.spec.model import ModelSpec, StageSpec
@@ -105,7 +105,7 @@ def _lower_block(
         other = side[-1].name if side else source
         tail.append(Add(f"{name}.add", (main[-1].name, other)))
     if spec.order == "post":
-        tail.append(Relu(f"{name}.act", ((tail or main)[-1].name,)))
+        tail.append(activation(spec, f"{name}.act", source=(tail or main)[-1].name))
     return Block(
         name=name,
         title=stage.block.name or "custom",

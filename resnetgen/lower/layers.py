@@ -1,6 +1,6 @@
 """The layers that stem and blocks are made of, with the spec's constants filled in."""
 
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, GroupNorm, Op, Padding, Relu
+from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm, Op, Padding
 from resnetgen.spec.model import Bias, ModelSpec
 
 
@@ -66,9 +66,14 @@ def normalize(
     return (norm,)
 
 
+def activation(spec: ModelSpec, name: str, *, source: str) -> Activation:
+    """The spec's activation of the value `source`."""
+    return Activation(name, (source,), spec.activation)
+
+
 def normalize_and_activate(
     spec: ModelSpec, *, norm: str, act: str, source: str, channels: int, zero_gamma: bool = False
 ) -> tuple[Op, ...]:
     """The spec's norm, named `norm`, and behind it the activation `act`."""
     ops = normalize(spec, norm, source=source, channels=channels, zero_gamma=zero_gamma)
-    return (*ops, Relu(act, (ops[-1].name if ops else source,)))
+    return (*ops, activation(spec, act, source=ops[-1].name if ops else source))

@@ -1,11 +1,12 @@
 """One row of a network's table, op by op: a stage's distinct blocks, the stem or the head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from types import UnionType
 
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
+    Activation,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -13,6 +14,7 @@ from resnetgen.ir.ops import (
     ChannelConv,
     Conv2d,
     Flatten,
+    Function,
     GlobalAvgPool,
     GroupNorm,
     Input,
@@ -21,7 +23,6 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     PadChannels,
-    Relu,
     Scale,
     Sigmoid,
     Softmax,
@@ -38,6 +39,11 @@ _SHORTCUTS = {
     "zero_pad": "padded shortcut",
     "subsample": "subsampled shortcut",
     "none": "no shortcut",
+}
+_FUNCTIONS: Mapping[Function, str] = {
+    "relu": "ReLU",
+    "silu": "SiLU",
+    "gelu": "GELU",
 }
 
 
@@ -93,8 +99,8 @@ def operation(op: Op) -> str:
             return "batch norm"
         case GroupNorm():
             return f"group norm, {op.groups} groups"
-        case Relu():
-            return "ReLU"
+        case Activation():
+            return _FUNCTIONS[op.function]
         case Sigmoid():
             return "sigmoid"
         case ChannelConv():

@@ -13,6 +13,7 @@ BlockName = Literal["basic", "bottleneck"]
 Shortcut = Literal["zero_pad", "projection", "projection_all", "none"]
 Downsample = Literal["conv", "avg"]
 AntiAlias = Literal["none", "avg", "blur"]
+Activation = Literal["relu", "silu", "gelu"]
 Attention = Literal["none", "se", "eca"]
 AttentionAt = Literal["end", "middle"]
 SqueezeOf = Literal["output", "input"]
@@ -134,6 +135,8 @@ class ModelSpec:
     se_divisor: int
     """What their number is a multiple of."""
     anti_alias: AntiAlias
+    activation: Activation
+    """Of stem, blocks and head; the one inside squeeze-and-excitation is a ReLU always."""
     convolution_bias: Bias
     norm: NormSpec
     init: InitSpec

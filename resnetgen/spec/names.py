@@ -18,7 +18,7 @@ struct sys tensor tensorflow tf torch typing warnings
 """
 _DEFINITIONS = """
 average_pool basic_block batch_norm block blur_pool bottleneck bottleneck_block conv conv1x1 conv3x3
-conv_block conv_bn conv_gn custom_block efficient_channel_attention forward group_norm identity
+conv_block conv_bn conv_gn custom_block efficient_channel_attention forward gelu group_norm identity
 kernel_init last_batch_norm last_group_norm linear make_layer max_pool norm pad_channels
 plain_basic_block plain_block plain_bottleneck plain_bottleneck_block plain_conv_block projection
 reset_parameters residual_block shortcut squeeze_excite subsample zero_pad

@@ -38,6 +38,7 @@ from resnetgen.spec.fields import (
     Width,
 )
 from resnetgen.spec.model import (
+    Activation,
     AntiAlias,
     Attention,
     AttentionAt,
@@ -337,6 +338,12 @@ class Document(_Record):
         "addition (`post`), or in front of each convolution (`pre`, He et al., 2016). In the "
         "order `pre` a projection reads what is normalized, and an identity what is not.",
         examples=["pre"],
+    )
+    activation: Activation = Field(
+        "relu",
+        description="What stands behind norms and additions: `relu`, `silu`, or `gelu` (not its "
+        "approximation by a tanh). Inside squeeze-and-excitation it is `relu` always, as in timm.",
+        examples=["silu"],
     )
     norm: Norm = Field(
         "batch",

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from resnetgen.ir.ops import (
     BLUR_KERNEL,
+    Activation,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -17,6 +18,7 @@ from resnetgen.ir.ops import (
     ChannelConv,
     Conv2d,
     Flatten,
+    Function,
     GlobalAvgPool,
     GroupNorm,
     Input,
@@ -25,7 +27,6 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
-    Relu,
     Scale,
     Sigmoid,
     Softmax,
@@ -36,14 +37,21 @@ from resnetgen.verify.norm_mistakes import of_batch_norm, of_group_norm
 from resnetgen.verify.reference import (
     Array,
     Tensors,
+    activate,
     binomial,
     convolve,
     convolve_channels,
+    sigmoid,
     softmax,
     windows,
 )
 
 _STRIDES = (1, 2, 3, 4)
+_FUNCTIONS: Mapping[Function, str] = {
+    "relu": "ReLU",
+    "silu": "SiLU",
+    "gelu": "GELU",
+}
 
 
 def mistakes(
@@ -61,8 +69,8 @@ def mistakes(
             yield from of_batch_norm(op, inputs[0], tensors, seen)
         case GroupNorm():
             yield from of_group_norm(op, inputs[0], tensors, seen)
-        case Relu():
-            yield from _of_activation(inputs[0], seen)
+        case Activation():
+            yield from _of_activation(op, inputs[0], seen)
         case Sigmoid():
             yield from _of_sigmoid(inputs[0])
         case ChannelConv():
@@ -141,8 +149,11 @@ def _of_convolution(
         yield Mistake("adds a bias that the spec does not have", right + offset)
 
 
-def _of_activation(value: Array, seen: Array | None) -> Iterator[Mistake]:
+def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
+    for function, name in _FUNCTIONS.items():
+        if function != op.function:
+            yield Mistake(f"is {name}", activate(function, value))
     if seen is not None and seen.shape == value.shape and (value < 0).any():
         negative = np.minimum(value, 0.0)
         slope = float((negative * seen).sum() / np.square(negative).sum())
@@ -151,12 +162,11 @@ def _of_activation(value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is ReLU6", np.clip(value, 0.0, 6.0))
     exponential = np.exp(np.minimum(value, 0.0))
     yield Mistake("is ELU", np.where(value > 0, value, exponential - 1))
-    sigmoid = 0.5 * (1 + np.tanh(value / 2))
-    yield Mistake("is SiLU", value * sigmoid)
-    yield Mistake("is a sigmoid", sigmoid)
+    yield Mistake("is a sigmoid", sigmoid(value))
     yield Mistake("is tanh", np.tanh(value))
-    error_function = np.vectorize(math.erf, otypes=[np.float64])
-    yield Mistake("is GELU", value * 0.5 * (1 + error_function(value / math.sqrt(2))))
+    cube = value + 0.044715 * value**3
+    approximation = value * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * cube))
+    yield Mistake("is GELU's approximation by a tanh", approximation)
 
 
 def _of_sigmoid(value: Array) -> Iterator[Mistake]:
@@ -267,7 +277,7 @@ def _of_softmax(value: Array) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     yield Mistake("gives logarithms", np.log(softmax(value)))
     yield Mistake("is taken over the batch, not the classes", softmax(value.T).T)
-    yield Mistake("is a sigmoid", 0.5 * (1 + np.tanh(value / 2)))
+    yield Mistake("is a sigmoid", sigmoid(value))
 
 
 def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
@@ -275,7 +285,7 @@ def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
     yield Mistake("is followed by an activation (ReLU)", np.maximum(right, 0.0))
     if right.ndim == 2:
         yield Mistake("is followed by a softmax", softmax(right))
-        yield Mistake("is followed by a sigmoid", 0.5 * (1 + np.tanh(right / 2)))
+        yield Mistake("is followed by a sigmoid", sigmoid(right))
     if seen.shape == right.shape:
         factor = float((seen * right).sum() / max(np.square(right).sum(), 1e-300))
         yield Mistake(f"is multiplied by {factor:.6g}", right * factor)

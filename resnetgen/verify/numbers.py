@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
+    Activation,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -32,7 +33,6 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     PadChannels,
-    Relu,
     Scale,
     Sigmoid,
     Softmax,
@@ -99,7 +99,7 @@ class Drawn:
                 return {"weight": weight, "bias": self._normal(f"{op.name}.bias", shape[:1])}
             case (
                 Input()
-                | Relu()
+                | Activation()
                 | Sigmoid()
                 | Scale()
                 | MaxPool2d()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from resnetgen.ir.ops import (
     BLUR_KERNEL,
+    Activation,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -20,6 +21,7 @@ from resnetgen.ir.ops import (
     ChannelConv,
     Conv2d,
     Flatten,
+    Function,
     GlobalAvgPool,
     GroupNorm,
     Input,
@@ -28,7 +30,6 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
-    Relu,
     Scale,
     Sigmoid,
     Softmax,
@@ -38,6 +39,7 @@ from resnetgen.ir.ops import (
 Array = NDArray[np.float64]
 Tensors = Mapping[str, Array]
 """One op's own tensors by their last name: weight, bias, running_mean, running_var."""
+_ERROR_FUNCTION = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def run(
@@ -98,10 +100,10 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
                 groups=op.groups,
                 epsilon=op.epsilon,
             )
-        case Relu():
-            return np.maximum(inputs[0], 0.0)
+        case Activation():
+            return activate(op.function, inputs[0])
         case Sigmoid():
-            return 0.5 * (1 + np.tanh(inputs[0] / 2))
+            return sigmoid(inputs[0])
         case ChannelConv():
             return convolve_channels(inputs[0], tensors["weight"])
         case Scale():
@@ -189,6 +191,22 @@ def normalize_groups(
     variance = np.square(centred).mean(axis=2, keepdims=True)
     normal = (centred / np.sqrt(variance + epsilon)).reshape(value.shape)
     return normal * gamma[:, None, None] + beta[:, None, None]
+
+
+def activate(function: Function, value: Array) -> Array:
+    """An activation's function of each value."""
+    match function:
+        case "relu":
+            return np.maximum(value, 0.0)
+        case "silu":
+            return value * sigmoid(value)
+        case "gelu":
+            return value * 0.5 * (1 + _ERROR_FUNCTION(value / math.sqrt(2)))
+
+
+def sigmoid(value: Array) -> Array:
+    """1 / (1 + exp(-value)), which does not overflow so."""
+    return 0.5 * (1 + np.tanh(value / 2))
 
 
 def softmax(value: Array) -> Array:
