@@ -1,6 +1,5 @@
 """The command `build`: from specs to directories with a proof, or a check that they are current."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,9 +100,6 @@ def build(
     if check:
         check_current(spec or (), output, overrides=overrides or (), as_json=as_json)
         return
-    if no_verify:
-        # Nothing will multiply matrices, and NumPy's threads take long to start and to stop.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from resnetgen import pipeline
     from resnetgen.emit import targets
     from resnetgen.verify.cores import cores

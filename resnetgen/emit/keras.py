@@ -40,7 +40,6 @@ from resnetgen.ir.ops import (
     GroupNorm,
     MaxPool2d,
     Norm,
-    PadChannels,
 )
 
 FILE = "model_keras.py"
@@ -203,7 +202,10 @@ def _uses_ops(network: Network) -> bool:
     if applies(network, "gelu"):
         return True
     infinite = zip(network.stem, network.stem[1:], strict=False)
-    return any(isinstance(op, BlurPool | PadChannels) for op in network.ops) or any(
+    # A padded shortcut is padded in all blocks that share its function, be it by no channel.
+    if any(block.shortcut == "zero_pad" for block in network.blocks):
+        return True
+    return any(isinstance(op, BlurPool) for op in network.ops) or any(
         isinstance(op, MaxPool2d) and not pads_with_zeros(op, before) for before, op in infinite
     )
 

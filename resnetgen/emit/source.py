@@ -203,10 +203,12 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
     convolutions = [layer.op for layer in kind.main if isinstance(layer.op, Conv2d)]
     path = _path_summary([f"{conv.kernel}x{conv.kernel}" for conv in convolutions])
     notes: list[str] = []
+    normalized = any(isinstance(layer.op, Norm) for layer in (*kind.preactivation, *kind.main))
+    stand = "A norm and an activation stand" if normalized else "An activation stands"
     if kind.preactivation:
-        notes.append("A norm and an activation stand in front of each convolution.")
+        notes.append(f"{stand} in front of each convolution.")
     elif kind.activation is None:
-        notes.append("A norm and an activation stand in front of each convolution but the first.")
+        notes.append(f"{stand} in front of each convolution but the first.")
     notes += _groups_note(kind)
     last = next(layer for layer in reversed(kind.main) if isinstance(layer.op, Conv2d))
     for number, layer in enumerate(kind.main):

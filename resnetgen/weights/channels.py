@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Block, Network
-from resnetgen.ir.ops import BatchNorm2d, Conv2d, Linear, PadChannels
+from resnetgen.ir.ops import Conv2d, Linear, Norm, PadChannels
 from resnetgen.ir.rules import parameters
 
 Order = NDArray[np.intp]
@@ -53,14 +53,15 @@ def _add(
     found: dict[str, tuple[Reordering, ...]], block: Block, given: Order, order: Order
 ) -> None:
     first, last = block.convolutions[0].name, block.convolutions[-1].name
-    norms = [op for op in block.main if isinstance(op, BatchNorm2d)]
+    norms = [op for op in block.main if isinstance(op, Norm)]
     for convolution in block.convolutions:
         into = (Reordering(1, given),) if convolution.name == first else ()
         out_of = (Reordering(0, order),) if convolution.name == last else ()
         found[f"{convolution.name}.weight"] = into + out_of
         if convolution.bias and out_of:
             found[f"{convolution.name}.bias"] = out_of
-    found.update({each.name: (Reordering(0, order),) for each in parameters(norms[-1])})
+    if norms:
+        found.update({each.name: (Reordering(0, order),) for each in parameters(norms[-1])})
     for op in block.side:
         if isinstance(op, Conv2d):
             found[f"{op.name}.weight"] = (Reordering(1, given),)

@@ -87,11 +87,20 @@ def built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
 
 
 def _abstract(nnx: Any, build: Callable[..., Any], **arguments: int) -> Any:
-    """The model without values."""
+    """The model without values.
+
+    All draws get one key: counting them on takes time quadratic in their number, since JAX traces
+    each count's origin, and what they would have drawn is not looked at.
+    """
+    nnx.RngStream.__call__ = _same_key
     model = nnx.eval_shape(lambda: build(**arguments, rngs=nnx.Rngs(0)))
     if not isinstance(model, nnx.Module):
         raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
     return model
+
+
+def _same_key(stream: Any) -> Any:
+    return stream.key[...]
 
 
 def cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
