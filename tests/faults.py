@@ -95,7 +95,18 @@ TORCH = (
         "layer1.0.add",
         "leaves out the shortcut",
     ),
-    Fault("other-activation", replace(("nn.ReLU(inplace=True)", "nn.GELU()")), "layer1.0.act1"),
+    Fault(
+        "other-activation",
+        replace(("nn.ReLU(inplace=True)", "nn.GELU()")),
+        "layer1.0.act1",
+        "is GELU",
+    ),
+    Fault(
+        "approximate-activation",
+        replace(("nn.ReLU(inplace=True)", 'nn.GELU(approximate="tanh")')),
+        "layer1.0.act1",
+        "is GELU's approximation by a tanh",
+    ),
     Fault(
         "dilation",
         replace(("stride=stride, padding=1", "stride=stride, padding=2, dilation=2")),
