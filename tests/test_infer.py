@@ -285,6 +285,13 @@ def test_ratio_without_a_divisor_is_found_too() -> None:
     assert squeeze_ratio([(32, 8), (48, 8)], divisor=1) is None
 
 
+def test_squeeze_of_any_rule_is_inferred() -> None:
+    shapes = shapes_of("seresnet50", "se_divisor=3", "se_ratio=0.5")
+    found = infer(shapes, name="found")
+    assert tensors(found.network) == shapes
+    assert found.spec.se_divisor == 3
+
+
 def test_regnet_is_inferred_with_its_groups_and_its_attention() -> None:
     found = infer(shapes_of("regnet_y_400mf"), name="found")
     assert [stage.groups for stage in found.spec.stages] == [6, 13, 26, 55]
@@ -376,12 +383,16 @@ class TestMisfits:
             ("bn1.bias", (32,), "`bn1.bias` has the shape [32]"),
             ("layer1.1.downsample.0.weight", (256, 256, 1, 1),
              "there is no tensor `layer1.1.downsample.1.weight`"),
-            ("layer1.0.se.fc1.weight", (300, 256, 1, 1), "layer1.0 has 300 of 256"),
             ("layer1.0.se.conv.weight", (1, 1, 5), "there is no tensor `layer1.1.se.conv.weight`"),
         ],
     )  # fmt: skip
     def test_shapes_that_cannot_be(self, name: str, shape: Shape, said: str) -> None:
         assert said in refused({**shapes_of("resnet50"), name: shape})
+
+    def test_squeezes_that_follow_no_ratio(self) -> None:
+        squeezes = {f"layer1.{index}.se.fc1.weight": (300 + index, 256, 1, 1) for index in (0, 1)}
+        said = refused({**shapes_of("resnet50"), **squeezes})
+        assert "follow no ratio: layer1.0 has 300 of 256, layer1.1 has 301 of 256\n" in said
 
     def test_nothing_at_all(self) -> None:
         assert "there is no tensor `conv1.weight`" in refused({})

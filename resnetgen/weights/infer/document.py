@@ -2,12 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.layers import merge
-from resnetgen.spec.model import AttentionAt, ModelSpec, StageSpec
+from resnetgen.spec.model import AttentionAt, ModelSpec, SqueezeOf, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
@@ -202,13 +202,10 @@ def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:
     first = trace.stages[0][0]
     if first.attention != "se":
         return {"attention": first.attention}
-    rules = [("output", 8), ("input", 1)]
-    if base is not None and base.attention == "se":
-        rules.insert(0, (base.se_of, base.se_divisor))
     blocks = list(chain.from_iterable(trace.stages))
     outputs = [block.main[-1].out_channels for block in blocks]
     inputs = [trace.stem[-1].out_channels, *outputs]
-    for of, divisor in rules:
+    for of, divisor in _squeeze_rules(blocks, base):
         whole = outputs if of == "output" else inputs
         pairs = zip(whole, (block.squeezed for block in blocks), strict=False)
         squeezes = [(channels, inside) for channels, inside in pairs if inside is not None]
@@ -223,7 +220,22 @@ def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:
         for block, channels in zip(blocks, outputs, strict=True)
         if block.squeezed is not None
     )
-    raise misfit(message, "one ratio of a block's output, in multiples of 8, or of its input")
+    raise misfit(message, "one ratio of the channels of each block's output, or of its input")
+
+
+def _squeeze_rules(
+    blocks: Sequence[BlockTrace], base: ModelSpec | None
+) -> Iterator[tuple[SqueezeOf, int]]:
+    """What may be squeezed and the divisor of what is left: the known networks' first."""
+    if base is not None and base.attention == "se":
+        yield base.se_of, base.se_divisor
+    yield "output", 8
+    yield "input", 1
+    common = math.gcd(*(block.squeezed for block in blocks if block.squeezed is not None))
+    sides: tuple[SqueezeOf, ...] = ("output", "input")
+    yield from (
+        (of, divisor) for of in sides for divisor in range(1, common + 1) if common % divisor == 0
+    )
 
 
 def _attention_at(trace: Trace, base: ModelSpec | None, *, squeezes_input: bool) -> AttentionAt:
