@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,19 @@ anti_alias: avg
 stages:
   - {name: conv2_x, repeats: 2, width: 16, stride: 1}
   - {name: conv3_x, repeats: 2, width: 40, stride: 2}
+""",
+    # A shortcut that option A makes smaller but no wider; and norms nowhere.
+    "bare": """
+name: bare
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+shortcut: zero_pad
+order: pre
+norm: none
+stages:
+  - {name: conv2_x, repeats: 2, width: 8, stride: 2}
 """,
     # Others, and channels that do not follow from the width.
     "other_knobs": """
@@ -348,6 +362,16 @@ def test_sources_pass_a_type_checker(emitted: Path) -> None:
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", config]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("target", ["torch", "keras", "flax"])
+def test_docstrings_speak_of_norms_only_where_there_are_some(emitted: Path, target: str) -> None:
+    bare, staged = (
+        (emitted / name / f"model_{target}.py").read_text() for name in ("bare", "staged_groups")
+    )
+    assert "An activation stands in front of each convolution." in bare
+    assert not re.search(r"norms?\b", bare, re.IGNORECASE)
+    assert "A norm and an activation stand in front of each convolution" in staged
 
 
 def test_no_source_has_what_its_spec_does_not_use(emitted: Path) -> None:

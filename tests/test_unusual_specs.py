@@ -37,6 +37,7 @@ stages:
 VERIFIED = (
     "mixed",
     "staged_groups",
+    "bare",
     "knobs",
     "other_knobs",
     "blurred",

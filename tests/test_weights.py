@@ -635,7 +635,7 @@ def test_checkpoints_of_libraries_compute_what_their_models_do(
     close(found, torch_peer(model, image_of(64)))
 
 
-def cifar_port() -> Any:
+def cifar_port(norm: Callable[[int], Any]) -> Any:
     """A ResNet-20 as CIFAR ports write it: half of a shortcut's zeros come in front."""
     import torch
     from torch import nn
@@ -645,9 +645,9 @@ def cifar_port() -> Any:
         def __init__(self, inside: int, width: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(inside, width, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(width)
+            self.bn1 = norm(width)
             self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(width)
+            self.bn2 = norm(width)
             self.stride, self.zeros = stride, (width - inside) // 2
 
         def forward(self, x: Any) -> Any:
@@ -660,7 +660,7 @@ def cifar_port() -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(16)
+            self.bn1 = norm(16)
             self.layer1 = nn.Sequential(*(Block(16, 16, 1) for _ in range(3)))
             self.layer2 = nn.Sequential(Block(16, 32, 2), Block(32, 32, 1), Block(32, 32, 1))
             self.layer3 = nn.Sequential(Block(32, 64, 2), Block(64, 64, 1), Block(64, 64, 1))
@@ -675,24 +675,26 @@ def cifar_port() -> Any:
 
 
 @needs_frameworks
-def test_cifar_ports_with_zeros_in_front_compute_the_same(resnetgen: Run) -> None:
+@pytest.mark.parametrize(("norm", "layer"), [("batch", "BatchNorm2d"), ("none", "Identity")])
+def test_cifar_ports_with_zeros_in_front_compute_the_same(
+    resnetgen: Run, norm: str, layer: str
+) -> None:
     torch = pytest.importorskip("torch")
     from parity import randomize
 
     torch.manual_seed(0)
-    model = cifar_port()
+    model = cifar_port(getattr(torch.nn, layer))
     randomize(model)
     wrapped = {f"module.{name}": each for name, each in model.state_dict().items()}
     torch.save({"state_dict": wrapped, "best_prec1": 91.7}, "resnet20.th")
-    options = ("--set", "shortcut=zero_pad")
+    options = ("--set", "shortcut=zero_pad", "--set", f"norm={norm}")
 
     ran, _ = built(resnetgen, "resnet20.th", "resnet20", *options)
 
     assert "resnet20.th: the names of CIFAR ports, behind `module.`" in ran.err
     assert "channels reordered" in ran.err
-    found = logits(
-        "resnet20", Path("generated/resnet20/model.safetensors"), image_of(32), "shortcut=zero_pad"
-    )
+    weights = Path("generated/resnet20/model.safetensors")
+    found = logits("resnet20", weights, image_of(32), "shortcut=zero_pad", f"norm={norm}")
     close(found, torch_peer(model, image_of(32)))
 
 

@@ -1,7 +1,7 @@
 """Emits `model_torch.py`: the network as PyTorch modules whose paths are the canonical names."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_forms
@@ -200,6 +200,9 @@ def _block_view(kind: Kind, style: Style) -> _BlockView:
     layers = [*kind.preactivation, *kind.main, *filter(None, (kind.activation,))]
     # The activation that all share comes last.
     layers.sort(key=lambda layer: isinstance(layer.op, Activation))
+    if kind.has_shortcut and kind.preactivation:
+        # Without a norm in front, the activation reads what the shortcut carries to the end.
+        style = replace(style, in_place=not isinstance(kind.preactivation[0].op, Activation))
     return _BlockView(
         class_name=kind.class_name,
         docstring=block_docstring(kind),

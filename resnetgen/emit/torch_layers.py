@@ -20,7 +20,7 @@ from resnetgen.ir.ops import (
 )
 
 _ACTIVATIONS: Mapping[Function, tuple[str, list[str]]] = {
-    "relu": ("nn.ReLU", ["inplace=True"]),
+    "relu": ("nn.ReLU", []),
     "silu": ("nn.SiLU", []),
     "gelu": ("nn.GELU", []),
 }
@@ -41,6 +41,8 @@ class Style:
 
     helpers: Mapping[Form, Helper]
     norm: Helper | None
+    in_place: bool = True
+    """Whether a ReLU may overwrite its input: not where a shortcut reads that as well."""
 
 
 def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
@@ -52,7 +54,9 @@ def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
             function = "nn.BatchNorm2d" if style.norm is None else style.norm.name
             return function, [layer.text("channels")]
         case Activation():
-            return _ACTIVATIONS[layer.op.function]
+            function, arguments = _ACTIVATIONS[layer.op.function]
+            overwrites = style.in_place and layer.op.function == "relu"
+            return function, [*arguments, "inplace=True"] if overwrites else arguments
         case MaxPool2d():
             return _max_pool(layer.op)
         case Subsample():
