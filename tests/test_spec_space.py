@@ -1,14 +1,16 @@
 """Properties that hold for every valid spec, drawn at random from the whole language."""
 
-import ast
 import importlib.util
 import json
 import math
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.load import load
 from resnetgen.verify.cases import drawn_cases
+from resnetgen.verify.numbers import Drawn
 
 convolutions = st.lists(
     st.fixed_dictionaries(
@@ -142,15 +145,15 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         assert text(network) == text(lower(spec))
         path.write_text(to_yaml(spec))
         assert load(str(path)).spec == spec
-        model_path = Path(folder) / "model_torch.py"
-        model_path.write_text(source(network, "torch"))
-        for name in ("keras", "flax"):
-            ast.parse(source(network, name))
+        sources = {name: Path(folder) / f"model_{name}.py" for name in ("torch", "keras", "flax")}
+        for name, written in sources.items():
+            written.write_text(source(network, name))
+        ruff(*sources.values())
         emit(network, names=["onnx"], spec_yaml="", described=["onnx"])
         cases = drawn_cases(network, seed=0)
         assert len({case.size for case in cases}) == 3
         assert not any(misfit(network, case.size) for case in cases)
-        model = import_file(model_path).drawn().eval()
+        model = import_file(sources["torch"]).drawn().eval()
 
     state = {
         name: tuple(tensor.shape)
@@ -169,8 +172,14 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     for name, module in model.named_modules():
         if name in known:
             module.register_forward_hook(record(seen, name))
+    drawn, image = Drawn(network, seed=0), cases[0].image.astype(np.float64)
+    *_, (_, expected) = drawn.walk(image)
+    model.load_state_dict(tensors_of(drawn), strict=False)
     with torch.no_grad():
-        model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
+        answer = model.double()(torch.from_numpy(image)).numpy()
+        seen.clear()
+        model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width).double())
+    assert np.abs(answer - expected).max() <= 1e-9 * np.abs(expected).max()
     owners = {each.name.rpartition(".")[0] for each in network_parameters(network)}
     assert {"conv1", "layer1.0.conv1", "avgpool", "fc", *owners} <= set(seen)
     # A gate has one value per channel, in whichever form the framework has it.
@@ -179,6 +188,24 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     assert {name: shape for name, shape in seen.items() if name not in flat} == {
         name: known[name] for name in seen if name not in flat
     }
+
+
+def ruff(*sources: Path) -> None:
+    """Holds sources to what ruff's formatter leaves alone, and to names that are there and used."""
+    options = ["--isolated", "--no-cache", "--line-length", "100"]
+    for command in (["format", "--diff"], ["check", "--select", "E,F,I"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *options, *sources],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tensors_of(drawn: Drawn) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(value) for name, value in drawn.tensors.items()}
 
 
 def record(seen: dict[str, tuple[int, ...]], name: str):  # type: ignore[no-untyped-def]

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.layers import merge
@@ -233,9 +233,7 @@ def _squeeze_rules(
     yield "input", 1
     common = math.gcd(*(block.squeezed for block in blocks if block.squeezed is not None))
     sides: tuple[SqueezeOf, ...] = ("output", "input")
-    yield from (
-        (of, divisor) for of in sides for divisor in range(1, common + 1) if common % divisor == 0
-    )
+    yield from product(sides, [each for each in range(1, common + 1) if common % each == 0])
 
 
 def _attention_at(trace: Trace, base: ModelSpec | None, *, squeezes_input: bool) -> AttentionAt:
