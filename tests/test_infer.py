@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from test_parity import need_peers
-from test_spec_space import documents
+from test_spec_space import documents, varied
 
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.ir.network import Network
@@ -150,17 +150,6 @@ stems = st.fixed_dictionaries(
         "pool": st.sampled_from(["max", "conv", "none"]),
     },
 )
-knobs = st.fixed_dictionaries(
-    {
-        "order": st.sampled_from(["post", "pre"]),
-        "norm": st.sampled_from(["batch", "group", "none"]),
-        "norm_groups": st.sampled_from([1, 2]),
-        "conv_bias": st.sampled_from([True, False, "without_norm"]),
-        "stride_block": st.sampled_from(["first", "last"]),
-    }
-)
-varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
-"""Of what `documents` seldom states, each value as often."""
 EVERY_STRIDE_FITS = 2**6 * 3**4
 """Pixels that the strides of a drawn network always divide."""
 HYPOTHESIS = settings(

@@ -116,12 +116,24 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+knobs = st.fixed_dictionaries(
+    {
+        "order": st.sampled_from(["post", "pre"]),
+        "norm": st.sampled_from(["batch", "group", "none"]),
+        "norm_groups": st.sampled_from([1, 2]),
+        "conv_bias": st.sampled_from([True, False, "without_norm"]),
+        "stride_block": st.sampled_from(["first", "last"]),
+    }
+)
+varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
+"""Of what `documents` seldom states, each value as often."""
+
 MAY_BREAK = {"shrinking-shortcut", "uneven-groups", "no-channels", "no-middle"}
 """Rules that drawn documents may break: on channels that do not divide, or are cut away, and on
 attention in the middle of a block that has none."""
 
 
-@given(document=documents())
+@given(document=documents() | varied)
 @settings(
     max_examples=60,
     deadline=None,

@@ -158,8 +158,11 @@ def _view(network: Network) -> _View:
         identity=any(_may_be_identity(kind) for kind in found),
         pads_zeros=any(kind.pads_zeros for kind in found),
         helpers=tuple(
-            f"{name} = partial(conv, {', '.join(window_arguments(each, shared))})"
+            line
             for each, name in style.helpers.items()
+            for line in call(
+                f"{name} = partial(", ["conv", *window_arguments(each, shared)], indent=0
+            )
         ),
         norm=_norm_lines(shared),
         group_norm=isinstance(shared.norm, GroupNorm),
