@@ -465,6 +465,36 @@ def test_certificate_that_the_disk_has_no_room_for_is_one_message(
     assert contents("generated/tiny") == before
 
 
+def test_edited_spec_is_said_before_the_source_is_blamed(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    spec = Path("generated/tiny/spec.yaml")
+    built = spec.read_text()
+    spec.write_text(f"# A comment.\n{built}")
+    assert resnetgen("verify", "generated/tiny").err == ""
+    spec.write_text(built.replace("width: 16", "width: 24"))
+    ran = resnetgen("verify", "generated/tiny")
+    assert ran.err == (
+        "generated/tiny/spec.yaml: was edited since the build, so the other files are those of"
+        " another network; `resnetgen build generated/tiny/spec.yaml -o DIR` compiles it\n"
+    )
+
+
+@pytest.mark.frameworks
+def test_error_of_a_framework_behind_what_is_wrong_is_cut_short(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    spec = Path("generated/tiny/spec.yaml")
+    spec.write_text(spec.read_text().replace("width: 16", "width: 24"))
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+    (reason,) = (line for line in ran.out.splitlines() if "; then " in line)
+    assert reason.startswith("torch: layer2.0.conv1.weight has shape [16, 8, 3, 3], not [24, 8")
+    assert reason.endswith(" ...")
+    assert len(reason) < 300
+
+
 def test_edited_spec_that_is_wrong_is_bad_input(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     spec = Path("generated/tiny/spec.yaml")

@@ -30,6 +30,7 @@ from resnetgen.cli.verdict import exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
+    from resnetgen.ir.network import Network
     from resnetgen.verify.result import Verification
 
 
@@ -85,6 +86,7 @@ def verify(
         _refuse_unwritable(directory, certificate)
         path = certificate or directory / CERTIFICATE
         _refuse_to_replace(path, is_ours=certificate is None)
+        _announce_edited_spec(directory, network)
         proven = passed(path)
         options = Options(
             targets=named,
@@ -148,6 +150,22 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
     raise DiagnosticError(
         [Diagnostic("not-a-certificate", reason, Span.of_file(str(path)), hint=hint)]
     )
+
+
+def _announce_edited_spec(directory: Path, network: "Network") -> None:
+    """Says that the spec, and not the source, is what changed; a comment in it changes nothing."""
+    from resnetgen.emit.manifest import read, sha256_of
+    from resnetgen.records import SPEC
+
+    manifest, path = read(directory), directory / SPEC
+    if manifest is None or manifest.spec_sha256 == network.spec_sha256:
+        return
+    # Another version of resnetgen may come to another hash of what nobody edited.
+    if manifest.files.get(SPEC) != sha256_of(path):
+        say(
+            f"{path}: was edited since the build, so the other files are those of another network; "
+            f"`resnetgen build {path} -o DIR` compiles it"
+        )
 
 
 def _announce_losses(path: Path, proven: Mapping[str, str], verification: "Verification") -> None:
