@@ -11,11 +11,13 @@ from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
 from resnetgen.resources import specs_directory
+from resnetgen.spec import idle
 from resnetgen.spec.file import SUFFIXES, read
 from resnetgen.spec.layers import overlay, spread_repeats
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
-from resnetgen.spec.overrides import override
+from resnetgen.spec.overrides import keys, override
+from resnetgen.spec.problems import refuse
 from resnetgen.spec.source import parse
 
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/")
@@ -48,14 +50,15 @@ def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     place, source = _find(reference)
     first, *layers = reversed(_chain(place))
     merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
-    return Loaded(meaning(merged), source, place.path, merged)
+    spec = meaning(merged)
+    refuse(merged, idle.problems(spec, merged, file=place.shown, overridden=keys(overrides)))
+    return Loaded(spec, source, place.path, merged)
 
 
 def meaning(document: MappingNode) -> ModelSpec:
     """The spec that a whole document means; raises DiagnosticError."""
     # Imported here because Pydantic takes longer than all else that start-up needs.
     from resnetgen.spec import canonical, limits, regnet, rules
-    from resnetgen.spec.problems import refuse
     from resnetgen.spec.validate import validate
 
     checked = validate(document)
