@@ -456,6 +456,20 @@ def test_schema_is_json_schema(resnetgen: Run) -> None:
     assert schema["additionalProperties"] is False
 
 
+def test_depth_in_place_of_repeats_names_them_and_a_way(resnetgen: Run) -> None:
+    ran = resnetgen("check", "resnet34", "--set", "depth=40")
+    assert (ran.code, ran.err) == (
+        2,
+        "--set:1:7: error: `depth` alone does not say how often each of 4 stages repeats its"
+        " blocks, and it replaces the repeats [3, 4, 6, 3] of `resnet34.yaml`\n"
+        "  1 | depth=40\n"
+        "    |       ^^\n"
+        "expected: three stages of equal blocks; for others state `repeats` instead of `depth`\n"
+        "hint: `repeats: [3, 4, 9, 3]` gives 40\n",
+    )
+    assert resnetgen("check", "resnet34", "--set", "repeats=[3,4,9,3]").code == 0
+
+
 def test_no_mistake_of_the_user_ends_in_a_traceback(resnetgen: Run) -> None:
     Path("binary.yaml").write_bytes(bytes(range(256)))
     Path("empty").mkdir()
