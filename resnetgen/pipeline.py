@@ -84,10 +84,11 @@ def build(
     options: BuildOptions,
     waiting: Callable[[Path], None],
     telling: Callable[[str], None],
+    finished: Callable[[Path], None],
 ) -> list[Built]:
     """Writes a directory under `parent` for each spec; none if one of them may not be written.
 
-    What there is to say of a checkpoint is told.
+    What there is to say of a checkpoint is told, and each directory as soon as it is finished.
     """
     refuse_equal_names(compiled)
     directories = [place(parent, item.network.name) for item in compiled]
@@ -98,13 +99,17 @@ def build(
         made = contents(item, directory, names=options.targets, weights=weights(item.network))
         return plan(directory, made, force=options.force)
 
+    def carry_out(made: Plan) -> None:
+        write(made)
+        finished(made.directory)
+
     with (
         _weights(compiled, options, telling) as weights,
         locked(directories, waiting=waiting),
     ):
         plans = _each(zip(compiled, directories, strict=True), planned)
         certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
-        _in_threads(write, plans, number=options.jobs)
+        _in_threads(carry_out, plans, number=options.jobs)
         lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
         Built(item.network, made.directory, made.contents.names, made.directory in lost)

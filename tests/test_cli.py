@@ -29,6 +29,7 @@ def test_help_lists_the_commands_and_exit_codes(resnetgen: Run) -> None:
     assert ran.code == 0
     assert all(f"\n  {command} " in ran.out for command in COMMANDS)
     assert "Exit codes" in ran.out
+    assert "130 interrupted" in " ".join(ran.out.split())
 
 
 def test_help_of_verify_warns_that_it_runs_what_it_finds(resnetgen: Run) -> None:
@@ -540,7 +541,7 @@ def test_colour_is_for_terminals_and_can_be_refused(tmp_path: Path) -> None:
     assert "\x1b[31" not in output(FORCE_COLOR="1", NO_COLOR="1")
 
 
-def test_interrupt_says_so_and_no_more(tmp_path: Path) -> None:
+def test_interrupt_says_so_and_what_was_written(tmp_path: Path) -> None:
     """No traceback, no litter."""
     process = subprocess.Popen(
         [sys.executable, "-m", "resnetgen", "build", "resnet152", "--no-verify"],
@@ -552,7 +553,7 @@ def test_interrupt_says_so_and_no_more(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (process.returncode, out, err) == (130, "", "nothing was written\ninterrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

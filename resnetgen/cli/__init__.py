@@ -40,7 +40,8 @@ app = typer.Typer(
       resnetgen specs                      the networks that ship with resnetgen
     """,
     epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed, or nothing
-    could be run; 2 bad input; 3 a target named on the command line is not installed.""",
+    could be run; 2 bad input; 3 a target named on the command line is not installed;
+    130 interrupted, and each directory is as it was or whole.""",
     # Plain help starts in half the time that Rich's panels take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
