@@ -494,14 +494,37 @@ def test_no_mistake_of_the_user_ends_in_a_traceback(resnetgen: Run) -> None:
                 assert "error: " in ran.err.lower()
 
 
-def test_pipe_that_closes_early_is_no_error() -> None:
+@pytest.mark.parametrize(
+    "arguments", ["show resnet20 --block conv2_x --json", "specs", "check resnet18", "--version"]
+)
+def test_reader_that_has_gone_ends_it_like_the_signal(arguments: str) -> None:
+    """Whether Typer prints or we do."""
+    reader, writer = os.pipe()
+    os.close(reader)
     ran = subprocess.run(
-        f"{sys.executable} -m resnetgen show resnet1202 --block conv2_x --json | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-m", "resnetgen", *arguments.split()],
+        stdout=writer, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("arguments", ["specs", "show resnet18 --format torch", "check resnet18"])
+def test_closed_stdout_is_one_message(arguments: str) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m resnetgen {arguments} >&-"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "stdout: error: cannot be written: Bad file descriptor\n",
     )
-    assert (ran.stdout, ran.stderr) == ("{\n", "")
+
+
+def test_closed_stderr_changes_no_exit_code() -> None:
+    command = f"{sys.executable} -m resnetgen check nothing.yaml 2>&-"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True)
+    assert (ran.returncode, ran.stdout) == (2, b"")
 
 
 @pytest.mark.parametrize("arguments", ["specs", "show resnet18 --format torch", "--help"])
