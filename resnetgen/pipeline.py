@@ -165,14 +165,19 @@ def refuse_equal_names(compiled: Iterable[Compiled]) -> None:
         if other is item:
             continue
         if other.path.resolve() == item.path.resolve():
-            also = "" if other.source == item.source else f", first as {other.source}"
+            also = "" if other.source == item.source else f", first as {_shown(other)}"
             message, hint = f"is given twice{also}", "name it once"
         else:
-            message = f"has the name `{name}`, and so has {other.source}"
+            message = f"has the name `{name}`, and so has {_shown(other)}"
             hint = "both would be written to the same directory"
-        found.append(Diagnostic("same-name", message, Span.of_file(item.source), hint=hint))
+        found.append(Diagnostic("same-name", message, Span.of_file(_shown(item)), hint=hint))
     if found:
         raise DiagnosticError(found)
+
+
+def _shown(compiled: Compiled) -> str:
+    """A spec as it was named: a bundled one by its name alone."""
+    return compiled.source.removeprefix("bundled:")
 
 
 @contextmanager

@@ -271,8 +271,7 @@ def test_spec_that_is_given_twice_is_refused(resnetgen: Run) -> None:
     ran = resnetgen("build", "resnet20", bundled()["resnet20"], "--no-verify")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"{bundled()['resnet20']}: error: is given twice, first as bundled:resnet20\n"
-        "hint: name it once\n"
+        f"{bundled()['resnet20']}: error: is given twice, first as resnet20\nhint: name it once\n"
     )
 
 

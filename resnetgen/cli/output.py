@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -89,6 +90,29 @@ def print_grids(grids: "Iterable[Grid]") -> None:
     for grid in grids:
         text = terminal(grid, width=screen.width, rule=_rule())
         screen.print(text, end="\n\n", soft_wrap=True)
+
+
+def has_room(grid: "Grid") -> bool:
+    """Whether `print_grids` can show the table with all of its columns."""
+    from resnetgen.report.terminal import fits
+
+    return fits(grid, width=console().width)
+
+
+def print_wrapped(lines: Iterable[str], *, indent: str) -> None:
+    """Prints lines on stdout, and what does not fit on further ones, indented."""
+    width = console().width
+    for line in lines:
+        start = line[: len(line) - len(line.lstrip())]
+        folded = textwrap.wrap(
+            line.strip(),
+            width,
+            initial_indent=start,
+            subsequent_indent=start + indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        typer.echo("\n".join(folded))
 
 
 def prepare_streams() -> None:
