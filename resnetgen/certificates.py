@@ -1,6 +1,7 @@
-"""Certificates as files: writes one, and knows one when it sees it."""
+"""Certificates as files: writes one, knows one when it sees it, and reads what it proved."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,3 +30,20 @@ def is_certificate(path: Path) -> bool:
 
     document = read_json(path)
     return isinstance(document, dict) and cast(dict[str, object], document).keys() >= KEYS
+
+
+def passed(path: Path) -> Mapping[str, str]:
+    """The targets that passed by the certificate at `path`, if one is there, and at which level."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        return {}
+    keys = cast(dict[str, object], document)
+    level, targets = keys.get("level"), keys.get("targets")
+    if not isinstance(level, str) or not isinstance(targets, dict):
+        return {}
+    found = cast(dict[str, object], targets)
+    return {name: level for name, target in found.items() if _has_passed(target)}
+
+
+def _has_passed(target: object) -> bool:
+    return isinstance(target, dict) and cast(dict[str, object], target).get("status") == "passed"

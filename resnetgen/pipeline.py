@@ -84,10 +84,11 @@ def build(
     options: BuildOptions,
     waiting: Callable[[Path], None],
     telling: Callable[[str], None],
+    finished: Callable[[Path], None],
 ) -> list[Built]:
     """Writes a directory under `parent` for each spec; none if one of them may not be written.
 
-    What there is to say of a checkpoint is told.
+    What there is to say of a checkpoint is told, and each directory as soon as it is finished.
     """
     refuse_equal_names(compiled)
     directories = [place(parent, item.network.name) for item in compiled]
@@ -98,13 +99,17 @@ def build(
         made = contents(item, directory, names=options.targets, weights=weights(item.network))
         return plan(directory, made, force=options.force)
 
+    def carry_out(made: Plan) -> None:
+        write(made)
+        finished(made.directory)
+
     with (
         _weights(compiled, options, telling) as weights,
         locked(directories, waiting=waiting),
     ):
         plans = _each(zip(compiled, directories, strict=True), planned)
         certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
-        _in_threads(write, plans, number=options.jobs)
+        _in_threads(carry_out, plans, number=options.jobs)
         lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
         Built(item.network, made.directory, made.contents.names, made.directory in lost)
@@ -160,14 +165,19 @@ def refuse_equal_names(compiled: Iterable[Compiled]) -> None:
         if other is item:
             continue
         if other.path.resolve() == item.path.resolve():
-            also = "" if other.source == item.source else f", first as {other.source}"
+            also = "" if other.source == item.source else f", first as {_shown(other)}"
             message, hint = f"is given twice{also}", "name it once"
         else:
-            message = f"has the name `{name}`, and so has {other.source}"
+            message = f"has the name `{name}`, and so has {_shown(other)}"
             hint = "both would be written to the same directory"
-        found.append(Diagnostic("same-name", message, Span.of_file(item.source), hint=hint))
+        found.append(Diagnostic("same-name", message, Span.of_file(_shown(item)), hint=hint))
     if found:
         raise DiagnosticError(found)
+
+
+def _shown(compiled: Compiled) -> str:
+    """A spec as it was named: a bundled one by its name alone."""
+    return compiled.source.removeprefix("bundled:")
 
 
 @contextmanager

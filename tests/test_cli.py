@@ -29,6 +29,7 @@ def test_help_lists_the_commands_and_exit_codes(resnetgen: Run) -> None:
     assert ran.code == 0
     assert all(f"\n  {command} " in ran.out for command in COMMANDS)
     assert "Exit codes" in ran.out
+    assert "130 interrupted" in " ".join(ran.out.split())
 
 
 def test_help_of_verify_warns_that_it_runs_what_it_finds(resnetgen: Run) -> None:
@@ -456,6 +457,20 @@ def test_schema_is_json_schema(resnetgen: Run) -> None:
     assert schema["additionalProperties"] is False
 
 
+def test_depth_in_place_of_repeats_names_them_and_a_way(resnetgen: Run) -> None:
+    ran = resnetgen("check", "resnet34", "--set", "depth=40")
+    assert (ran.code, ran.err) == (
+        2,
+        "--set:1:7: error: `depth` alone does not say how often each of 4 stages repeats its"
+        " blocks, and it replaces the repeats [3, 4, 6, 3] of `resnet34.yaml`\n"
+        "  1 | depth=40\n"
+        "    |       ^^\n"
+        "expected: three stages of equal blocks; for others state `repeats` instead of `depth`\n"
+        "hint: `repeats: [3, 4, 9, 3]` gives 40\n",
+    )
+    assert resnetgen("check", "resnet34", "--set", "repeats=[3,4,9,3]").code == 0
+
+
 def test_no_mistake_of_the_user_ends_in_a_traceback(resnetgen: Run) -> None:
     Path("binary.yaml").write_bytes(bytes(range(256)))
     Path("empty").mkdir()
@@ -479,14 +494,37 @@ def test_no_mistake_of_the_user_ends_in_a_traceback(resnetgen: Run) -> None:
                 assert "error: " in ran.err.lower()
 
 
-def test_pipe_that_closes_early_is_no_error() -> None:
+@pytest.mark.parametrize(
+    "arguments", ["show resnet20 --block conv2_x --json", "specs", "check resnet18", "--version"]
+)
+def test_reader_that_has_gone_ends_it_like_the_signal(arguments: str) -> None:
+    """Whether Typer prints or we do."""
+    reader, writer = os.pipe()
+    os.close(reader)
     ran = subprocess.run(
-        f"{sys.executable} -m resnetgen show resnet1202 --block conv2_x --json | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-m", "resnetgen", *arguments.split()],
+        stdout=writer, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("arguments", ["specs", "show resnet18 --format torch", "check resnet18"])
+def test_closed_stdout_is_one_message(arguments: str) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m resnetgen {arguments} >&-"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "stdout: error: cannot be written: Bad file descriptor\n",
     )
-    assert (ran.stdout, ran.stderr) == ("{\n", "")
+
+
+def test_closed_stderr_changes_no_exit_code() -> None:
+    command = f"{sys.executable} -m resnetgen check nothing.yaml 2>&-"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True)
+    assert (ran.returncode, ran.stdout) == (2, b"")
 
 
 @pytest.mark.parametrize("arguments", ["specs", "show resnet18 --format torch", "--help"])
@@ -526,7 +564,7 @@ def test_colour_is_for_terminals_and_can_be_refused(tmp_path: Path) -> None:
     assert "\x1b[31" not in output(FORCE_COLOR="1", NO_COLOR="1")
 
 
-def test_interrupt_says_so_and_no_more(tmp_path: Path) -> None:
+def test_interrupt_says_so_and_what_was_written(tmp_path: Path) -> None:
     """No traceback, no litter."""
     process = subprocess.Popen(
         [sys.executable, "-m", "resnetgen", "build", "resnet152", "--no-verify"],
@@ -538,7 +576,7 @@ def test_interrupt_says_so_and_no_more(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (process.returncode, out, err) == (130, "", "nothing was written\ninterrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

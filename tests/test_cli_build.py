@@ -166,6 +166,22 @@ def test_edited_file_is_refused_and_forced(resnetgen: Run) -> None:
     assert model.read_text() == source
 
 
+def test_edited_weights_are_refused_or_kept(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify")
+    weights = Path("generated/tiny/model.safetensors")
+    weights.write_bytes(b"trained for a week")
+    ran = resnetgen("build", tiny(), "--no-verify")
+    assert (ran.code, ran.err) == (
+        2,
+        "generated/tiny/model.safetensors: error: was edited since resnetgen wrote it\n"
+        "hint: move it away, keep it with --no-weights, or use --force\n",
+    )
+    ran = resnetgen("build", tiny(), "--no-verify", "--set", "classes=7")
+    assert ran.err.endswith("\nhint: move it away or use --force\n")
+    assert resnetgen("build", tiny(), "--no-verify", "--no-weights").code == 0
+    assert weights.read_bytes() == b"trained for a week"
+
+
 def test_files_of_the_user_stay(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify")
     Path("generated/tiny/notes.txt").write_text("mine")
@@ -255,8 +271,7 @@ def test_spec_that_is_given_twice_is_refused(resnetgen: Run) -> None:
     ran = resnetgen("build", "resnet20", bundled()["resnet20"], "--no-verify")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"{bundled()['resnet20']}: error: is given twice, first as bundled:resnet20\n"
-        "hint: name it once\n"
+        f"{bundled()['resnet20']}: error: is given twice, first as resnet20\nhint: name it once\n"
     )
 
 
@@ -496,6 +511,18 @@ class TestCheck:
         Path("generated/tiny/certificate.json").write_text("{}")
         assert resnetgen("build", "--check").code == 0
 
+    def test_weights_of_any_origin_are_current_until_they_are_edited(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify", "--seed", 1)
+        assert resnetgen("build", "--check").code == 0
+        Path("generated/tiny/model.safetensors").write_bytes(b"trained for a week")
+        ran = resnetgen("build", "--check")
+        assert (ran.code, ran.out) == (
+            1,
+            "generated/tiny/model.safetensors: edited\nnot current, 1 of 1: tiny\n",
+        )
+        (found,) = resnetgen("build", "--check", "--json").json["directories"][0]["files"]
+        assert (found["name"], found["state"]) == ("model.safetensors", "edited")
+
     def test_edited_missing_and_obsolete_files_are_named(self, resnetgen: Run) -> None:
         resnetgen("build", tiny(), "--no-verify")
         Path("generated/tiny/model_torch.py").write_text("mine\n")
@@ -628,7 +655,7 @@ class TestCheck:
             ("files", {"\ud800": "0"}, 1),
             ("files", {"x" * 5000: "0"}, 1),
             ("model.safetensors", {"sha256": 1, "seed": "x"}, 1),
-            ("model.safetensors", {"sha256": "0", "seed": 10**4000}, 0),
+            ("model.safetensors", {"sha256": "0", "seed": 10**4000}, 1),
         ],
     )
     def test_hostile_manifest_is_no_traceback(

@@ -253,6 +253,59 @@ def test_certificate_replaces_an_older_one(resnetgen: Run, monkeypatch: pytest.M
     assert json.loads(Path("proof.json").read_text())["seed"] == 2
 
 
+@pytest.mark.parametrize(
+    ("level", "targets", "said"),
+    [
+        ("forward", {"torch": "passed", "flax": "passed"}, "flax had passed"),
+        ("forward", {"torch": "passed", "flax": "failed", "onnx": "not_run"}, None),
+        ("shapes", {"torch": "passed", "flax": "passed"}, "flax had passed at the level shapes"),
+        ("shapes", {"torch": "passed"}, None),
+    ],
+)
+def test_certificate_that_says_less_than_the_one_before_is_not_silent(
+    resnetgen: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
+    targets: dict[str, str],
+    said: str | None,
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    certificate = Path("generated/tiny/certificate.json")
+    statuses = {name: {"status": status} for name, status in targets.items()}
+    certificate.write_text(json.dumps({"level": level, "targets": statuses}))
+    ran = resnetgen("verify", "generated/tiny")
+    remark = f"{certificate}: replaced one in which {said}; --certificate FILE writes elsewhere\n"
+    assert (ran.code, ran.err) == (0, remark if said else "")
+    assert json.loads(certificate.read_text())["targets"].keys() == {"torch"}
+
+
+def test_certificate_of_shapes_that_replaces_one_of_values_is_not_silent(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    assert resnetgen("verify", "generated/tiny").err == ""
+    ran = resnetgen("verify", "generated/tiny", "--level", "shapes")
+    assert "replaced one in which torch had passed at the level forward;" in ran.err
+
+
+def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def time_out(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+        found = {"torch": TargetResult("failed", "gave no result within 1 s", options.device)}
+        return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    resnetgen("verify", "generated/tiny")
+    monkeypatch.setattr("resnetgen.verify.check.verify", time_out)
+    ran = resnetgen("verify", "generated/tiny")
+    assert ran.code == 1
+    assert "replaced one in which torch had passed;" in ran.err
+
+
 @pytest.mark.frameworks
 def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
@@ -412,6 +465,36 @@ def test_certificate_that_the_disk_has_no_room_for_is_one_message(
     assert contents("generated/tiny") == before
 
 
+def test_edited_spec_is_said_before_the_source_is_blamed(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    spec = Path("generated/tiny/spec.yaml")
+    built = spec.read_text()
+    spec.write_text(f"# A comment.\n{built}")
+    assert resnetgen("verify", "generated/tiny").err == ""
+    spec.write_text(built.replace("width: 16", "width: 24"))
+    ran = resnetgen("verify", "generated/tiny")
+    assert ran.err == (
+        "generated/tiny/spec.yaml: was edited since the build, so the other files are those of"
+        " another network; `resnetgen build generated/tiny/spec.yaml -o DIR` compiles it\n"
+    )
+
+
+@pytest.mark.frameworks
+def test_error_of_a_framework_behind_what_is_wrong_is_cut_short(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    spec = Path("generated/tiny/spec.yaml")
+    spec.write_text(spec.read_text().replace("width: 16", "width: 24"))
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+    (reason,) = (line for line in ran.out.splitlines() if "; then " in line)
+    assert reason.startswith("torch: layer2.0.conv1.weight has shape [16, 8, 3, 3], not [24, 8")
+    assert reason.endswith(" ...")
+    assert len(reason) < 300
+
+
 def test_edited_spec_that_is_wrong_is_bad_input(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     spec = Path("generated/tiny/spec.yaml")
@@ -507,7 +590,10 @@ def test_interrupt_ends_the_frameworks(resnetgen: Run, tmp_path: Path, jobs: int
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "interrupted\n")
+    assert (process.returncode, err) == (
+        130,
+        "written: generated/a, generated/b\nnot verified: generated/a, generated/b\ninterrupted\n",
+    )
     assert out.count("->") == 2
     assert time.monotonic() - sent < 5
     assert not list(tmp_path.glob("resnetgen-*"))

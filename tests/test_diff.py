@@ -1,5 +1,6 @@
 """`diff`: the facts in which two specs differ, and what each of them does."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,18 +133,20 @@ def test_json_has_the_facts_of_both_networks(resnetgen: Run) -> None:
     assert found["adds_up"]
 
 
-@pytest.mark.parametrize("columns", [1, 40, 80])
-def test_narrow_table_keeps_its_words_whole(
-    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+@pytest.mark.parametrize("columns", [1, 40, 60, 80, 100])
+@pytest.mark.parametrize("specs", ["resnet20 plain34", "resnet50 resnet50_paper"])
+def test_narrow_output_has_every_word_and_stays_within(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, specs: str, columns: int
 ) -> None:
-    def words() -> set[str]:
-        return {
-            word for word in resnetgen("diff", "resnet20", "plain34").out.split("─")[-1].split()
-        }
+    def words(out: str) -> set[str]:
+        return set(re.split(r"[\s,:─]+", out)) - {"->", "fact", "params", "MACs", "effect"}
 
-    whole = words()
+    wide = resnetgen("diff", *specs.split()).out
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert words() <= whole
+    narrow = resnetgen("diff", *specs.split()).out
+    assert words(narrow) == words(wide)
+    if columns > 1:
+        assert max(map(len, narrow.splitlines())) <= columns
 
 
 @pytest.mark.parametrize(
@@ -161,6 +164,23 @@ def test_bad_input_is_reported(resnetgen: Run, arguments: str, said: str) -> Non
     ran = resnetgen("diff", *arguments.split(), "--json")
     assert (ran.code, ran.err) == (2, "")
     assert ran.json["diagnostics"][0]["message"] in said
+
+
+def test_narrow_output_is_a_line_for_each_change(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert (
+        "\n".join(
+            (
+                "stride_on: 3x3 -> 1x1",
+                "    0 params, -231,211,008 MACs",
+                "conv_init: he_fan_out -> he_fan_in",
+                "    0 params, 0 MACs, numbers alone",
+            )
+        )
+        in resnetgen("diff", "resnet50", "resnet50_paper").out
+    )
 
 
 def test_one_spec_is_not_enough(resnetgen: Run) -> None:

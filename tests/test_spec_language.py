@@ -278,6 +278,40 @@ def test_extends_reaches_files_below_the_folder_and_chains() -> None:
     assert (spec.name, spec.classes, spec.input.height) == ("own", 7, 224)
 
 
+def test_inherited_key_may_lose_its_effect() -> None:
+    """In the file that extends another, and by an override of the file that states it."""
+    squeezed = f"{TINY}attention: se\nse_ratio: 0.25\n"
+    Path("squeezed.yaml").write_text(squeezed)
+    heir = spec_of("extends: ./squeezed.yaml\nname: tiny\nattention: none\n")
+    assert heir == spec_of(TINY) == spec_of(squeezed, "attention=none")
+    with pytest.raises(DiagnosticError, match="`se_ratio` has no effect"):
+        spec_of("extends: ./squeezed.yaml\nname: a\nattention: none\nse_ratio: 0.5")
+    with pytest.raises(DiagnosticError, match="`se_divisor` has no effect"):
+        spec_of(TINY, "se_divisor=4")
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("norm: group", "norm_groups: 4"),
+        ("block: bottleneck", "expansion: 2"),
+        ("attention: eca", "attention_at: middle"),
+        ("attention: se", "se_divisor: 4"),
+        ("shortcut: projection_all", "projection_kernel: 3"),
+        ("shortcut: projection", "downsample: avg"),
+    ],
+)
+def test_key_that_a_change_takes_is_refused_without_the_change(change: str, value: str) -> None:
+    inherited = "extends: ./tiny.yaml\nname: other\nshortcut: zero_pad\n"
+    with pytest.raises(DiagnosticError, match="has no effect"):
+        spec_of(inherited + value)
+    lines = dict(line.split(": ", 1) for line in f"{inherited}{change}\n{value}".splitlines())
+    changed = spec_of("".join(f"{key}: {text}\n" for key, text in lines.items()))
+    assert changed != spec_of(
+        "".join(f"{key}: {text}\n" for key, text in lines.items() if key != value.split(":")[0])
+    )
+
+
 def test_name_is_not_inherited() -> None:
     Path("mine.yaml").write_text("extends: resnet50\nclasses: 7")
 

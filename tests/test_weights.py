@@ -316,8 +316,21 @@ def test_long_lists_are_folded(resnetgen: Run) -> None:
     _, tensors = drawn("resnet20")
     save_file(tensors, "net.safetensors")
     err = refused(resnetgen("build", "resnet56", "--weights", "net.safetensors"))
-    assert "lacks 172 more tensors, the last `layer3.8.bn2.running_var`" in err
-    assert len(err.splitlines()) < 30
+    assert "lacks 174 more tensors, the last `layer3.8.bn2.running_var`" in err
+    assert err.count("error: ") == 7
+
+
+def test_list_of_another_networks_tensors_is_short(resnetgen: Run) -> None:
+    """Whatever there is of each kind: of other shapes, missing, or too many."""
+    _, tensors = drawn("resnet50")
+    save_file(tensors, "net.safetensors")
+    err = refused(resnetgen("build", "resnet18", "--weights", "net.safetensors"))
+    assert [line for line in err.splitlines() if " more " in line] == [
+        "net.safetensors: error: has other shapes for 21 more tensors, the last `fc.weight`",
+        "net.safetensors: error: has, and the network has not, 162 more tensors,"
+        " the last `layer4.2.conv3.weight`",
+    ]
+    assert err.count("error: ") == 8
 
 
 def test_biases_are_one_decision_of_the_spec(resnetgen: Run) -> None:

@@ -15,7 +15,7 @@ from resnetgen.cli.output import (
     INTERRUPTED,
     diagnose,
     give_up_stdout,
-    prepare_stdout,
+    prepare_streams,
     say,
     usage_error,
 )
@@ -25,7 +25,7 @@ __all__ = ["app", "main"]
 
 # Typer has no public name for what every mistake in the arguments derives from.
 _UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
-_REFUSALS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_REFUSALS = (errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """How the system refuses what is written to stdout."""
 
 app = typer.Typer(
@@ -40,7 +40,8 @@ app = typer.Typer(
       resnetgen specs                      the networks that ship with resnetgen
     """,
     epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed, or nothing
-    could be run; 2 bad input; 3 a target named on the command line is not installed.""",
+    could be run; 2 bad input; 3 a target named on the command line is not installed;
+    130 interrupted, and each directory is as it was or whole.""",
     # Plain help starts in half the time that Rich's panels take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -87,7 +88,7 @@ def main() -> int:
     # The frameworks need the cores; NumPy's own threads would only wait for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:]
-    prepare_stdout()
+    prepare_streams()
     try:
         # Typer turns an interrupt into this exit code itself.
         code = app(args=arguments, prog_name="resnetgen", standalone_mode=False) or 0
@@ -103,6 +104,11 @@ def main() -> int:
         if error.errno not in _REFUSALS or error.filename is not None:
             raise
         return give_up_stdout(error)
+    except SystemExit as error:
+        # Typer makes this of a reader that has gone, if it printed itself.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return give_up_stdout(error.__context__)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:

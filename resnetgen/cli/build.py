@@ -1,6 +1,7 @@
 """The command `build`: from specs to directories with a proof, or a check that they are current."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,7 +105,8 @@ def build(
     from resnetgen.emit import targets
     from resnetgen.verify.cores import cores
 
-    with reporting(as_json=as_json):
+    finished: list[Path] = []
+    with reporting(as_json=as_json), _telling_what_is_kept(finished, proving=not no_verify):
         if not spec:
             hint = "`resnetgen specs` lists the bundled ones"
             raise DiagnosticError([Diagnostic("no-spec", "build needs a SPEC", hint=hint)])
@@ -131,6 +133,7 @@ def build(
             ),
             waiting=lambda parent: say(f"waiting for another build in {parent}"),
             telling=say,
+            finished=finished.append,
         )
         if not as_json:
             _announce(built)
@@ -163,6 +166,22 @@ def build(
         _sum_up(verifications)
     if verifications:
         raise typer.Exit(exit_code(verifications.values(), named=runners or ()))
+
+
+@contextmanager
+def _telling_what_is_kept(finished: Sequence[Path], *, proving: bool) -> Generator[None]:
+    """Says after an interrupt which directories are in place, and whether they are proven."""
+    from resnetgen.records import CERTIFICATE
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        written = sorted(finished)
+        unproven = [directory for directory in written if not (directory / CERTIFICATE).exists()]
+        say(f"written: {', '.join(map(str, written))}" if written else "nothing was written")
+        if proving and unproven:
+            say(f"not verified: {', '.join(map(str, unproven))}")
+        raise
 
 
 def _announce(built: Sequence["Built"]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnetgen.cli.options import Json, Overrides, complete_spec
-from resnetgen.cli.output import print_grids, print_json, reporting
+from resnetgen.cli.output import has_room, print_grids, print_json, print_wrapped, reporting
 
 
 def diff(
@@ -45,7 +45,13 @@ def diff(
     """
     from resnetgen.difference import compare
     from resnetgen.pipeline import compile_specs
-    from resnetgen.report.difference import difference_facts, difference_grid, remarks
+    from resnetgen.report.difference import (
+        INDENT,
+        difference_facts,
+        difference_grid,
+        difference_lines,
+        remarks,
+    )
     from resnetgen.report.facts import network_facts
 
     with reporting(as_json=as_json):
@@ -60,6 +66,9 @@ def diff(
         return
     names = (first.spec.name, second.spec.name)
     before, after = names if names[0] != names[1] else (a, b)
-    print_grids([difference_grid(found, before=before, after=after)])
-    for line in remarks(found):
-        typer.echo(line)
+    grid = difference_grid(found, before=before, after=after)
+    if has_room(grid):
+        print_grids([grid])
+    else:
+        print_wrapped(difference_lines(found, before=before, after=after), indent=INDENT)
+    print_wrapped(remarks(found), indent=INDENT)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -23,6 +24,8 @@ FAILED = 1
 BAD_INPUT = 2
 NOT_INSTALLED = 3
 INTERRUPTED = 130
+READER_GONE = 141
+"""What a shell makes of SIGPIPE."""
 
 _WIDTH_OF_PIPES = 240
 
@@ -89,11 +92,40 @@ def print_grids(grids: "Iterable[Grid]") -> None:
         screen.print(text, end="\n\n", soft_wrap=True)
 
 
-def prepare_stdout() -> None:
-    """Has it take every character: one that its encoding lacks as an escape, as stderr does."""
+def has_room(grid: "Grid") -> bool:
+    """Whether `print_grids` can show the table with all of its columns."""
+    from resnetgen.report.terminal import fits
+
+    return fits(grid, width=console().width)
+
+
+def print_wrapped(lines: Iterable[str], *, indent: str) -> None:
+    """Prints lines on stdout, and what does not fit on further ones, indented."""
+    width = console().width
+    for line in lines:
+        start = line[: len(line) - len(line.lstrip())]
+        folded = textwrap.wrap(
+            line.strip(),
+            width,
+            initial_indent=start,
+            subsequent_indent=start + indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        typer.echo("\n".join(folded))
+
+
+def prepare_streams() -> None:
+    """Has stdout take every character: one that its encoding lacks as an escape, as stderr does.
+
+    One that the caller closed refuses what is written, and no other file takes its number.
+    """
     if sys.stdout is None:
-        # So Python stands for one that the caller closed.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        refusing = os.open(os.devnull, os.O_RDONLY)
+        sys.stdout = open(refusing, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        # What would be said there goes nowhere, and the exit code stays what it is.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     stdout = cast(TextIOWrapper, sys.stdout)
     if stdout.errors == "strict":
         stdout.reconfigure(errors="backslashreplace")
@@ -105,7 +137,7 @@ def give_up_stdout(error: OSError) -> int:
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
-        return FAILED
+        return READER_GONE
     diagnose([], f"stdout: error: cannot be written: {error.strerror}", as_json=False)
     return BAD_INPUT
 

@@ -1,8 +1,9 @@
 """The command `verify`: proves what lies in a directory as it is now."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,10 +24,14 @@ from resnetgen.cli.options import (
     choose,
     folder_flaw,
 )
-from resnetgen.cli.output import print_json, reporting
+from resnetgen.cli.output import print_json, reporting, say
 from resnetgen.cli.progress import progress
 from resnetgen.cli.verdict import exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+
+if TYPE_CHECKING:
+    from resnetgen.ir.network import Network
+    from resnetgen.verify.result import Verification
 
 
 def verify(
@@ -56,7 +61,7 @@ def verify(
     yourself. Each framework runs
     in a process of its own on the same weights and images, and is compared with a NumPy
     interpreter of the network. Replaces the certificate, unless nothing could run, and writes
-    nothing else.
+    nothing else; where the one before proved more, it says so.
 
     Examples:
 
@@ -66,6 +71,7 @@ def verify(
       resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
       resnetgen verify generated/resnet50 --against torchvision.models:resnet50
     """
+    from resnetgen.certificates import passed
     from resnetgen.emit.manifest import files
     from resnetgen.pipeline import compile_spec, prove
     from resnetgen.records import CERTIFICATE
@@ -78,7 +84,10 @@ def verify(
         check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
         _refuse_unwritable(directory, certificate)
-        _refuse_to_replace(certificate or directory / CERTIFICATE, is_ours=certificate is None)
+        path = certificate or directory / CERTIFICATE
+        _refuse_to_replace(path, is_ours=certificate is None)
+        _announce_edited_spec(directory, network)
+        proven = passed(path)
         options = Options(
             targets=named,
             level=level.value,
@@ -94,7 +103,7 @@ def verify(
                 network,
                 directory,
                 options=options,
-                certificate=certificate,
+                certificate=path,
                 progress=reporter(network.name),
             )
     if as_json:
@@ -108,6 +117,7 @@ def verify(
         )
     else:
         print_verdict(network.name, verification, building=False)
+    _announce_losses(path, proven, verification)
     raise typer.Exit(exit_code([verification], named=named or ()))
 
 
@@ -140,6 +150,45 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
     raise DiagnosticError(
         [Diagnostic("not-a-certificate", reason, Span.of_file(str(path)), hint=hint)]
     )
+
+
+def _announce_edited_spec(directory: Path, network: "Network") -> None:
+    """Says that the spec, and not the source, is what changed; a comment in it changes nothing."""
+    from resnetgen.emit.manifest import read, sha256_of
+    from resnetgen.records import SPEC
+
+    manifest, path = read(directory), directory / SPEC
+    if manifest is None or manifest.spec_sha256 == network.spec_sha256:
+        return
+    # Another version of resnetgen may come to another hash of what nobody edited.
+    if manifest.files.get(SPEC) != sha256_of(path):
+        say(
+            f"{path}: was edited since the build, so the other files are those of another network; "
+            f"`resnetgen build {path} -o DIR` compiles it"
+        )
+
+
+def _announce_losses(path: Path, proven: Mapping[str, str], verification: "Verification") -> None:
+    """Names what the certificate before proved of targets that this one says less about."""
+    from resnetgen.report.verification import listed
+
+    if not verification.ran:
+        return
+    level, found = verification.level, verification.targets
+    lost = [
+        name
+        for name, before in proven.items()
+        if (before, level) == ("forward", "shapes")
+        or name not in found
+        # One that was seen to be wrong is in the table; one that gave no result proves nothing.
+        or (found[name].status != "passed" and not found[name].parameters_compared)
+    ]
+    if lost:
+        before = f" at the level {proven[lost[0]]}" if proven[lost[0]] != level else ""
+        say(
+            f"{path}: replaced one in which {listed(lost)} had passed{before}; "
+            "--certificate FILE writes elsewhere"
+        )
 
 
 def _spec_file(directory: Path) -> Path:

@@ -1,4 +1,7 @@
-"""Compares a directory with what its spec compiles to now, the weights and certificate aside."""
+"""Compares a directory with what its spec compiles to now, and its weights with their record.
+
+The certificate is left aside, and so are weights that are not there.
+"""
 
 import difflib
 import os
@@ -7,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.emit.manifest import Manifest
+from resnetgen.emit.manifest import Manifest, sha256_of
 from resnetgen.emit.write import Contents, manifest_of, told
 from resnetgen.records import MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
@@ -23,7 +26,7 @@ class Finding:
     """
 
     name: str
-    state: Literal["missing", "differs", "obsolete"]
+    state: Literal["missing", "differs", "edited", "obsolete"]
     diff: tuple[str, ...]
     reason: str | None = None
 
@@ -40,7 +43,17 @@ def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Fi
         for name in manifest.files
         if name not in wanted and name != WEIGHTS_FILE and os.path.lexists(directory / name)
     ]
-    return (*(finding for finding in found if finding is not None), *obsolete)
+    weights = _compare_weights(directory / WEIGHTS_FILE, manifest)
+    return (*(finding for finding in (*found, weights) if finding is not None), *obsolete)
+
+
+def _compare_weights(path: Path, manifest: Manifest) -> Finding | None:
+    """Whether the weights are those that were written; Git keeps none, so they may be absent."""
+    if manifest.weights is None or not path.is_file():
+        return None
+    with told(path, "read"):
+        edited = sha256_of(path) != manifest.weights.sha256
+    return Finding(path.name, "edited", ()) if edited else None
 
 
 def _compare_file(path: Path, content: bytes) -> Finding | None:

@@ -195,19 +195,31 @@ def _refuse_to_overwrite(plan: Plan) -> None:
         name for name, found in present.items() if name not in listed and found != wanted.get(name)
     ]
     foreign += plan.foreign_records
-    hint = "move it away or use --force"
     messages = [("edited-file", name, "was edited since resnetgen wrote it") for name in edited]
     messages += [
         ("foreign-file", name, "is not resnetgen's, and would be overwritten") for name in foreign
     ]
     found = [
-        Diagnostic(code, message, Span.of_file(str(directory / name)), hint=hint)
+        Diagnostic(code, message, Span.of_file(str(directory / name)), hint=_ways_out(plan, name))
         for code, name, message in messages
     ]
     if (lost := _lost_checkpoint(plan)) is not None:
         found.append(lost)
     if found:
         raise DiagnosticError(found)
+
+
+def _ways_out(plan: Plan, name: str) -> str:
+    """What to do about a file that would be overwritten."""
+    stays = plan.old is None or WEIGHTS_FILE not in plan.old.listed or _is_same_spec(plan)
+    if name == WEIGHTS_FILE and plan.contents.weights is not None and stays:
+        return "move it away, keep it with --no-weights, or use --force"
+    return "move it away or use --force"
+
+
+def _is_same_spec(plan: Plan) -> bool:
+    """Whether what lies there was built from the spec that is built now."""
+    return plan.old is not None and plan.old.spec_sha256 == plan.contents.spec_sha256
 
 
 def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
@@ -220,8 +232,7 @@ def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
         return None
     file = quote(old.origin.file)
     fate = "removed" if new is None else f"replaced by those of seed {new.origin}"
-    stays = plan.old is not None and plan.old.spec_sha256 == plan.contents.spec_sha256
-    keep = "keep them with --no-weights, " if stays else ""
+    keep = "keep them with --no-weights, " if _is_same_spec(plan) else ""
     return Diagnostic(
         "checkpoint-weights",
         f"holds the weights of {file}, which would be {fate}",

@@ -9,6 +9,7 @@ from resnetgen.report.grid import Column, Grid
 from resnetgen.spec.facts import plain, written
 from resnetgen.spec.nodes import Node, dotted
 
+INDENT = "    "
 _ABSENT = "not stated"
 
 
@@ -16,7 +17,7 @@ def difference_grid(difference: Difference, *, before: str, after: str) -> Grid:
     """A row for each change; below them both networks, and what the changes do together."""
     together = difference.together
     return Grid(
-        title=f"From {before} to {after}: what each change does alone",
+        title=_title(before, after),
         columns=(
             Column("fact"),
             Column(before),
@@ -31,6 +32,26 @@ def difference_grid(difference: Difference, *, before: str, after: str) -> Grid:
             ("together", "", "", *_signed(together), _effect(together)),
         ),
     )
+
+
+def difference_lines(difference: Difference, *, before: str, after: str) -> Iterator[str]:
+    """The same where the table has no room: each change on a line, and below it what it does."""
+    yield _title(before, after)
+    for change in difference.changes:
+        fact, effect = change.fact, change.effect
+        yield f"{_label(change)}: {_shown(fact.before)} -> {_shown(fact.after)}"
+        if isinstance(effect, str):
+            yield f"{INDENT}not valid alone"
+        else:
+            yield _effect_line(*_signed(effect), _effect(effect))
+    yield ""
+    yield from (before, _effect_line(*_measured(difference.before)))
+    yield from (after, _effect_line(*_measured(difference.after)))
+    yield from (
+        "together",
+        _effect_line(*_signed(difference.together), _effect(difference.together)),
+    )
+    yield ""
 
 
 def remarks(difference: Difference) -> Iterator[str]:
@@ -57,6 +78,10 @@ def difference_facts(difference: Difference, *, before: Facts, after: Facts) -> 
     }
 
 
+def _title(before: str, after: str) -> str:
+    return f"From {before} to {after}: what each change does alone"
+
+
 def _row(change: Change) -> tuple[str, ...]:
     fact, effect = change.fact, change.effect
     cells = ("", "") if isinstance(effect, str) else _signed(effect)
@@ -67,6 +92,10 @@ def _row(change: Change) -> tuple[str, ...]:
         *cells,
         "not valid alone" if isinstance(effect, str) else _effect(effect),
     )
+
+
+def _effect_line(params: str, macs: str, effect: str) -> str:
+    return f"{INDENT}{params} params, {macs} MACs{', ' * bool(effect)}{effect}"
 
 
 def _label(change: Change) -> str:

@@ -44,6 +44,11 @@ def terminal(grid: Grid, *, width: int, rule: str) -> "Text":
     return Text("\n").join(lines)
 
 
+def fits(grid: Grid, *, width: int) -> bool:
+    """Whether the table, folded and with all of its columns, sticks out nowhere."""
+    return _across(_hanging(_least(grid), grid, width)) <= width
+
+
 def _narrowed(grid: Grid, width: int) -> Grid:
     """The grid without the columns that have to go for the rest to fit."""
     while _across(_least(grid)) > width and any(column.drop for column in grid.columns):

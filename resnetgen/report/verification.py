@@ -1,6 +1,6 @@
 """What a verification found, as a table and as sentences."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from resnetgen.report.cells import sized
 from resnetgen.report.grid import Column, Grid
@@ -47,9 +47,9 @@ def verdict(verification: Verification) -> str:
     not_run = [name for name, result in targets.items() if result.status == "not_run"]
     agree = "agrees" if len(passed) == 1 else "agree"
     extent = " in shapes" if verification.level == "shapes" else ""
-    parts = [f"{_listed(passed)} {agree} with the spec{extent}"] if passed else []
-    parts += [f"{_listed(failed)} failed"] if failed else []
-    parts += [f"{_listed(not_run)} did not run"] if not_run else []
+    parts = [f"{listed(passed)} {agree} with the spec{extent}"] if passed else []
+    parts += [f"{listed(failed)} failed"] if failed else []
+    parts += [f"{listed(not_run)} did not run"] if not_run else []
     if not verification.ran:
         parts.insert(0, "nothing was proven, and no certificate was written")
     return f"{verification.status}: {'; '.join(parts)}"
@@ -71,6 +71,12 @@ def summary_grid(verifications: Mapping[str, Verification]) -> Grid:
             for name, each in verifications.items()
         ),
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _row(target: str, result: TargetResult) -> tuple[str, ...]:
@@ -95,9 +101,3 @@ def _clause(cause: str) -> str:
 
 def _state(result: TargetResult | None) -> str:
     return "" if result is None else result.status.replace("_", " ")
-
-
-def _listed(names: list[str]) -> str:
-    """`a`, `a and b`, or `a, b and c`."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from resnetgen.spec import depth
+from resnetgen.spec import depth, idle
 from resnetgen.spec.blocks import document_blocks
 from resnetgen.spec.dialects import fill_in
 from resnetgen.spec.model import (
@@ -28,61 +28,15 @@ _Row = Mapping[str, str]
 
 
 def resolve(document: "Document") -> ModelSpec:
-    """The spec that a document means; the rules must have found nothing wrong with it."""
-    conventions = fill_in(document)
-    blocks = tuple(block for block in document_blocks(document) if block is not None)
-    repeats = _repeats(document, blocks)
-    size = document.input.size
-    height, width = (size, size) if isinstance(size, int) else size
-    stem = document.stem
-    return ModelSpec(
-        name=document.name,
-        dialect=document.dialect,
-        license=document.license,
-        input=InputSpec(document.input.channels, height, width),
-        classes=document.classes,
-        stem=StemSpec(
-            stem.hidden,
-            stem.width,
-            stem.kernel,
-            stem.stride,
-            bias=conventions.conv_bias if stem.bias is None else stem.bias,
-            norm=document.order == "post" if stem.norm is None else stem.norm,
-            pool=stem.pool,
-            pool_padding=conventions.pool_padding,
-        ),
-        order=document.order,
-        stride_on=conventions.stride_on,
-        stride_block=conventions.stride_block,
-        width_per_group=document.width_per_group,
-        reduce_first=document.reduce_first,
-        downsample=document.downsample,
-        projection_kernel=document.projection_kernel,
-        attention=document.attention,
-        attention_at=document.attention_at,
-        se_ratio=document.se_ratio,
-        se_of=document.se_of,
-        se_divisor=document.se_divisor,
-        anti_alias=document.anti_alias,
-        activation=document.activation,
-        convolution_bias=conventions.conv_bias,
-        norm=conventions.normalization(document.norm, document.norm_groups),
-        init=conventions.init,
-        output=conventions.output,
-        stages=tuple(
-            StageSpec(
-                name=stage.name,
-                repeats=count,
-                width=stage.width,
-                stride=stage.stride,
-                block=block,
-                shortcut=stage.shortcut or document.shortcut,
-                groups=stage.groups or document.groups,
-                pruned=stage.pruned,
-            )
-            for stage, block, count in zip(document.stages, blocks, repeats, strict=True)
-        ),
-    )
+    """The spec that a document means; the rules must have found nothing wrong with it.
+
+    A key that has no effect, one that is inherited for example, has its default there.
+    """
+    spec = _resolve(document)
+    defaults = {key: type(document).model_fields[key].default for key in idle.keys(spec)}
+    if all(getattr(document, key) == default for key, default in defaults.items()):
+        return spec
+    return _resolve(document.model_copy(update=defaults))
 
 
 def to_yaml(spec: ModelSpec) -> str:
@@ -168,6 +122,63 @@ def aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
         cells = [f"{key}: {row[key]},".ljust(len(key) + widths[key] + 3) for key in before]
         lines.append("{" + " ".join([*cells, f"{last}: {row[last]}"]) + "}")
     return lines
+
+
+def _resolve(document: "Document") -> ModelSpec:
+    conventions = fill_in(document)
+    blocks = tuple(block for block in document_blocks(document) if block is not None)
+    repeats = _repeats(document, blocks)
+    size = document.input.size
+    height, width = (size, size) if isinstance(size, int) else size
+    stem = document.stem
+    return ModelSpec(
+        name=document.name,
+        dialect=document.dialect,
+        license=document.license,
+        input=InputSpec(document.input.channels, height, width),
+        classes=document.classes,
+        stem=StemSpec(
+            stem.hidden,
+            stem.width,
+            stem.kernel,
+            stem.stride,
+            bias=conventions.conv_bias if stem.bias is None else stem.bias,
+            norm=document.order == "post" if stem.norm is None else stem.norm,
+            pool=stem.pool,
+            pool_padding=conventions.pool_padding,
+        ),
+        order=document.order,
+        stride_on=conventions.stride_on,
+        stride_block=conventions.stride_block,
+        width_per_group=document.width_per_group,
+        reduce_first=document.reduce_first,
+        downsample=document.downsample,
+        projection_kernel=document.projection_kernel,
+        attention=document.attention,
+        attention_at=document.attention_at,
+        se_ratio=document.se_ratio,
+        se_of=document.se_of,
+        se_divisor=document.se_divisor,
+        anti_alias=document.anti_alias,
+        activation=document.activation,
+        convolution_bias=conventions.conv_bias,
+        norm=conventions.normalization(document.norm, document.norm_groups),
+        init=conventions.init,
+        output=conventions.output,
+        stages=tuple(
+            StageSpec(
+                name=stage.name,
+                repeats=count,
+                width=stage.width,
+                stride=stage.stride,
+                block=block,
+                shortcut=stage.shortcut or document.shortcut,
+                groups=stage.groups or document.groups,
+                pruned=stage.pruned,
+            )
+            for stage, block, count in zip(document.stages, blocks, repeats, strict=True)
+        ),
+    )
 
 
 def _repeats(document: "Document", blocks: Sequence[BlockSpec]) -> tuple[int, ...]:

@@ -6,8 +6,17 @@ a layer that states both is checked later, by the rules.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from resnetgen.spec.nodes import Entry, MappingNode, Node, SequenceNode
+from resnetgen.spec.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode, find
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often each stage repeats its blocks, and the file that says so."""
+
+    counts: tuple[int, ...]
+    file: str
 
 
 def overlay(base: MappingNode, layer: MappingNode) -> MappingNode:
@@ -61,6 +70,19 @@ def states_repeats(node: Node) -> bool:
             return any(states_repeats(item) for item in node.items)
         case _:
             return False
+
+
+def repeats_of(document: MappingNode) -> Repeats | None:
+    """The repeats of all stages, once they are spread; None where one has no number of them."""
+    stages = document.entries.get("stages")
+    rows = stages.value.items if stages and isinstance(stages.value, SequenceNode) else ()
+    found = [find(stage, ("repeats",)) for stage in rows]
+    numbers = [node.value for node in found if isinstance(node, ScalarNode)]
+    integers = tuple(number for number in numbers if type(number) is int)
+    if not found or len(integers) < len(found):
+        return None
+    assert found[0] is not None, "it has a number"
+    return Repeats(integers, found[0].span.file)
 
 
 def spread_repeats(document: MappingNode) -> MappingNode:

@@ -6,16 +6,19 @@ The passes in order: each takes what the one before gave, and reports all that i
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
 from resnetgen.resources import specs_directory
+from resnetgen.spec import idle
 from resnetgen.spec.file import SUFFIXES, read
-from resnetgen.spec.layers import overlay, spread_repeats
+from resnetgen.spec.layers import Repeats, overlay, repeats_of, spread_repeats
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
-from resnetgen.spec.overrides import override
+from resnetgen.spec.overrides import keys, override
+from resnetgen.spec.problems import refuse
 from resnetgen.spec.source import parse
 
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/")
@@ -47,21 +50,28 @@ def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     """The spec at a path or of a bundled name; raises DiagnosticError."""
     place, source = _find(reference)
     first, *layers = reversed(_chain(place))
-    merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
-    return Loaded(meaning(merged), source, place.path, merged)
+    *_, whole = documents = list(accumulate(layers, overlay, initial=spread_repeats(first)))
+    merged = override(whole, overrides)
+    # A depth that is stated later has replaced them in what is merged.
+    replaced = next((found for each in reversed(documents) if (found := repeats_of(each))), None)
+    spec = meaning(merged, replaced=replaced)
+    refuse(merged, idle.problems(spec, merged, file=place.shown, overridden=keys(overrides)))
+    return Loaded(spec, source, place.path, merged)
 
 
-def meaning(document: MappingNode) -> ModelSpec:
-    """The spec that a whole document means; raises DiagnosticError."""
+def meaning(document: MappingNode, *, replaced: Repeats | None = None) -> ModelSpec:
+    """The spec that a whole document means; raises DiagnosticError.
+
+    `replaced` are repeats in whose place it states a depth, if it does.
+    """
     # Imported here because Pydantic takes longer than all else that start-up needs.
     from resnetgen.spec import canonical, limits, regnet, rules
-    from resnetgen.spec.problems import refuse
     from resnetgen.spec.validate import validate
 
     checked = validate(document)
     refuse(document, regnet.problems(checked))
     checked = regnet.with_stages(checked)
-    refuse(document, rules.problems(checked))
+    refuse(document, rules.problems(checked, replaced))
     spec = canonical.resolve(checked)
     refuse(document, limits.problems(spec))
     return spec

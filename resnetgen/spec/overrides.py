@@ -57,6 +57,11 @@ def override(document: MappingNode, texts: Sequence[str]) -> MappingNode:
     return spread_repeats(changed)
 
 
+def keys(texts: Sequence[str]) -> frozenset[str]:
+    """The keys of the document that overrides change, or change something in."""
+    return frozenset(re.split(r"[.=]", text, maxsplit=1)[0] for text in texts)
+
+
 def _parse(text: str) -> _Override:
     name, equals, value = text.partition("=")
     whole = Span(FILE, 1, 1, len(text) + 1, text)

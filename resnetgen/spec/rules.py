@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import PurePath
 
+from resnetgen.diagnostics import quote
 from resnetgen.spec import depth
 from resnetgen.spec.blocks import document_blocks
+from resnetgen.spec.layers import Repeats
 from resnetgen.spec.limits import MOST_BLOCKS
 from resnetgen.spec.model import BlockSpec
 from resnetgen.spec.problems import Problem
 from resnetgen.spec.schema import Document
 
 
-def problems(document: Document) -> Iterator[Problem]:
-    """Everything that is wrong between the fields of a document."""
+def problems(document: Document, replaced: Repeats | None) -> Iterator[Problem]:
+    """Everything that is wrong between the fields of a document.
+
+    `replaced` are the repeats that it would have if it stated no depth.
+    """
     yield from _stage_names(document)
     yield from _one_stride(document)
     yield from _input_size(document)
@@ -24,7 +30,7 @@ def problems(document: Document) -> Iterator[Problem]:
     elif document.repeats is not None:
         yield _misfit(len(document.repeats), len(document.stages))
     elif all(stage.repeats is None for stage in document.stages) and document.depth is not None:
-        yield from _solved_depth(document.depth, known)
+        yield from _solved_depth(document.depth, known, replaced)
     else:
         yield from _stated_repeats(document, known)
 
@@ -91,12 +97,21 @@ def _misfit(repeats: int, stages: int) -> Problem:
     return Problem("misfit", ("repeats",), message, "a list with one integer for each stage")
 
 
-def _solved_depth(wanted: int, blocks: tuple[BlockSpec, ...]) -> Iterator[Problem]:
+def _solved_depth(
+    wanted: int, blocks: tuple[BlockSpec, ...], replaced: Repeats | None
+) -> Iterator[Problem]:
     step = depth.family_step(blocks)
     if step is None:
-        message = "`depth` alone does not say how often each stage repeats its blocks"
-        expected = "three stages of equal blocks; for others state `repeats`"
-        yield Problem("unsolvable-depth", ("depth",), message, expected)
+        message = f"`depth` alone does not say how often each of {_plural(len(blocks), 'stage')}"
+        message += " repeats its blocks"
+        if replaced is not None:
+            file = PurePath(replaced.file).name
+            message += f", and it replaces the repeats {list(replaced.counts)} of {quote(file)}"
+        expected = "three stages of equal blocks; for others state `repeats` instead of `depth`"
+        hint = None
+        if replaced is not None and len(replaced.counts) == len(blocks):
+            hint = _lengthened(wanted, blocks, replaced.counts)
+        yield Problem("unsolvable-depth", ("depth",), message, expected, hint)
         return
     solved = depth.solve(wanted, step=step)
     if solved is None:
@@ -108,6 +123,16 @@ def _solved_depth(wanted: int, blocks: tuple[BlockSpec, ...]) -> Iterator[Proble
         message = f"depth {wanted:,} takes {solved * depth.FAMILY_STAGES:,} blocks"
         expected = f"at most {MOST_BLOCKS:,} blocks"
         yield Problem("too-many-blocks", ("depth",), message, expected)
+
+
+def _lengthened(wanted: int, blocks: tuple[BlockSpec, ...], repeats: tuple[int, ...]) -> str:
+    """The repeats with so many blocks in the longest stage that the depth is nearest."""
+    longest = repeats.index(max(repeats))
+    step = len(blocks[longest].convolutions)
+    missing = wanted - depth.depth(repeats, blocks)
+    count = max(1, repeats[longest] + round(missing / step))
+    nearest = (*repeats[:longest], count, *repeats[longest + 1 :])
+    return f"`repeats: {list(nearest)}` gives {depth.depth(nearest, blocks):,}"
 
 
 def _stated_repeats(document: Document, blocks: tuple[BlockSpec, ...]) -> Iterator[Problem]:

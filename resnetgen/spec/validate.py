@@ -1,6 +1,7 @@
 """Gives a merged document its form: nodes in, a Document out, or a diagnostic per bad value."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,6 +25,8 @@ from resnetgen.spec.schema import TAGGED, Document
 
 _NOTHING = object()
 """Stands for an empty value, which is not the same as a key that is absent."""
+_OPTIONS = {"A": "zero_pad", "B": "projection", "C": "projection_all"}
+"""What the paper calls the shortcuts (section 4.1)."""
 
 
 def validate(document: MappingNode) -> Document:
@@ -40,6 +43,9 @@ def validate(document: MappingNode) -> Document:
     else:
         if not errors:
             return checked
+    if _lacks_keys(errors) and not _states_block(document):
+        # Each stage may have its own instead, so the form alone does not require it.
+        errors.append((("block",), {"type": "missing"}))
     misspelled = {
         (*path[:-1], meant)
         for path, item in errors
@@ -47,9 +53,24 @@ def validate(document: MappingNode) -> Document:
     }
     problems: dict[Path, Diagnostic] = {}
     for path, item in errors:
-        if path not in misspelled and not _is_echo(document, path, item):
-            problems.setdefault(path, _diagnostic(document, path, item))
+        if path in misspelled or _is_echo(document, path, item):
+            continue
+        # What is extended would bring what is missing.
+        if ("extends",) in misspelled and _lacks_keys([(path, item)]):
+            continue
+        problems.setdefault(path, _diagnostic(document, path, item))
     raise DiagnosticError(problems.values())
+
+
+def _lacks_keys(errors: Iterable[tuple[Path, Any]]) -> bool:
+    """Whether one of these is that the network itself lacks a key."""
+    return any(len(path) == 1 and error["type"] == "missing" for path, error in errors)
+
+
+def _states_block(document: MappingNode) -> bool:
+    stages = find(document, ("stages",))
+    rows = stages.items if isinstance(stages, SequenceNode) else ()
+    return any(find(node, ("block",)) is not None for node in (document, *rows))
 
 
 def _plain(node: Node) -> Any:
@@ -155,6 +176,8 @@ def _hint(node: Node, expected: Expectation) -> str | None:
             return "write the word `none`"
         case str() as text if bool in expected.types and text.lower() in ("yes", "no", "on", "off"):
             return "only `true` and `false` are booleans"
+        case str() as text if "zero_pad" in expected.words and text.upper() in _OPTIONS:
+            return f"the paper's option {text.upper()} is `{_OPTIONS[text.upper()]}`"
         case str() as text if expected.words:
             return did_you_mean(text, expected.words)
         case str() as text if wants_number and node.quoted and _is_number(plain_scalar(text)):

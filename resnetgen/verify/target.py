@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from threading import Event
 
 from resnetgen.verify.compare import Dtype
@@ -18,6 +19,8 @@ from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Reque
 
 _NOTHING = "(?!)"
 """A pattern that no label matches."""
+_MOST_OF_AN_ERROR = 200
+"""How many characters of a framework's error stand behind what is wrong already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +153,6 @@ def _reason(problem: Problem, divergence: Divergence | None, found: Report) -> s
     if divergence is not None:
         reason = f"{divergence.name}, given its inputs, {divergence.problem}"
     broke = found.reason if found.outcome == "failed" else None
-    return reason if broke is None or broke == reason else f"{reason}; then {broke}"
+    if broke is None or broke == reason:
+        return reason
+    return f"{reason}; then {shorten(broke, _MOST_OF_AN_ERROR, placeholder=' ...')}"

@@ -1,6 +1,6 @@
 """Finds out whose names a file has, and which of its tensors is which of the network's."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, nearest, quote
@@ -11,8 +11,8 @@ from resnetgen.weights.checkpoint import Checkpoint
 from resnetgen.weights.origins import ORIGINS, Foreign, Origin
 from resnetgen.weights.places import layers
 
-_MOST_LISTED = 8
-"""How many tensors of one kind of mistake are listed; of the rest the number is told."""
+_MOST_LISTED = 6
+"""How many tensors are listed, shared by the kinds of mistakes; of the rest the number is told."""
 _LEAST_SHARE = 0.5
 """Below this, a file that has some of an origin's names has them by chance."""
 
@@ -53,11 +53,17 @@ def match(
     biases = _biases(network, chosen)
     # Where they are one decision of the spec, they are one mistake.
     told = biases if not biases & shapes.keys() else biases - {e.name for e in foreign.values()}
+    names = {each.name for each in foreign.values()}
+    wanted = [each for each in expected.values() if each.name not in told]
+    missing = [each.name for each in wanted if each.name not in shapes]
+    misshapen = [e for e in expected.values() if shapes.get(e.name, e.shape) != e.shape]
+    unexpected = [name for name in shapes if name not in names | told]
+    most = _MOST_LISTED // max(1, sum(map(bool, (missing, misshapen, unexpected))))
     found = [
-        *_wrong_biases(network, biases & {e.name for e in foreign.values()}, shapes, told, file),
-        *_missing(expected, shapes, told, file),
-        *_misshapen(expected, shapes, classes, file),
-        *_unexpected(foreign, shapes, told, file),
+        *_wrong_biases(network, biases & names, shapes, told, file),
+        *_missing(missing, expected, shapes, most, file),
+        *_misshapen(misshapen, shapes, classes, most, file),
+        *_unexpected(unexpected, names - shapes.keys(), most, file),
     ]
     if found:
         raise DiagnosticError(found)
@@ -146,42 +152,40 @@ def _wrong_biases(
 
 
 def _missing(
-    expected: Mapping[str, Foreign], shapes: Mapping[str, Shape], told: set[str], file: str
+    absent: list[str],
+    expected: Mapping[str, Foreign],
+    shapes: Mapping[str, Shape],
+    most: int,
+    file: str,
 ) -> Iterator[Diagnostic]:
     taken = {each.name for each in expected.values()}
     left = [name for name in shapes if name not in taken]
-    wanted = taken - told
-    absent = [e.name for e in expected.values() if e.name in wanted and e.name not in shapes]
-    for name in absent[:_MOST_LISTED]:
+    for name in absent[:most]:
         hint = _nearest_hint(name, left, "the file has")
         yield _found("missing-tensor", f"lacks {quote(name)}", file, hint)
-    yield from _folded("missing-tensor", "lacks", absent, file)
+    yield from _folded("missing-tensor", "lacks", absent[most:], file)
 
 
 def _misshapen(
-    expected: Mapping[str, Foreign], shapes: Mapping[str, Shape], classes: int | None, file: str
+    wrong: list[Foreign], shapes: Mapping[str, Shape], classes: int | None, most: int, file: str
 ) -> Iterator[Diagnostic]:
-    wrong = [e for e in expected.values() if shapes.get(e.name, e.shape) != e.shape]
     hint = None if classes is None else f"the file is for {classes:,} classes"
-    for each in wrong[:_MOST_LISTED]:
+    for each in wrong[:most]:
         message = f"{quote(each.name)} has shape {list(shapes[each.name])}"
         place, expected_shape = Span.of_file(file), str(list(each.shape))
         yield Diagnostic("misshapen-tensor", message, place, hint, expected_shape)
     names = [each.name for each in wrong]
-    yield from _folded("misshapen-tensor", "has other shapes for", names, file)
+    yield from _folded("misshapen-tensor", "has other shapes for", names[most:], file)
 
 
 def _unexpected(
-    foreign: Mapping[str, Foreign], shapes: Mapping[str, Shape], told: set[str], file: str
+    extra: list[str], lacking: Collection[str], most: int, file: str
 ) -> Iterator[Diagnostic]:
-    known = {each.name for each in foreign.values()}
-    extra = [name for name in shapes if name not in known | told]
-    lacking = [name for name in known if name not in shapes]
-    for name in extra[:_MOST_LISTED]:
+    for name in extra[:most]:
         hint = _nearest_hint(name, lacking, "the network has")
         message = f"has {quote(name)}, which is no tensor of the network"
         yield _found("unexpected-tensor", message, file, hint)
-    yield from _folded("unexpected-tensor", "has, and the network has not,", extra, file)
+    yield from _folded("unexpected-tensor", "has, and the network has not,", extra[most:], file)
 
 
 def _nearest_hint(name: str, known: Iterable[str], who: str) -> str | None:
@@ -190,8 +194,9 @@ def _nearest_hint(name: str, known: Iterable[str], who: str) -> str | None:
 
 
 def _folded(code: str, verb: str, names: list[str], file: str) -> Iterator[Diagnostic]:
-    if len(names) > _MOST_LISTED:
-        message = f"{verb} {len(names) - _MOST_LISTED:,} more tensors, the last {quote(names[-1])}"
+    if names:
+        tensors = "tensor" if len(names) == 1 else "tensors"
+        message = f"{verb} {len(names):,} more {tensors}, the last {quote(names[-1])}"
         yield _found(code, message, file, None)
 
 

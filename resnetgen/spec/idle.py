@@ -1,0 +1,107 @@
+"""Keys that can have no effect, since another key keeps what they are about out of the network."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from resnetgen.spec.model import ModelSpec
+from resnetgen.spec.nodes import MappingNode, ScalarNode
+from resnetgen.spec.overrides import FILE
+from resnetgen.spec.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """When keys are idle; `deciders` are the keys on which it depends."""
+
+    keys: tuple[str, ...]
+    deciders: frozenset[str]
+    is_idle: Callable[[ModelSpec], bool]
+    without: str
+    needed: str
+
+
+def keys(spec: ModelSpec) -> Iterator[str]:
+    """The keys that could have any value without a change to the network."""
+    for rule in _RULES:
+        if rule.is_idle(spec):
+            yield from rule.keys
+
+
+def problems(
+    spec: ModelSpec, document: MappingNode, *, file: str, overridden: Collection[str]
+) -> Iterator[Problem]:
+    """Idle keys in the document's own file or in an override, unless they state the default.
+
+    What is inherited may well be idle, and so may what is stated in the file where an override
+    decides that.
+    """
+    # Imported here because Pydantic takes longer than all else that start-up needs.
+    from resnetgen.spec.schema import Document
+
+    for rule in _RULES:
+        decided = not rule.deciders.isdisjoint(overridden)
+        if not rule.is_idle(spec):
+            continue
+        for key in rule.keys:
+            entry = document.entries.get(key)
+            if entry is None or (entry.key.file != FILE and (decided or entry.key.file != file)):
+                continue
+            value, default = entry.value, Document.model_fields[key].default
+            if isinstance(value, ScalarNode) and value.value == default:
+                continue
+            message = f"`{key}` has no effect {rule.without}"
+            yield Problem("idle-key", (key,), message, f"{rule.needed}, or no `{key}`")
+
+
+def _projects(spec: ModelSpec, *, strided: bool) -> bool:
+    """Whether any stage has projections; with `strided`, any that has a stride."""
+    return any(
+        stage.shortcut in ("projection", "projection_all") and (stage.stride > 1 or not strided)
+        for stage in spec.stages
+    )
+
+
+_RULES = (
+    _Rule(
+        ("attention_at",),
+        frozenset({"attention"}),
+        lambda spec: spec.attention == "none",
+        "without attention",
+        "`attention: se` or `eca`",
+    ),
+    _Rule(
+        ("se_ratio", "se_of", "se_divisor"),
+        frozenset({"attention"}),
+        lambda spec: spec.attention != "se",
+        "without squeeze-and-excitation",
+        "`attention: se`",
+    ),
+    _Rule(
+        ("norm_groups",),
+        frozenset({"norm"}),
+        lambda spec: spec.norm.kind != "group",
+        "without group norms",
+        "`norm: group`",
+    ),
+    _Rule(
+        ("projection_kernel",),
+        frozenset({"shortcut", "stages", "regnet"}),
+        lambda spec: not _projects(spec, strided=True),
+        "where no stage with a stride has projections",
+        "`shortcut: projection` or `projection_all` in a stage with a stride",
+    ),
+    _Rule(
+        ("downsample",),
+        frozenset({"shortcut", "stages", "regnet"}),
+        lambda spec: not _projects(spec, strided=False),
+        "where no stage has projections",
+        "`shortcut: projection` or `projection_all`",
+    ),
+    _Rule(
+        ("expansion",),
+        frozenset({"block", "stages"}),
+        lambda spec: all(stage.block.name != "bottleneck" for stage in spec.stages),
+        "without bottlenecks",
+        "`block: bottleneck`, an `expansion` in a list of convolutions",
+    ),
+)
