@@ -315,7 +315,7 @@ def _table(network: Network) -> Iterator[str]:
     titles = max(len(row.title) for row in found)
     for row, size in zip(found, sizes, strict=True):
         margin = f"    {row.name.ljust(names)}  {row.title.ljust(titles)}  {size}  "
-        content = textwrap.shorten(row.content, LINE_LENGTH - len(margin), placeholder=" ...")
+        content = textwrap.shorten(row.content_text, LINE_LENGTH - len(margin), placeholder=" ...")
         yield f"{margin}{content}"
 
 
