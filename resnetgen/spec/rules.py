@@ -53,14 +53,14 @@ def _one_stride(document: Document) -> Iterator[Problem]:
 
 
 def _epsilon(document: Document) -> Iterator[Problem]:
-    """An ONNX graph holds float32, which keeps six digits of any number and no more of most."""
+    """An ONNX graph holds float32, which keeps every number of six digits, and few of more."""
     if document.epsilon is None:
         return
     held = f"{document.epsilon:.6g}"
     if float(held) != document.epsilon:
-        message = f"`epsilon` is {document.epsilon!r}, which ONNX's float32 does not hold exactly"
-        hint = f"write {held}"
-        yield Problem("too-fine", ("epsilon",), message, "a number of at most six digits", hint)
+        message = f"`epsilon` is {document.epsilon!r}, which has more than six significant digits"
+        expected = "a number of at most six significant digits, which every target keeps"
+        yield Problem("too-fine", ("epsilon",), message, expected, f"write {held}")
 
 
 def _input_size(document: Document) -> Iterator[Problem]:
