@@ -14,14 +14,12 @@ from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
 from resnetgen.records import SPEC
 from resnetgen.spec.canonical import to_yaml
-from resnetgen.spec.load import bundled
+from resnetgen.spec.load import BUNDLED, bundled
 from resnetgen.spec.model import ModelSpec
 
 # It imports NumPy, which not every command needs.
 if TYPE_CHECKING:
     from resnetgen.weights.load import Loaded
-
-_BUNDLED = "bundled:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,8 @@ def read_from(path: Path, loaded: "Loaded") -> Weights:
 
 def reference(directory: Path, source: str) -> str:
     """What to load for the source that the manifest of `directory` records."""
-    if source.startswith(_BUNDLED):
-        return source.removeprefix(_BUNDLED)
+    if source.startswith(BUNDLED):
+        return source.removeprefix(BUNDLED)
     return os.path.normpath(directory / source)
 
 
@@ -119,5 +117,5 @@ def _source(path: Path, directory: Path) -> str:
     resolved = path.resolve()
     for name, bundled_path in bundled().items():
         if bundled_path.resolve() == resolved:
-            return f"{_BUNDLED}{name}"
+            return f"{BUNDLED}{name}"
     return Path(os.path.relpath(resolved, os.path.realpath(directory))).as_posix()

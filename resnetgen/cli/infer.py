@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from resnetgen.spec.load import Loaded
     from resnetgen.weights.infer import Inferred, Shapes
 
-_BUNDLED = "bundled:"
 _WIDTH = 76
 
 
@@ -78,7 +77,7 @@ def infer(
         with _about(checkpoint):
             found = infer_spec(shapes, name=chosen, base=None if base is None else base.spec)
     text = None
-    if base is not None and base.source.startswith(_BUNDLED):
+    if base is not None and base.is_bundled:
         text = extension(found.spec, base.spec)
     sys.stdout.write(text or brief(found.spec))
     if prefix:

@@ -18,6 +18,8 @@ from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
 from resnetgen.spec.overrides import override
 from resnetgen.spec.source import parse
 
+BUNDLED = "bundled:"
+"""What stands before a bundled spec's name, where a spec's source is told or recorded."""
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/")
 """Where shells put what comes from a pipe."""
 
@@ -33,6 +35,10 @@ class Loaded:
     source: str
     path: Path
     document: MappingNode
+
+    @property
+    def is_bundled(self) -> bool:
+        return self.source.startswith(BUNDLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ def _find(reference: str) -> tuple[_Place, str]:
     if is_file or _is_path(reference) or (os.path.isdir(reference) and reference not in bundled()):
         return _Place(Path(reference), reference), reference
     found = _bundled_place(reference, folder=Path(), asked_at=None)
-    return found, f"bundled:{reference}"
+    return found, f"{BUNDLED}{reference}"
 
 
 def _is_path(reference: str) -> bool:
