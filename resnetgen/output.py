@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
-from resnetgen.emit.manifest import Checkpoint, Manifest, read, sha256_of
+from resnetgen.emit.manifest import CheckpointRecord, Manifest, read, sha256_of
 from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
 from resnetgen.records import SPEC
@@ -19,7 +19,7 @@ from resnetgen.spec.model import ModelSpec
 
 # It imports NumPy, which not every command needs.
 if TYPE_CHECKING:
-    from resnetgen.weights.load import Loaded
+    from resnetgen.weights.load import LoadedWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def drawn(network: Network, seed: int) -> Weights:
     return Weights(seed, write_to)
 
 
-def read_from(path: Path, loaded: "Loaded") -> Weights:
+def read_from(path: Path, loaded: "LoadedWeights") -> Weights:
     """Weights that were found in the file at `path`."""
     from resnetgen.weights.file import write
     from resnetgen.weights.layout import layout
@@ -75,7 +75,7 @@ def read_from(path: Path, loaded: "Loaded") -> Weights:
     def write_to(target: Path) -> str:
         return write(target, layout(loaded.network), tensors=loaded.tensors())
 
-    origin = Checkpoint(path.name, sha256_of(path), loaded.format, loaded.fresh_seed)
+    origin = CheckpointRecord(path.name, sha256_of(path), loaded.format, loaded.fresh_seed)
     return Weights(origin, write_to)
 
 

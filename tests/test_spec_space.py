@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
-from resnetgen.ir.rules import misfit, network_parameters, shapes
+from resnetgen.ir.rules import network_parameters, shapes, unfit_op
 from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
 from resnetgen.lower import limits, lower
@@ -149,7 +149,7 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         emit(network, names=["onnx"], spec_yaml="", described=["onnx"])
         cases = drawn_cases(network, seed=0)
         assert len({case.size for case in cases}) == 3
-        assert not any(misfit(network, case.size) for case in cases)
+        assert not any(unfit_op(network, case.size) for case in cases)
         model = import_file(model_path).drawn().eval()
 
     state = {

@@ -15,7 +15,7 @@ from resnetgen.cli.output import reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
-    from resnetgen.spec.load import Loaded
+    from resnetgen.spec.load import LoadedSpec
     from resnetgen.weights.infer import Inferred, Shapes
 
 _WIDTH = 76
@@ -112,7 +112,7 @@ def _about(checkpoint: Path) -> Generator[None]:
         raise DiagnosticError(replace(each, span=place) for each in error.diagnostics) from None
 
 
-def _remarks(found: "Inferred", shapes: "Shapes", base: "Loaded | None") -> Iterable[str]:
+def _remarks(found: "Inferred", shapes: "Shapes", base: "LoadedSpec | None") -> Iterable[str]:
     from resnetgen.report.network import headline
 
     yield f"{headline(found.network)}; its tensors are just those of the file"

@@ -25,7 +25,7 @@ _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSpec:
     """A spec and where it came from; `source` is `bundled:NAME`, or the path as it was given.
 
     `document` is what the spec was resolved from, to say where a later pass finds a mistake.
@@ -49,12 +49,12 @@ class _Place:
     shown: str
 
 
-def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
+def load(reference: str, *, overrides: Sequence[str] = ()) -> LoadedSpec:
     """The spec at a path or of a bundled name; raises DiagnosticError."""
     place, source = _find(reference)
     first, *layers = reversed(_chain(place))
     merged = override(reduce(overlay, layers, spread_repeats(first)), overrides)
-    return Loaded(meaning(merged), source, place.path, merged)
+    return LoadedSpec(meaning(merged), source, place.path, merged)
 
 
 def meaning(document: MappingNode) -> ModelSpec:

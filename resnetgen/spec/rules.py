@@ -22,7 +22,7 @@ def problems(document: Document) -> Iterator[Problem]:
     if len(known) < len(blocks):
         yield from _missing_blocks(blocks)
     elif document.repeats is not None:
-        yield _misfit(len(document.repeats), len(document.stages))
+        yield _repeats_per_stage(len(document.repeats), len(document.stages))
     elif all(stage.repeats is None for stage in document.stages) and document.depth is not None:
         yield from _solved_depth(document.depth, known)
     else:
@@ -86,7 +86,7 @@ def _missing_blocks(blocks: tuple[BlockSpec | None, ...]) -> Iterator[Problem]:
             yield Problem("missing-key", ("stages", index), message, expected)
 
 
-def _misfit(repeats: int, stages: int) -> Problem:
+def _repeats_per_stage(repeats: int, stages: int) -> Problem:
     message = f"`repeats` has {_plural(repeats, 'number')} for {_plural(stages, 'stage')}"
     return Problem("misfit", ("repeats",), message, "a list with one integer for each stage")
 

@@ -16,7 +16,7 @@ from resnetgen.spec.nodes import find
 from resnetgen.spec.problems import refuse
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.document import READ, attention_places, document
-from resnetgen.weights.infer.misfit import misfit
+from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
 from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
 
@@ -56,7 +56,7 @@ def _like(found: Trace, shapes: Shapes, *, name: str, base: ModelSpec) -> ModelS
     if len(base.stages) != len(found.stages):
         message = f"`{base.name}` has {len(base.stages)} stages, where the tensors"
         message += f" are of {len(found.stages)}"
-        raise misfit(message, "a spec with as many stages")
+        raise not_inferred(message, "a spec with as many stages")
     channels = found.stem[0].in_channels
     spec = with_ends(replace(base, name=name), channels=channels, classes=found.classes)
     return spec if tensors(lower(spec)) == shapes else None

@@ -11,7 +11,7 @@ from resnetgen.spec.model import AttentionAt, ModelSpec, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
-from resnetgen.weights.infer.misfit import misfit
+from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.places import Places, places
 from resnetgen.weights.infer.ratio import squeeze_ratio
 from resnetgen.weights.infer.trace import BlockTrace, Convolution, Trace
@@ -138,7 +138,7 @@ def _stage_groups(stage: Sequence[BlockTrace], before: int) -> int | None:
             if rest or groups == 0:
                 message = f"`{convolution.name}.weight` takes {convolution.in_channels:,} channels"
                 message += f" in each group, where {before:,} come in"
-                raise misfit(message, "a number that divides them")
+                raise not_inferred(message, "a number that divides them")
             if convolution.kernel > 1:
                 return groups
             before = convolution.out_channels
@@ -164,7 +164,7 @@ def _widths(trace: Trace, groups: int | None) -> Widths:
     )
     channels = [convolution.out_channels for convolution in wrong.main]
     message = f"the convolutions of `{wrong.name}` have {channels} channels"
-    raise misfit(message, "multiples of one width, up to 64 times each")
+    raise not_inferred(message, "multiples of one width, up to 64 times each")
 
 
 def _block(block: BlockTrace, width: StageWidth, inherited: StageSpec | None) -> _Stated:
@@ -223,7 +223,7 @@ def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:
         for block, channels in zip(blocks, outputs, strict=True)
         if block.squeezed is not None
     )
-    raise misfit(message, "one ratio of a block's output, in multiples of 8, or of its input")
+    raise not_inferred(message, "one ratio of a block's output, in multiples of 8, or of its input")
 
 
 def _attention_at(trace: Trace, base: ModelSpec | None, *, squeezes_input: bool) -> AttentionAt:
