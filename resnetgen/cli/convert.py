@@ -15,7 +15,7 @@ from resnetgen.cli.options import (
     folder_flaw,
     unknown,
 )
-from resnetgen.cli.output import FAILED, NOT_INSTALLED, print_json, reporting, say
+from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnetgen.cli.options import Json, Overrides, complete_spec
-from resnetgen.cli.output import print_grids, print_json, reporting
+from resnetgen.cli.printing import print_grids, print_json, reporting
 
 
 def diff(

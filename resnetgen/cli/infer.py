@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.options import complete_checkpoint, complete_spec
-from resnetgen.cli.output import reporting, say
+from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:

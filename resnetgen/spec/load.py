@@ -12,9 +12,9 @@ from pathlib import Path
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
 from resnetgen.resources import specs_directory
 from resnetgen.spec.file import SUFFIXES, read
-from resnetgen.spec.layers import overlay, spread_repeats
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
+from resnetgen.spec.overlay import overlay, spread_repeats
 from resnetgen.spec.overrides import override
 from resnetgen.spec.source import parse
 

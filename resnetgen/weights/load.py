@@ -11,12 +11,12 @@ import numpy as np
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d
-from resnetgen.weights.channels import Reordering, reorderings
 from resnetgen.weights.checkpoint import Checkpoint, Single
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import layout
 from resnetgen.weights.match import Match, match
 from resnetgen.weights.open import opened
+from resnetgen.weights.reordering import Reordering, reorderings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from resnetgen.ir.network import Network
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.facts import written
 from resnetgen.spec.load import meaning
@@ -45,7 +45,7 @@ def infer(shapes: Shapes, *, name: str, base: ModelSpec | None = None) -> Inferr
     if spec is None:
         stated = document(found, name=name, base=base)
         spec = meaning(stated)
-        refuse(stated, limits.problems(spec))
+        refuse(stated, feasibility.problems(spec))
     network = lower(spec)
     prove(network, shapes)
     return Inferred(spec, network, _assumed(spec, found))

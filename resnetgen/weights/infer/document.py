@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from resnetgen.spec.canonical import to_yaml
-from resnetgen.spec.layers import merge
 from resnetgen.spec.model import AttentionAt, ModelSpec, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
+from resnetgen.spec.overlay import merge
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
 from resnetgen.weights.infer.not_inferred import not_inferred
-from resnetgen.weights.infer.places import Places, places
 from resnetgen.weights.infer.ratio import squeeze_ratio
+from resnetgen.weights.infer.strides import Places, places
 from resnetgen.weights.infer.trace import BlockTrace, Convolution, Trace
 from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
 
