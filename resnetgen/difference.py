@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Counts, Shape, count, shapes
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.spec.facts import Fact, changed, differing, documents, stage_name
 from resnetgen.spec.load import meaning
 from resnetgen.spec.model import ModelSpec
@@ -102,7 +102,7 @@ def _alone(fact: Fact, document: MappingNode, before: _Measured) -> Effect | str
     candidate = changed(document, fact.path, fact.after)
     try:
         spec = meaning(candidate)
-        refuse(candidate, limits.problems(spec))
+        refuse(candidate, feasibility.problems(spec))
     except DiagnosticError as error:
         return error.diagnostics[0].message
     return _effect(before, _measured(lower(spec)))

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
-from resnetgen.emit.manifest import Checkpoint, Manifest, read, sha256_of
+from resnetgen.emit.manifest import CheckpointRecord, Manifest, read, sha256_of
 from resnetgen.emit.write import Contents, Weights
 from resnetgen.ir.network import Network
 from resnetgen.records import SPEC
 from resnetgen.spec.canonical import to_yaml
-from resnetgen.spec.load import bundled
+from resnetgen.spec.load import BUNDLED, bundled
 from resnetgen.spec.model import ModelSpec
 
 # It imports NumPy, which not every command needs.
 if TYPE_CHECKING:
-    from resnetgen.weights.load import Loaded
-
-_BUNDLED = "bundled:"
+    from resnetgen.weights.load import LoadedWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def drawn(network: Network, seed: int) -> Weights:
     return Weights(seed, write_to)
 
 
-def read_from(path: Path, loaded: "Loaded") -> Weights:
+def read_from(path: Path, loaded: "LoadedWeights") -> Weights:
     """Weights that were found in the file at `path`."""
     from resnetgen.weights.file import write
     from resnetgen.weights.layout import layout
@@ -77,14 +75,14 @@ def read_from(path: Path, loaded: "Loaded") -> Weights:
     def write_to(target: Path) -> str:
         return write(target, layout(loaded.network), tensors=loaded.tensors())
 
-    origin = Checkpoint(path.name, sha256_of(path), loaded.format, loaded.fresh_seed)
+    origin = CheckpointRecord(path.name, sha256_of(path), loaded.format, loaded.fresh_seed)
     return Weights(origin, write_to)
 
 
 def reference(directory: Path, source: str) -> str:
     """What to load for the source that the manifest of `directory` records."""
-    if source.startswith(_BUNDLED):
-        return source.removeprefix(_BUNDLED)
+    if source.startswith(BUNDLED):
+        return source.removeprefix(BUNDLED)
     return os.path.normpath(directory / source)
 
 
@@ -119,5 +117,5 @@ def _source(path: Path, directory: Path) -> str:
     resolved = path.resolve()
     for name, bundled_path in bundled().items():
         if bundled_path.resolve() == resolved:
-            return f"{_BUNDLED}{name}"
+            return f"{BUNDLED}{name}"
     return Path(os.path.relpath(resolved, os.path.realpath(directory))).as_posix()

@@ -21,7 +21,7 @@ from resnetgen.emit.write import (
 )
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.output import Compiled, contents, drawn, listed_targets, read_from, reference
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
@@ -66,7 +66,7 @@ class Built:
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
     """Loads a spec, by path or bundled name, and lowers it to a network."""
     loaded = load(spec, overrides=overrides)
-    refuse(loaded.document, limits.problems(loaded.spec))
+    refuse(loaded.document, feasibility.problems(loaded.spec))
     network = lower(loaded.spec)
     check(network)
     return Compiled(loaded.spec, network, loaded.source, loaded.path, tuple(overrides))

@@ -25,7 +25,7 @@ from peers import torchvision_models
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import source
 from resnetgen.ir.network import Network
-from resnetgen.ir.rules import misfit
+from resnetgen.ir.rules import unfit_op
 from resnetgen.ir.summary import total
 from resnetgen.pipeline import compile_spec
 from resnetgen.spec.load import bundled
@@ -219,9 +219,9 @@ def randomize(model: Any) -> None:
 def sizes(network: Network) -> Iterator[tuple[int, int]]:
     """Sizes that fit the network's shortcuts: with an average pool, not every odd one does."""
     for height, width in SIZES:
-        while misfit(network, (height, height)) is not None:
+        while unfit_op(network, (height, height)) is not None:
             height += 2
-        while misfit(network, (width, width)) is not None:
+        while unfit_op(network, (width, width)) is not None:
             width += 1
         yield height, width
 

@@ -272,6 +272,34 @@ class TestShow:
         assert r"conv1 & $56 \times 56$ & $7 \times 7$/2 conv 64, $3 \times 3$/2 max pool &" in out
         assert r"MACs at $3 \times 224 \times 224$}" in out
 
+    @pytest.mark.parametrize(
+        ("spec", "bracket"),
+        [
+            pytest.param(
+                "keras_resnet50v2",
+                r"1 \times 1, 64 \\ 3 \times 3, 64 \\ 1 \times 1, 256"
+                r" \end{array}\right] \times 3$, stride 2 & 1 projected, 1 identity,",
+                id="stride-in-the-last-block",
+            ),
+            pytest.param(
+                "seresnext50_32x4d",
+                r"1 \times 1, 128 \\ 3 \times 3, \mbox{128 (32 groups)} \\ 1 \times 1, 256 \\"
+                r" \mbox{SE} \end{array}\right] \times 3$ & 1 projected, 2 identity &",
+                id="groups-and-attention",
+            ),
+            pytest.param(
+                "ecaresnet50d_pruned",
+                r"1 \times 1, \mbox{47 to 64} \\ 3 \times 3, \mbox{18 to 35} \\ 1 \times 1, 19 \\"
+                r" \mbox{ECA} \end{array}\right] \times 3$ & 1 projected, 2 identity &",
+                id="pruned-widths",
+            ),
+        ],
+    )
+    def test_latex_says_of_blocks_what_the_other_tables_say(
+        self, resnetgen: Run, spec: str, bracket: str
+    ) -> None:
+        assert bracket in resnetgen("show", spec, "--format", "latex").out
+
     def test_latex_says_once_which_package_it_needs(self, resnetgen: Run) -> None:
         out = resnetgen("show", "resnet18", "resnet34", "--format", "latex").out
         first, second, *_ = out.splitlines()

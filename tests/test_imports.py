@@ -40,6 +40,14 @@ CONTRACT = {
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "h5py"}
 # They are installed with the core, and slow to import: only functions that need them do.
 SLOW = {"numpy", "onnx", "jinja2", "rich", "safetensors"}
+# What child processes run: the rooms that may import frameworks, and by which functions they do.
+IN_CHILDREN = (
+    "resnetgen.child.",
+    "resnetgen.convert.writers.",
+    "resnetgen.verify.runners.",
+    "resnetgen.weights.readers.",
+)
+IMPORTERS = {"framework", "import_module", "__import__"}
 STARTS_LATE = ("resnetgen.verify", "resnetgen.weights", "resnetgen.convert")
 
 
@@ -62,6 +70,24 @@ def imported(tree: ast.AST) -> Iterator[str]:
                 assert level == 0, "imports are absolute"
                 assert module is not None
                 yield from (f"{module}.{alias.name}" for alias in names)
+            case _:
+                pass
+
+
+def imported_by_calls(tree: ast.AST) -> Iterator[str]:
+    """What `framework("torch")` and its like import; `?` stands for a name known at run time."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Name(called) | ast.Attribute(attr=called), arguments, keywords) if (
+                called in IMPORTERS
+            ):
+                values = [*arguments, *(keyword.value for keyword in keywords)]
+                names = [
+                    value.value
+                    for value in values
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str)
+                ]
+                yield from names or ["?"]
             case _:
                 pass
 
@@ -97,11 +123,39 @@ def test_rooms_import_one_way(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_frameworks_are_imported_by_runners_alone(name: str) -> None:
-    if name.startswith("resnetgen.verify.runners."):
+def test_frameworks_are_imported_by_what_child_processes_run_alone(name: str) -> None:
+    if name.startswith(IN_CHILDREN):
         return
-    roots = {target.split(".")[0] for target in imported(MODULES[name])}
-    assert not roots & FRAMEWORKS
+    static = set(imported(MODULES[name]))
+    roots = {target.split(".")[0] for target in static | set(imported_by_calls(MODULES[name]))}
+    assert not roots & {*FRAMEWORKS, "?"}
+    # Under another name, a function that imports would not be seen at its calls.
+    assert not {target.rpartition(".")[2] for target in static} & IMPORTERS
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ('torch = framework("torch")', {"torch"}),
+        ('def run():\n    return importlib.import_module(name="jax.numpy").array', {"jax.numpy"}),
+        ('jax, nnx = framework("jax"), __import__("flax")', {"jax", "flax"}),
+        ("framework(backend)", {"?"}),
+        ('missing({"torch": "torch"})', set[str]()),
+    ],
+)
+def test_imports_by_calls_are_seen(source: str, names: set[str]) -> None:
+    assert set(imported_by_calls(ast.parse(source))) == names
+
+
+def test_every_room_that_imports_frameworks_is_seen_to() -> None:
+    for prefix in set(IN_CHILDREN) - {"resnetgen.child."}:
+        calls = {
+            target.split(".")[0]
+            for name, tree in MODULES.items()
+            if name.startswith(prefix)
+            for target in imported_by_calls(tree)
+        }
+        assert calls & FRAMEWORKS, prefix
 
 
 @pytest.mark.parametrize("name", MODULES)

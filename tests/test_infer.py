@@ -17,7 +17,7 @@ from test_spec_space import documents, varied
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, network_parameters
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.spec.brief import brief, extension
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load, meaning
@@ -138,7 +138,7 @@ def drawn(document: dict[str, Any]) -> ModelSpec:
         spec = meaning(parse(json.dumps(document), file="drawn"))
     except DiagnosticError:
         reject()
-    if any(limits.problems(spec)):
+    if any(feasibility.problems(spec)):
         reject()
     return spec
 

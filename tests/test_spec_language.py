@@ -18,7 +18,7 @@ from test_emission import ODD_SPECS
 
 from resnetgen import emit
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.resources import specs_directory
 from resnetgen.spec import canonical, depth, names, schema
 from resnetgen.spec.load import bundled, load
@@ -142,8 +142,8 @@ def test_all_networks_of_the_paper_ship() -> None:
 def test_arithmetic_on_the_spec_gives_the_published_parameters(
     name: str, parameters: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_PARAMETERS", 0)
-    (problem,) = limits.problems(load(name).spec)
+    monkeypatch.setattr(feasibility, "MOST_PARAMETERS", 0)
+    (problem,) = feasibility.problems(load(name).spec)
     assert problem.message == f"the network has {parameters:,} parameters"
 
 

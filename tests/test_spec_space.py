@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
-from resnetgen.ir.rules import misfit, network_parameters, shapes
+from resnetgen.ir.rules import network_parameters, shapes, unfit_op
 from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.idle import keys as idle_keys
@@ -163,7 +163,7 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
             if not {diagnostic.code for diagnostic in error.diagnostics} <= MAY_BREAK:
                 raise
             reject()
-        if any(limits.problems(spec)):
+        if any(feasibility.problems(spec)):
             reject()
         network = lower(spec)
         check(network)
@@ -180,7 +180,7 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         emit(network, names=["onnx"], spec_yaml="", described=["onnx"])
         cases = drawn_cases(network, seed=0)
         assert len({case.size for case in cases}) == 3
-        assert not any(misfit(network, case.size) for case in cases)
+        assert not any(unfit_op(network, case.size) for case in cases)
         model = import_file(sources["torch"]).drawn().eval()
 
     state = {
@@ -191,8 +191,8 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     assert state == {parameter.name: parameter.shape for parameter in network_parameters(network)}
     trainable = sum(parameter.numel() for parameter in model.parameters())
     assert trainable == total(network).trainable
-    with patch.object(limits, "MOST_PARAMETERS", 0):
-        (problem,) = limits.problems(spec)
+    with patch.object(feasibility, "MOST_PARAMETERS", 0):
+        (problem,) = feasibility.problems(spec)
     assert problem.message == f"the network has {trainable:,} parameters"
 
     known = shapes(network)

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from resnetgen.cli import build, catalog, convert, diff, infer, show, verify
-from resnetgen.cli.output import (
+from resnetgen.cli.printing import (
     BAD_INPUT,
     INTERRUPTED,
     diagnose,

@@ -25,7 +25,7 @@ from resnetgen.cli.options import (
     check_peer,
     choose,
 )
-from resnetgen.cli.output import print_grids, print_json, reporting, say
+from resnetgen.cli.printing import print_grids, print_json, reporting, say
 from resnetgen.cli.verdict import exit_code, print_verdict, runners_of
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 

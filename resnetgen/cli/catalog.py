@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.options import Json, Overrides, Specs, choice
-from resnetgen.cli.output import (
+from resnetgen.cli.printing import (
     BAD_INPUT,
     diagnose,
     diagnostic_facts,

@@ -15,12 +15,12 @@ from resnetgen.cli.options import (
     folder_flaw,
     unknown,
 )
-from resnetgen.cli.output import FAILED, NOT_INSTALLED, print_json, reporting, say
+from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.convert.convert import Conversion
-    from resnetgen.weights.load import Loaded
+    from resnetgen.weights.load import LoadedWeights
 
 
 def _complete_target(incomplete: str) -> list[str]:
@@ -149,7 +149,7 @@ def _refuse_to_replace(output: Path, weights: Path, *, force: bool) -> None:
 
 
 def _facts(
-    loaded: "Loaded", output: Path, target: str, conversion: "Conversion"
+    loaded: "LoadedWeights", output: Path, target: str, conversion: "Conversion"
 ) -> dict[str, object]:
     difference = conversion.difference
     return {

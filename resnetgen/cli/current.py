@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from resnetgen.cli.output import FAILED, PASSED, print_json, reporting
+from resnetgen.cli.printing import FAILED, PASSED, print_json, reporting
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnetgen.cli.options import Json, Overrides, complete_spec
-from resnetgen.cli.output import has_room, print_grids, print_json, print_wrapped, reporting
+from resnetgen.cli.printing import has_room, print_grids, print_json, print_wrapped, reporting
 
 
 def diff(

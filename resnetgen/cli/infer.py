@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.options import complete_checkpoint, complete_spec
-from resnetgen.cli.output import reporting, say
+from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
-    from resnetgen.spec.load import Loaded
+    from resnetgen.spec.load import LoadedSpec
     from resnetgen.weights.infer import Inferred, Shapes
 
-_BUNDLED = "bundled:"
 _WIDTH = 76
 
 
@@ -78,7 +77,7 @@ def infer(
         with _about(checkpoint):
             found = infer_spec(shapes, name=chosen, base=None if base is None else base.spec)
     text = None
-    if base is not None and base.source.startswith(_BUNDLED):
+    if base is not None and base.is_bundled:
         text = extension(found.spec, base.spec)
     sys.stdout.write(text or brief(found.spec))
     if prefix:
@@ -113,7 +112,7 @@ def _about(checkpoint: Path) -> Generator[None]:
         raise DiagnosticError(replace(each, span=place) for each in error.diagnostics) from None
 
 
-def _remarks(found: "Inferred", shapes: "Shapes", base: "Loaded | None") -> Iterable[str]:
+def _remarks(found: "Inferred", shapes: "Shapes", base: "LoadedSpec | None") -> Iterable[str]:
     from resnetgen.report.network import headline
 
     yield f"{headline(found.network)}; its tensors are just those of the file"

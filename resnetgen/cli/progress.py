@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from resnetgen.cli.output import console, say
+from resnetgen.cli.printing import console, say
 
 if TYPE_CHECKING:
     from rich.table import Table

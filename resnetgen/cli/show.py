@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.options import Json, Overrides, Specs, unknown
-from resnetgen.cli.output import print_grids, print_json, reporting
+from resnetgen.cli.printing import print_grids, print_json, reporting
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:

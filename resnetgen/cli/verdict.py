@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from resnetgen.cli.output import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
+from resnetgen.cli.printing import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
 
 if TYPE_CHECKING:
     from resnetgen.verify.result import Verification

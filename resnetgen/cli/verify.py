@@ -24,7 +24,7 @@ from resnetgen.cli.options import (
     choose,
     folder_flaw,
 )
-from resnetgen.cli.output import print_json, reporting, say
+from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress
 from resnetgen.cli.verdict import exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span

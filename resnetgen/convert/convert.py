@@ -26,7 +26,7 @@ from resnetgen.verify.runners.registry import runner, unavailable
 from resnetgen.verify.stored import StoredError, read
 from resnetgen.weights.file import write
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
-from resnetgen.weights.load import Loaded
+from resnetgen.weights.load import LoadedWeights
 
 _LARGEST_GRAPH = 2**31 - 1
 """In bytes: more does not fit into one protocol buffer."""
@@ -61,7 +61,7 @@ def installed_runner(target: str) -> tuple[str | None, str]:
 
 
 def convert(
-    loaded: Loaded, out: Path, *, target: str, runner_name: str, seed: int, timeout: float
+    loaded: LoadedWeights, out: Path, *, target: str, runner_name: str, seed: int, timeout: float
 ) -> Conversion:
     """Converts the weights to the file `out`; nothing is written where they turn out wrong."""
     network = loaded.network

@@ -70,4 +70,4 @@ def _row(row: Row) -> str:
     output = " x ".join(str(size) for size in row.output)
     counts = f"{row.counts.trainable:,} | {row.counts.macs:,}"
     name = f"{row.title} (`{row.name}`)" if row.title else row.name
-    return f"| {name} | {output} | {row.content} | {row.shortcuts} | {counts} |"
+    return f"| {name} | {output} | {row.content_text} | {row.shortcuts} | {counts} |"

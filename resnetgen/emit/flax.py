@@ -22,6 +22,7 @@ from resnetgen.emit.layers import literal, repeated_forms
 from resnetgen.emit.render import LINE_LENGTH, call, ending, render
 from resnetgen.emit.source import (
     Constants,
+    FanMode,
     applies,
     attentions,
     biases,
@@ -62,6 +63,17 @@ class _BlockView:
 
 
 @dataclass(frozen=True, slots=True)
+class _MaxPoolView:
+    """The arguments of the stem's pool, as Python writes them."""
+
+    edge: str
+    fill: str
+    """What the padding is given more, where it is not zeros."""
+    window: str
+    strides: str
+
+
+@dataclass(frozen=True, slots=True)
 class _View:
     """All that the template writes."""
 
@@ -75,7 +87,7 @@ class _View:
     notes: tuple[str, ...]
     attentions: frozenset[str]
     gelu: bool
-    max_pool: MaxPool2d | None
+    max_pool: _MaxPoolView | None
     average_pool: bool
     blur_padding: str | None
     identity: bool
@@ -96,7 +108,7 @@ class _View:
     linear: tuple[str, ...]
     classes: int
     returned: str
-    conv_init: str
+    fan_mode: FanMode | None
     bias: bool
     biases: str
     """Which convolutions have a bias, those of attention too."""
@@ -153,7 +165,7 @@ def _view(network: Network) -> _View:
         attentions=attentions(network),
         gelu=applies(network, "gelu"),
         blur_padding=blur_padding(network, "stride"),
-        max_pool=next((op for op in network.stem if isinstance(op, MaxPool2d)), None),
+        max_pool=_max_pool_view(network),
         average_pool=any(isinstance(op, AvgPool2d) and op.padding.bottom for op in network.ops),
         identity=any(_may_be_identity(kind) for kind in found),
         pads_zeros=any(kind.pads_zeros for kind in found),
@@ -176,10 +188,24 @@ def _view(network: Network) -> _View:
         head_forward=forward(head),
         classes=network.classes,
         returned=returned(network),
-        conv_init=shared.conv_init,
+        fan_mode=shared.fan_mode,
         bias=shared.bias,
         biases=biases(network),
         linear=_linear_lines(shared),
+    )
+
+
+def _max_pool_view(network: Network) -> _MaxPoolView | None:
+    op = next((op for op in network.stem if isinstance(op, MaxPool2d)), None)
+    if op is None:
+        return None
+    # The source pads rows and columns alike.
+    assert (op.padding.left, op.padding.right) == (op.padding.top, op.padding.bottom), op
+    return _MaxPoolView(
+        edge=f"({op.padding.top}, {op.padding.bottom})",
+        fill="" if op.pads_zeros else ", constant_values=-jnp.inf",
+        window=f"({op.kernel}, {op.kernel})",
+        strides=f"({op.stride}, {op.stride})",
     )
 
 

@@ -9,6 +9,7 @@ from resnetgen.emit.layers import Layer, literal
 from resnetgen.emit.render import applied, call, render
 from resnetgen.emit.source import (
     Constants,
+    FanMode,
     applies,
     attentions,
     biases,
@@ -83,8 +84,10 @@ class _View:
     grouped: bool
     strided_padding: bool
     pads: str
-    conv_init: str
+    fan_mode: FanMode | None
     attentions: frozenset[str]
+    gate_init: str
+    """What the convolutions of squeeze_excite are given more, behind their kernel's size."""
     blur_padding: str | None
     conv_biases: str
     """Which convolutions have a bias, those of attention aside."""
@@ -161,8 +164,9 @@ def _view(network: Network) -> _View:
         grouped=_is_grouped(network),
         strided_padding=pads_strided(network),
         pads=_pads(network),
-        conv_init=shared.conv_init,
+        fan_mode=shared.fan_mode,
         attentions=attentions(network),
+        gate_init="" if shared.fan_mode is None else ", kernel_initializer=he_normal",
         blur_padding=blur_padding(network, "stride"),
         conv_biases=style.biases,
         biases=biases(network),

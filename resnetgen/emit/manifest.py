@@ -16,7 +16,7 @@ _KEYS = ("spec_sha256", "source", "overrides", "files")
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class CheckpointRecord:
     """The file that weights were read from, and whose names it had; `seed` drew what it lacks."""
 
     file: str
@@ -30,13 +30,13 @@ class WeightsRecord:
     """The weights file that belongs to the directory."""
 
     sha256: str
-    origin: int | Checkpoint
+    origin: int | CheckpointRecord
     """The seed that it was drawn from, or the file that it was read from."""
 
     def to_json(self) -> dict[str, object]:
         """What the manifest says of it."""
         match self.origin:
-            case Checkpoint(file, sha256, form, seed):
+            case CheckpointRecord(file, sha256, form, seed):
                 drawn = {} if seed is None else {"seed": seed}
                 origin = {"origin": file, "origin_sha256": sha256, "format": form}
                 return {"sha256": self.sha256, **origin, **drawn}
@@ -161,7 +161,7 @@ def _parse_weights(document: object) -> WeightsRecord | None:
         }:
             seed = cast(dict[str, object], document).get("seed")
             drawn = seed if isinstance(seed, int) else None
-            return WeightsRecord(digest, Checkpoint(file, origin_sha256, form, drawn))
+            return WeightsRecord(digest, CheckpointRecord(file, origin_sha256, form, drawn))
         case {"sha256": str(digest), "seed": int(seed)}:
             return WeightsRecord(digest, seed)
         case _:

@@ -1,7 +1,7 @@
 """What the sources of all frameworks say alike: header, docstring, and how blocks are called."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -33,6 +33,14 @@ from resnetgen.ir.summary import Row, rows, total
 LISTED_BLOCKS = 4
 """A stage of up to this many blocks is written out; a longer one has a loop."""
 
+FanMode = Literal["fan_in", "fan_out"]
+"""As all frameworks call it."""
+
+_FAN_MODES: Mapping[ConvInit, FanMode | None] = {
+    "he_fan_in": "fan_in",
+    "he_fan_out": "fan_out",
+    "glorot_uniform": None,
+}
 _PAPER = "He et al., 2015, https://arxiv.org/abs/1512.03385"
 _SECOND_PAPER = "He et al., 2016, arXiv:1603.05027"
 
@@ -45,7 +53,8 @@ class Constants:
     """One of the norms, where there are any: they differ in their channels alone."""
     bias: bool
     """Whether all convolutions have a bias, those of attention aside."""
-    conv_init: ConvInit
+    fan_mode: FanMode | None
+    """Over which fan He's normal initialization takes the convolutions; None for Glorot's."""
     linear_init: LinearInit
     features: int
 
@@ -62,7 +71,7 @@ def constants(network: Network) -> Constants:
     return Constants(
         norm=norms[0] if norms else None,
         bias=conv_biases(network) == "always",
-        conv_init=convolutions[0].init,
+        fan_mode=_FAN_MODES[convolutions[0].init],
         linear_init=linear.init,
         features=linear.in_features,
     )
@@ -315,7 +324,7 @@ def _table(network: Network) -> Iterator[str]:
     titles = max(len(row.title) for row in found)
     for row, size in zip(found, sizes, strict=True):
         margin = f"    {row.name.ljust(names)}  {row.title.ljust(titles)}  {size}  "
-        content = textwrap.shorten(row.content, LINE_LENGTH - len(margin), placeholder=" ...")
+        content = textwrap.shorten(row.content_text, LINE_LENGTH - len(margin), placeholder=" ...")
         yield f"{margin}{content}"
 
 

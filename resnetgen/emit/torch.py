@@ -8,6 +8,7 @@ from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_
 from resnetgen.emit.render import call, ending, render
 from resnetgen.emit.source import (
     Constants,
+    FanMode,
     attentions,
     biases,
     block_docstring,
@@ -71,7 +72,7 @@ class _View:
     features: int
     classes: int
     returned: str
-    conv_init: str
+    fan_mode: FanMode | None
     bias: bool
     linear_init: str
     zeroed: tuple[tuple[str, str], ...]
@@ -136,7 +137,7 @@ def _view(network: Network) -> _View:
         features=shared.features,
         classes=network.classes,
         returned=returned(network),
-        conv_init=shared.conv_init,
+        fan_mode=shared.fan_mode,
         bias=biases(network) != "never",
         linear_init=shared.linear_init,
         zeroed=tuple(_zeroed(found)),

@@ -20,7 +20,7 @@ from typing import Literal
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
 from resnetgen.emit.manifest import (
-    Checkpoint,
+    CheckpointRecord,
     Manifest,
     WeightsRecord,
     certified,
@@ -37,7 +37,7 @@ from resnetgen.weights.layout import WEIGHTS_FILE
 class Weights:
     """How to make the weights file: `write` streams it to a path and returns its hash."""
 
-    origin: int | Checkpoint
+    origin: int | CheckpointRecord
     """The seed that they are drawn from, or the file that they are read from."""
     write: Callable[[Path], str]
 
@@ -225,10 +225,14 @@ def _is_same_spec(plan: Plan) -> bool:
 def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
     """Drawn weights are drawn again at will; those of a checkpoint go only for those of another."""
     old = None if plan.old is None else plan.old.weights
-    if old is None or not isinstance(old.origin, Checkpoint) or WEIGHTS_FILE not in plan.present:
+    if (
+        old is None
+        or not isinstance(old.origin, CheckpointRecord)
+        or WEIGHTS_FILE not in plan.present
+    ):
         return None
     new = plan.contents.weights
-    if new is not None and isinstance(new.origin, Checkpoint):
+    if new is not None and isinstance(new.origin, CheckpointRecord):
         return None
     file = quote(old.origin.file)
     fate = "removed" if new is None else f"replaced by those of seed {new.origin}"

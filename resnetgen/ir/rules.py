@@ -188,7 +188,7 @@ def shapes(network: Network, input_size: tuple[int, int] | None = None) -> dict[
     return known
 
 
-def misfit(network: Network, input_size: tuple[int, int]) -> str | None:
+def unfit_op(network: Network, input_size: tuple[int, int]) -> str | None:
     """The first op that such an image does not fit, if any.
 
     An addition needs two values of one size, an edge is reflected only by what is larger, a

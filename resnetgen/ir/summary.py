@@ -1,6 +1,8 @@
 """A network's table as the paper prints it: one row each for the stem, the stages and the head."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnetgen.ir.network import Block, Network, Stage
@@ -25,22 +27,63 @@ _SHORTCUTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class BracketLine:
+    """A convolution's kernel and what it gives, `3x3` and `256 (32 groups)`; or attention's name.
+
+    Attention has no kernel here.
+    """
+
+    kernel: str | None
+    gives: str
+
+    @property
+    def text(self) -> str:
+        return self.gives if self.kernel is None else f"{self.kernel} {self.gives}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """A stage's blocks as the paper writes them: what is stacked in each, and how many there are.
+
+    `stride` is that of the block which has one, be it the first or the last.
+    """
+
+    lines: tuple[BracketLine, ...]
+    repeats: int
+    stride: int
+
+    @property
+    def text(self) -> str:
+        """All of it on one line."""
+        stride = "" if self.stride == 1 else f", stride {self.stride}"
+        return f"[{_listed(self.lines)}] x {self.repeats}{stride}"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table; `output` has no batch, `counts` are for one image."""
 
     name: str
     title: str
     output: Shape
-    content: str
+    content: str | Bracket
+    """A bracket for a stage, and words for the stem and the head."""
     shortcuts: str
     counts: Counts
+
+    @property
+    def content_text(self) -> str:
+        """The content on one line."""
+        return self.content if isinstance(self.content, str) else self.content.text
 
 
 def rows(network: Network) -> tuple[Row, ...]:
     """The table from the stem to the head."""
     known = shapes(network)
 
-    def row(name: str, title: str, ops: tuple[Op, ...], content: str, shortcuts: str = "") -> Row:
+    def row(
+        name: str, title: str, ops: tuple[Op, ...], content: str | Bracket, shortcuts: str = ""
+    ) -> Row:
         return Row(name, title, known[ops[-1].name], content, shortcuts, count(ops, known))
 
     return (
@@ -50,7 +93,7 @@ def rows(network: Network) -> tuple[Row, ...]:
                 stage.name,
                 stage.title,
                 tuple(stage.ops),
-                _stage_content(stage),
+                _bracket(stage),
                 _stage_shortcuts(stage),
             )
             for stage in network.stages
@@ -65,26 +108,35 @@ def total(network: Network) -> Counts:
 
 
 def main_path(*blocks: Block) -> str:
-    """The blocks' convolutions as the paper brackets them, such as `1x1 64, 3x3 64, 1x1 256`.
+    """The blocks' convolutions on one line, such as `1x1 64, 3x3 64, 1x1 256`."""
+    return _listed(_lines(blocks))
+
+
+def _listed(lines: Sequence[BracketLine]) -> str:
+    return ", ".join(line.text for line in lines)
+
+
+def _lines(blocks: Sequence[Block]) -> tuple[BracketLine, ...]:
+    """What the paper stacks in a bracket for blocks that differ in their channels at most.
 
     Groups stand behind the channels, and attention where it is applied. Of pruned blocks, the least
     and the most channels are given.
     """
     layers = zip(*(block.convolutions for block in blocks), strict=True)
-    parts = [_convolution(convolutions) for convolutions in layers]
+    lines = [_convolution(convolutions) for convolutions in layers]
     if attention := blocks[0].attention:
         before = blocks[0].main[: blocks[0].main.index(attention[0])]
         name = "ECA" if any(isinstance(op, ChannelConv) for op in attention) else "SE"
-        parts.insert(sum(isinstance(op, Conv2d) for op in before), name)
-    return ", ".join(parts)
+        lines.insert(sum(isinstance(op, Conv2d) for op in before), BracketLine(None, name))
+    return tuple(lines)
 
 
-def _convolution(convolutions: tuple[Conv2d, ...]) -> str:
+def _convolution(convolutions: tuple[Conv2d, ...]) -> BracketLine:
     channels = sorted({conv.out_channels for conv in convolutions})
     extent = f"{channels[0]} to {channels[-1]}" if len(channels) > 1 else f"{channels[0]}"
     conv = convolutions[0]
     groups = "" if conv.groups == 1 else f" ({conv.groups} groups)"
-    return f"{conv.kernel}x{conv.kernel} {extent}{groups}"
+    return BracketLine(f"{conv.kernel}x{conv.kernel}", f"{extent}{groups}")
 
 
 def _stem_content(network: Network) -> str:
@@ -114,10 +166,9 @@ def _window(kernel: int, stride: int) -> str:
     return size if stride == 1 else f"{size}/{stride}"
 
 
-def _stage_content(stage: Stage) -> str:
-    strides = {block.stride for block in stage.blocks} - {1}
-    stride = "".join(f", stride {stride}" for stride in strides)
-    return f"[{main_path(*stage.blocks)}] x {len(stage.blocks)}{stride}"
+def _bracket(stage: Stage) -> Bracket:
+    stride = math.prod(block.stride for block in stage.blocks)
+    return Bracket(_lines(stage.blocks), len(stage.blocks), stride)
 
 
 def _stage_shortcuts(stage: Stage) -> str:

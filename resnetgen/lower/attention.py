@@ -3,7 +3,7 @@
 import math
 
 from resnetgen.ir.ops import Activation, ChannelConv, GlobalAvgPool, Op, Scale, Sigmoid
-from resnetgen.lower.layers import convolution
+from resnetgen.lower.parts import convolution
 from resnetgen.spec.model import ModelSpec
 
 _SHORTEST_KERNEL = 3

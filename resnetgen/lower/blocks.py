@@ -3,7 +3,7 @@
 from resnetgen.ir.network import Block, ShortcutKind, Stage
 from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Subsample
 from resnetgen.lower.attention import lower_attention
-from resnetgen.lower.layers import activation, convolution, normalize, normalize_and_activate
+from resnetgen.lower.parts import activation, convolution, normalize, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec import channels
 from resnetgen.spec.model import ModelSpec, StageSpec

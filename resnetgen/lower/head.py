@@ -1,7 +1,7 @@
 """Lowers the head: global average pool, flatten, and the linear layer that gives the logits."""
 
 from resnetgen.ir.ops import Flatten, GlobalAvgPool, Linear, Op, Softmax
-from resnetgen.lower.layers import normalize_and_activate
+from resnetgen.lower.parts import normalize_and_activate
 from resnetgen.spec.model import ModelSpec
 
 

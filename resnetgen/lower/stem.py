@@ -1,7 +1,7 @@
 """Lowers the stem: the image, convolutions with norms and activations, and what pools them."""
 
 from resnetgen.ir.ops import Input, MaxPool2d, Op, Padding
-from resnetgen.lower.layers import convolution, normalize_and_activate
+from resnetgen.lower.parts import convolution, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec.model import ModelSpec
 

@@ -61,7 +61,7 @@ def _row_facts(row: Row, stage: Stage | None) -> Facts:
         "name": row.name,
         "title": label(row),
         "output_shape": list(row.output),
-        "content": row.content,
+        "content": row.content_text,
         **_counts(row.counts),
     }
     if stage is not None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from resnetgen.ir.summary import Bracket
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -12,19 +14,6 @@ class Column:
     side: Literal["left", "right"] = "left"
     drop: int = 0
     """Columns with a number go, in its order, where a terminal is too narrow; 0 stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bracket:
-    """A stage's blocks as the paper writes them: stacked convolutions, and how many times.
-
-    `text` says it all on one line; `stride` is the first block's.
-    """
-
-    text: str
-    convolutions: tuple[str, ...]
-    repeats: int
-    stride: int
 
 
 Cell = str | Bracket

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from resnetgen.report.grid import Bracket, Cell, Grid
+from resnetgen.ir.summary import Bracket, BracketLine
+from resnetgen.report.grid import Cell, Grid
 
 _HEADER = "% These tables need \\usepackage{booktabs} in the preamble.\n"
 _SPECIAL = str.maketrans(
@@ -46,10 +47,16 @@ def _cell(cell: Cell) -> str:
 
 
 def _bracket(cell: Bracket) -> str:
-    lines = r" \\ ".join(map(_times, cell.convolutions))
+    lines = r" \\ ".join(map(_bracket_line, cell.lines))
     array = rf"\left[\begin{{array}}{{c}} {lines} \end{{array}}\right]"
     stride = "" if cell.stride == 1 else f", stride {cell.stride}"
     return rf"${array} \times {cell.repeats}${stride}"
+
+
+def _bracket_line(line: BracketLine) -> str:
+    # Words would be set as products of variables.
+    gives = line.gives if line.gives.isdecimal() else rf"\mbox{{{line.gives}}}"
+    return gives if line.kernel is None else f"{_times(line.kernel)}, {gives}"
 
 
 def _text(text: str) -> str:

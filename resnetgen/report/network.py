@@ -3,8 +3,8 @@
 from resnetgen.ir.network import Network
 from resnetgen.ir.summary import Row, rows, total
 from resnetgen.report.cells import COUNTS, counted, sized
-from resnetgen.report.grid import Bracket, Cell, Column, Grid
-from resnetgen.report.row import label, stage_of
+from resnetgen.report.grid import Cell, Column, Grid
+from resnetgen.report.row import label
 
 
 def headline(network: Network) -> str:
@@ -28,23 +28,12 @@ def network_grid(network: Network) -> Grid:
             Column("shortcuts", drop=1),
             *COUNTS,
         ),
-        rows=tuple(_row(row, network) for row in rows(network)),
+        rows=tuple(map(_row, rows(network))),
         totals=(("total", "", "", "", *counted(total(network))),),
     )
 
 
-def _row(row: Row, network: Network) -> tuple[Cell, ...]:
+def _row(row: Row) -> tuple[Cell, ...]:
     # Behind the flatten there is no height and width, but the number of classes.
     output = sized(row.output[1:] or row.output)
-    return (label(row), output, _content(row, network), row.shortcuts, *counted(row.counts))
-
-
-def _content(row: Row, network: Network) -> Cell:
-    stage = stage_of(row, network)
-    if stage is None:
-        return row.content
-    first = stage.blocks[0]
-    convolutions = tuple(
-        f"{conv.kernel}x{conv.kernel}, {conv.out_channels}" for conv in first.convolutions
-    )
-    return Bracket(row.content, convolutions, len(stage.blocks), first.stride)
+    return (label(row), output, row.content, row.shortcuts, *counted(row.counts))

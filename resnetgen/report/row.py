@@ -52,7 +52,7 @@ def row_grids(row: Row, network: Network) -> tuple[Grid, ...]:
     known = shapes(network)
     stage = stage_of(row, network)
     if stage is None:
-        title = f"{label(row)}: {row.content}"
+        title = f"{label(row)}: {row.content_text}"
         return (_grid(title, ops_outside(row, network), known, prefix="", whole=row.name),)
     return tuple(_block_grid(stage, blocks, known) for blocks in distinct_blocks(stage))
 

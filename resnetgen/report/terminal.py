@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import compress, zip_longest
 from typing import TYPE_CHECKING
 
-from resnetgen.report.grid import Bracket, Cell, Column, Grid, plain
+from resnetgen.ir.summary import Bracket
+from resnetgen.report.grid import Cell, Column, Grid, plain
 
 if TYPE_CHECKING:
     from rich.text import Text

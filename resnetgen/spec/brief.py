@@ -7,10 +7,10 @@ from typing import TypeGuard
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.spec.canonical import aligned, to_yaml
 from resnetgen.spec.facts import Fact, changed, differing, documents, written
-from resnetgen.spec.layers import overlay, spread_repeats
 from resnetgen.spec.load import meaning
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import Entry, MappingNode, Node, Path, ScalarNode, SequenceNode, find
+from resnetgen.spec.overlay import overlay, spread_repeats
 from resnetgen.spec.source import parse
 
 

@@ -11,6 +11,8 @@ from resnetgen.spec import names
 LARGEST_SIZE = 65_536
 LARGEST_KERNEL = 31
 LARGEST_WIDTH = 65_536
+_MOST_HIDDEN = 8
+_MOST_REPEATS = 100_000
 _LICENSE_TERM = r"\(*[A-Za-z0-9.+-]+\)*"
 _LICENSE = rf"^{_LICENSE_TERM}( (AND|OR|WITH) {_LICENSE_TERM})*$"
 # So that its comment line fits into 100 columns.
@@ -94,13 +96,15 @@ Expansion = Annotated[int, Field(ge=1, le=64)]
 Groups = Annotated[int, Field(ge=1, le=65_536)]
 HiddenWidths = Annotated[
     tuple[Width, ...],
-    Field(max_length=8),
-    Expected("a list of up to 8 integers from 1 to 65,536"),
+    Field(max_length=_MOST_HIDDEN),
+    Expected(f"a list of up to {_MOST_HIDDEN} integers from 1 to {LARGEST_WIDTH:,}"),
 ]
 Pruned = Annotated[
     tuple[Annotated[tuple[Width, ...], Field(min_length=1)], ...],
     Field(min_length=1),
-    Expected("a list for each block, of integers from 1 to 65,536, one for each convolution"),
+    Expected(
+        f"a list for each block, of integers from 1 to {LARGEST_WIDTH:,}, one for each convolution"
+    ),
 ]
 Kernel = Annotated[
     int,
@@ -117,11 +121,11 @@ FirstWidth = Annotated[
 Slope = Annotated[float, Field(ge=0.0, le=65_536.0, allow_inf_nan=False)]
 Step = Annotated[float, Field(gt=1.0, le=64.0, allow_inf_nan=False)]
 Divisor = Annotated[int, Field(ge=1, le=1024)]
-Repeats = Annotated[int, Field(ge=1, le=100_000)]
+Repeats = Annotated[int, Field(ge=1, le=_MOST_REPEATS)]
 RepeatsList = Annotated[
     tuple[Repeats, ...],
     Field(min_length=1),
-    Expected("a list of integers from 1 to 100,000, one for each stage"),
+    Expected(f"a list of integers from 1 to {_MOST_REPEATS:,}, one for each stage"),
 ]
 Depth = Annotated[int, Field(ge=3, le=10_000_000)]
 Epsilon = Annotated[float, Field(ge=1e-12, le=1.0, allow_inf_nan=False)]

@@ -14,19 +14,21 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mea
 from resnetgen.resources import specs_directory
 from resnetgen.spec import idle
 from resnetgen.spec.file import SUFFIXES, read
-from resnetgen.spec.layers import Repeats, overlay, repeats_of, spread_repeats
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
+from resnetgen.spec.overlay import Repeats, overlay, repeats_of, spread_repeats
 from resnetgen.spec.overrides import keys, override
 from resnetgen.spec.problems import refuse
 from resnetgen.spec.source import parse
 
+BUNDLED = "bundled:"
+"""What stands before a bundled spec's name, where a spec's source is told or recorded."""
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/")
 """Where shells put what comes from a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSpec:
     """A spec and where it came from; `source` is `bundled:NAME`, or the path as it was given.
 
     `document` is what the spec was resolved from, to say where a later pass finds a mistake.
@@ -37,6 +39,10 @@ class Loaded:
     path: Path
     document: MappingNode
 
+    @property
+    def is_bundled(self) -> bool:
+        return self.source.startswith(BUNDLED)
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -46,7 +52,7 @@ class _Place:
     shown: str
 
 
-def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
+def load(reference: str, *, overrides: Sequence[str] = ()) -> LoadedSpec:
     """The spec at a path or of a bundled name; raises DiagnosticError."""
     place, source = _find(reference)
     first, *layers = reversed(_chain(place))
@@ -56,7 +62,7 @@ def load(reference: str, *, overrides: Sequence[str] = ()) -> Loaded:
     replaced = next((found for each in reversed(documents) if (found := repeats_of(each))), None)
     spec = meaning(merged, replaced=replaced)
     refuse(merged, idle.problems(spec, merged, file=place.shown, overridden=keys(overrides)))
-    return Loaded(spec, source, place.path, merged)
+    return LoadedSpec(spec, source, place.path, merged)
 
 
 def meaning(document: MappingNode, *, replaced: Repeats | None = None) -> ModelSpec:
@@ -99,7 +105,7 @@ def _find(reference: str) -> tuple[_Place, str]:
     if is_file or _is_path(reference) or (os.path.isdir(reference) and reference not in bundled()):
         return _Place(Path(reference), reference), reference
     found = _bundled_place(reference, folder=Path(), asked_at=None)
-    return found, f"bundled:{reference}"
+    return found, f"{BUNDLED}{reference}"
 
 
 def _is_path(reference: str) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.spec.layers import discard, merge, spread_repeats, states_repeats
 from resnetgen.spec.nodes import Entry, MappingNode, Node, SequenceNode, describe
+from resnetgen.spec.overlay import discard, merge, spread_repeats, states_repeats
 from resnetgen.spec.source import parse_value
 
 FILE = "--set"

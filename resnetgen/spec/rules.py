@@ -7,9 +7,9 @@ from pathlib import PurePath
 from resnetgen.diagnostics import quote
 from resnetgen.spec import depth
 from resnetgen.spec.blocks import document_blocks
-from resnetgen.spec.layers import Repeats
 from resnetgen.spec.limits import MOST_BLOCKS
 from resnetgen.spec.model import BlockSpec
+from resnetgen.spec.overlay import Repeats
 from resnetgen.spec.problems import Problem
 from resnetgen.spec.schema import Document
 
@@ -28,7 +28,7 @@ def problems(document: Document, replaced: Repeats | None) -> Iterator[Problem]:
     if len(known) < len(blocks):
         yield from _missing_blocks(blocks)
     elif document.repeats is not None:
-        yield _misfit(len(document.repeats), len(document.stages))
+        yield _repeats_per_stage(len(document.repeats), len(document.stages))
     elif all(stage.repeats is None for stage in document.stages) and document.depth is not None:
         yield from _solved_depth(document.depth, known, replaced)
     else:
@@ -59,14 +59,14 @@ def _one_stride(document: Document) -> Iterator[Problem]:
 
 
 def _epsilon(document: Document) -> Iterator[Problem]:
-    """An ONNX graph holds float32, which keeps six digits of any number and no more of most."""
+    """An ONNX graph holds float32, which keeps every number of six digits, and few of more."""
     if document.epsilon is None:
         return
     held = f"{document.epsilon:.6g}"
     if float(held) != document.epsilon:
-        message = f"`epsilon` is {document.epsilon!r}, which ONNX's float32 does not hold exactly"
-        hint = f"write {held}"
-        yield Problem("too-fine", ("epsilon",), message, "a number of at most six digits", hint)
+        message = f"`epsilon` is {document.epsilon!r}, which has more than six significant digits"
+        expected = "a number of at most six significant digits, which every target keeps"
+        yield Problem("too-fine", ("epsilon",), message, expected, f"write {held}")
 
 
 def _input_size(document: Document) -> Iterator[Problem]:
@@ -92,7 +92,7 @@ def _missing_blocks(blocks: tuple[BlockSpec | None, ...]) -> Iterator[Problem]:
             yield Problem("missing-key", ("stages", index), message, expected)
 
 
-def _misfit(repeats: int, stages: int) -> Problem:
+def _repeats_per_stage(repeats: int, stages: int) -> Problem:
     message = f"`repeats` has {_plural(repeats, 'number')} for {_plural(stages, 'stage')}"
     return Problem("misfit", ("repeats",), message, "a list with one integer for each stage")
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.rules import misfit, total_stride
+from resnetgen.ir.rules import total_stride, unfit_op
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.weights.initial import stream
@@ -102,7 +102,7 @@ def _fitting(network: Network, least: int, image: Callable[[int], tuple[int, int
     What fits does so again a total stride later, and the size that the spec states does.
     """
     for extent in range(least, least + total_stride(network)):
-        if misfit(network, image(extent)) is None:
+        if unfit_op(network, image(extent)) is None:
             return extent
     raise AssertionError(f"{network.name}: no image of {least} pixels or more fits")
 

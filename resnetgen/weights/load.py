@@ -11,16 +11,16 @@ import numpy as np
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d
-from resnetgen.weights.channels import Reordering, reorderings
 from resnetgen.weights.checkpoint import Checkpoint, Single
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import layout
 from resnetgen.weights.match import Match, match
 from resnetgen.weights.open import opened
+from resnetgen.weights.reordering import Reordering, reorderings
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedWeights:
     """A network's weights from a file; those of a head for other classes come from `seed`."""
 
     network: Network
@@ -94,7 +94,7 @@ class Loaded:
 @contextmanager
 def loaded(
     path: Path, network: Network, *, origin: str | None, seed: int | None
-) -> Generator[Loaded]:
+) -> Generator[LoadedWeights]:
     """The network's weights in the file at `path`, which can be read within.
 
     `origin` names whose names to expect instead of finding out. With a `seed`, a head for another
@@ -104,7 +104,7 @@ def loaded(
     with opened(path, batch_norm=batch_norm) as checkpoint:
         matched = match(network, checkpoint, origin=origin, fresh_head=seed is not None)
         _refuse_values(checkpoint, matched)
-        yield Loaded(network, checkpoint, matched, seed)
+        yield LoadedWeights(network, checkpoint, matched, seed)
 
 
 def _refuse_values(checkpoint: Checkpoint, matched: Match) -> None:

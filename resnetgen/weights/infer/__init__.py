@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from resnetgen.ir.network import Network
-from resnetgen.lower import limits, lower
+from resnetgen.lower import feasibility, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.facts import written
 from resnetgen.spec.load import meaning
@@ -16,7 +16,7 @@ from resnetgen.spec.nodes import find
 from resnetgen.spec.problems import refuse
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.document import READ, attention_places, document
-from resnetgen.weights.infer.misfit import misfit
+from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
 from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
 
@@ -45,7 +45,7 @@ def infer(shapes: Shapes, *, name: str, base: ModelSpec | None = None) -> Inferr
     if spec is None:
         stated = document(found, name=name, base=base)
         spec = meaning(stated)
-        refuse(stated, limits.problems(spec))
+        refuse(stated, feasibility.problems(spec))
     network = lower(spec)
     prove(network, shapes)
     return Inferred(spec, network, _assumed(spec, found))
@@ -56,7 +56,7 @@ def _like(found: Trace, shapes: Shapes, *, name: str, base: ModelSpec) -> ModelS
     if len(base.stages) != len(found.stages):
         message = f"`{base.name}` has {len(base.stages)} stages, where the tensors"
         message += f" are of {len(found.stages)}"
-        raise misfit(message, "a spec with as many stages")
+        raise not_inferred(message, "a spec with as many stages")
     channels = found.stem[0].in_channels
     spec = with_ends(replace(base, name=name), channels=channels, classes=found.classes)
     return spec if tensors(lower(spec)) == shapes else None

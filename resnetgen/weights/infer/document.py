@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, product
 
 from resnetgen.spec.canonical import to_yaml
-from resnetgen.spec.layers import merge
 from resnetgen.spec.model import AttentionAt, ModelSpec, SqueezeOf, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
+from resnetgen.spec.overlay import merge
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
-from resnetgen.weights.infer.misfit import misfit
-from resnetgen.weights.infer.places import Places, places
+from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.ratio import squeeze_ratio
+from resnetgen.weights.infer.strides import Places, places
 from resnetgen.weights.infer.trace import BlockTrace, Convolution, Trace
 from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
 
@@ -138,7 +138,7 @@ def _stage_groups(stage: Sequence[BlockTrace], before: int) -> int | None:
             if rest or groups == 0:
                 message = f"`{convolution.name}.weight` takes {convolution.in_channels:,} channels"
                 message += f" in each group, where {before:,} come in"
-                raise misfit(message, "a number that divides them")
+                raise not_inferred(message, "a number that divides them")
             if convolution.kernel > 1:
                 return groups
             before = convolution.out_channels
@@ -164,7 +164,7 @@ def _widths(trace: Trace, groups: int | None) -> Widths:
     )
     channels = [convolution.out_channels for convolution in wrong.main]
     message = f"the convolutions of `{wrong.name}` have {channels} channels"
-    raise misfit(message, "multiples of one width, up to 64 times each")
+    raise not_inferred(message, "multiples of one width, up to 64 times each")
 
 
 def _block(block: BlockTrace, width: StageWidth, inherited: StageSpec | None) -> _Stated:
@@ -220,7 +220,7 @@ def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:
         for block, channels in zip(blocks, outputs, strict=True)
         if block.squeezed is not None
     )
-    raise misfit(message, "one ratio of the channels of each block's output, or of its input")
+    raise not_inferred(message, "one ratio of the channels of each block's output, or of its input")
 
 
 def _squeeze_rules(

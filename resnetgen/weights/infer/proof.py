@@ -8,7 +8,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, network_parameters
 from resnetgen.lower import lower
 from resnetgen.spec.model import ModelSpec
-from resnetgen.weights.infer.misfit import misfit, missing, shaped
+from resnetgen.weights.infer.not_inferred import missing, not_inferred, shaped
 from resnetgen.weights.infer.trace import Shapes, without_counters
 
 
@@ -28,7 +28,9 @@ def prove(network: Network, shapes: Shapes) -> None:
             raise shaped(name, found, f"{list(shape)}, by what stands in front of it")
     for name in shapes:
         if name not in expected:
-            raise misfit(f"the tensor {quote(name)} has no place in the network of the others")
+            raise not_inferred(
+                f"the tensor {quote(name)} has no place in the network of the others"
+            )
 
 
 def fitting(shapes: Shapes, known: Iterable[ModelSpec]) -> tuple[str, ...]:

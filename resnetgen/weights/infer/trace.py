@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resnetgen.diagnostics import quote
 from resnetgen.ir.rules import Shape
 from resnetgen.spec.model import Attention, Downsample, Norm, Order
-from resnetgen.weights.infer.misfit import misfit, missing, shaped
+from resnetgen.weights.infer.not_inferred import missing, not_inferred, shaped
 from resnetgen.weights.safetensors import COUNTER
 
 Shapes = Mapping[str, Shape]
@@ -107,7 +107,7 @@ def _refuse_foreign(shapes: Shapes) -> None:
         return
     first = foreign[0]
     message = f"the tensor {quote(first)} is none of a ResNet"
-    raise misfit(message, _EXPECTED, _prefix_hint(shapes, first) or _foreign_hint(first))
+    raise not_inferred(message, _EXPECTED, _prefix_hint(shapes, first) or _foreign_hint(first))
 
 
 def _prefix_hint(shapes: Shapes, first: str) -> str | None:
@@ -189,9 +189,9 @@ def _refuse_gaps(numbers: Sequence[int], name: str, *, first: int) -> None:
     for expected, number in enumerate(numbers, start=first):
         if number != expected:
             message = f"there is {quote(name.format(number))} but no {quote(name.format(expected))}"
-            raise misfit(message, f"{quote(name.format(expected))} with all its tensors")
+            raise not_inferred(message, f"{quote(name.format(expected))} with all its tensors")
     if not numbers:
-        raise misfit(f"there is no {quote(name.format(first))}", _EXPECTED)
+        raise not_inferred(f"there is no {quote(name.format(first))}", _EXPECTED)
 
 
 def _block(shapes: Shapes, name: str, tensors: Iterable[str]) -> BlockTrace:

@@ -4,16 +4,18 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, quote
 from resnetgen.ir.rules import Shape
 
 
-def misfit(message: str, expected: str | None = None, hint: str | None = None) -> DiagnosticError:
+def not_inferred(
+    message: str, expected: str | None = None, hint: str | None = None
+) -> DiagnosticError:
     """A diagnostic without a place: who read the file knows its name."""
     return DiagnosticError([Diagnostic("not-inferred", message, None, hint, expected)])
 
 
 def missing(name: str, because: str) -> DiagnosticError:
     """A tensor that others call for."""
-    return misfit(f"there is no tensor {quote(name)}, {because}")
+    return not_inferred(f"there is no tensor {quote(name)}, {because}")
 
 
 def shaped(name: str, shape: Shape, expected: str) -> DiagnosticError:
     """A tensor whose shape cannot be."""
-    return misfit(f"{quote(name)} has the shape {list(shape)}", expected)
+    return not_inferred(f"{quote(name)} has the shape {list(shape)}", expected)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from resnetgen.ir.network import Network, Stage
 from resnetgen.ir.ops import GroupNorm
-from resnetgen.ir.rules import misfit, total_stride, trainable
+from resnetgen.ir.rules import total_stride, trainable, unfit_op
 from resnetgen.lower import lower
 from resnetgen.spec.fields import LARGEST_SIZE
 from resnetgen.spec.model import ModelSpec
@@ -28,7 +28,7 @@ class _Part:
 def problems(spec: ModelSpec) -> Iterator[Problem]:
     """An input that does not fit the shortcuts, and more parameters than the limit."""
     network = _shortened(spec)
-    if (place := misfit(network, network.input_size)) is not None:
+    if (place := unfit_op(network, network.input_size)) is not None:
         message = f"an image of this size does not fit `{place}`, where branch and shortcut round"
         message += " it differently, or a filter, pool or norm needs more than there is"
         yield Problem("misfit", ("input", "size"), message, _fitting_sizes(network))
@@ -68,7 +68,7 @@ def _fitting_sizes(network: Network) -> str:
 
 
 def _first_fitting(network: Network, extents: Iterable[int]) -> int | None:
-    fitting = (each for each in extents if misfit(network, (each, each)) is None)
+    fitting = (each for each in extents if unfit_op(network, (each, each)) is None)
     return next(fitting, None)
 
 
