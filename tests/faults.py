@@ -111,7 +111,7 @@ TORCH = (
         "dilation",
         replace(("stride=stride, padding=1", "stride=stride, padding=2, dilation=2")),
         "layer1.0.conv2",
-        "dilated by 2",
+        "its dilation is 2, not 1 (padding 2)",
     ),
     Fault(
         "zero-channels-in-front",

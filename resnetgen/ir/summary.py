@@ -117,7 +117,8 @@ def _window(kernel: int, stride: int) -> str:
 def _stage_content(stage: Stage) -> str:
     strides = {block.stride for block in stage.blocks} - {1}
     stride = "".join(f", stride {stride}" for stride in strides)
-    return f"[{main_path(*stage.blocks)}] x {len(stage.blocks)}{stride}"
+    dilation = "" if stage.dilation == 1 else f", dilation {stage.dilation}"
+    return f"[{main_path(*stage.blocks)}] x {len(stage.blocks)}{stride}{dilation}"
 
 
 def _stage_shortcuts(stage: Stage) -> str:

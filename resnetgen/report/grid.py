@@ -18,13 +18,14 @@ class Column:
 class Bracket:
     """A stage's blocks as the paper writes them: stacked convolutions, and how many times.
 
-    `text` says it all on one line; `stride` is the first block's.
+    `text` says it all on one line; `stride` is the first block's, `dilation` the stage's largest.
     """
 
     text: str
     convolutions: tuple[str, ...]
     repeats: int
     stride: int
+    dilation: int
 
 
 Cell = str | Bracket

@@ -49,7 +49,8 @@ def _bracket(cell: Bracket) -> str:
     lines = r" \\ ".join(map(_times, cell.convolutions))
     array = rf"\left[\begin{{array}}{{c}} {lines} \end{{array}}\right]"
     stride = "" if cell.stride == 1 else f", stride {cell.stride}"
-    return rf"${array} \times {cell.repeats}${stride}"
+    dilation = "" if cell.dilation == 1 else f", dilation {cell.dilation}"
+    return rf"${array} \times {cell.repeats}${stride}{dilation}"
 
 
 def _text(text: str) -> str:

@@ -47,4 +47,4 @@ def _content(row: Row, network: Network) -> Cell:
     convolutions = tuple(
         f"{conv.kernel}x{conv.kernel}, {conv.out_channels}" for conv in first.convolutions
     )
-    return Bracket(row.content, convolutions, len(stage.blocks), first.stride)
+    return Bracket(row.content, convolutions, len(stage.blocks), first.stride, stage.dilation)
