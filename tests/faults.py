@@ -111,7 +111,7 @@ TORCH = (
         "dilation",
         replace(("stride=stride, padding=1", "stride=stride, padding=2, dilation=2")),
         "layer1.0.conv2",
-        "dilated by 2",
+        "its dilation is 2, not 1 (padding 2)",
     ),
     Fault(
         "zero-channels-in-front",
@@ -195,6 +195,26 @@ TORCH_CHANNELING = (
         replace(("nn.AvgPool2d(stride)", "nn.MaxPool2d(stride)")),
         "layer2.0.aa",
         "takes the maximum",
+    ),
+)
+
+TORCH_DILATING = (
+    Fault(
+        "no-dilation",
+        replace(("padding=2, dilation=2", "padding=1")),
+        "layer2.0.conv2",
+        "its dilation is 1, not 2 (padding 1)",
+    ),
+    Fault(
+        "dilation-too-early",
+        replace(("BasicBlock2(8, 12, downsample", "BasicBlock2(8, 12, dilation=2, downsample")),
+        "layer2.0.conv1",
+        "its dilation is 2, not 1 (padding 2)",
+    ),
+    Fault(
+        "edges-repeated",
+        replace(("nn.ZeroPad2d", "nn.ReplicationPad2d")),
+        "layer2.0.downsample.0",
     ),
 )
 
@@ -309,6 +329,24 @@ KERAS_CHANNELING = (
         replace(("layers.AveragePooling2D", "layers.MaxPooling2D")),
         "layer2.0.aa",
         "takes the maximum",
+    ),
+)
+
+KERAS_DILATING = (
+    Fault(
+        "no-dilation",
+        replace(("filters, 3, dilation=2, conv", "filters, 3, conv")),
+        "layer2.0.conv2",
+        "its dilation is 1, not 2 (padding 1)",
+    ),
+    Fault(
+        "uncounted-padding",
+        replace(
+            ("ZeroPadding2D(((0, 1), (0, 1))", "ZeroPadding2D(((0, 0), (0, 0))"),
+            ("(2, strides=1, ", '(2, strides=1, padding="same", '),
+        ),
+        "layer2.0.downsample.0",
+        "does not count its padding",
     ),
 )
 
@@ -446,6 +484,27 @@ FLAX_CHANNELING = (
 )
 
 
+FLAX_DILATING = (
+    Fault(
+        "no-dilation",
+        replace(("padding=2, kernel_dilation=2", "padding=1")),
+        "layer2.0.conv2",
+        "its dilation is 1, not 2 (padding 1)",
+    ),
+    Fault(
+        "uncounted-padding",
+        replace(
+            (
+                'window_shape=(2, 2), padding="SAME"',
+                'window_shape=(2, 2), padding="SAME", count_include_pad=False',
+            )
+        ),
+        "layer2.0.downsample.0",
+        "does not count its padding",
+    ),
+)
+
+
 def node(model: Any, name: str) -> Any:
     return next(each for each in model.graph.node if each.name == name)
 
@@ -457,6 +516,13 @@ def attribute(model: Any, name: str, key: str) -> Any:
 def set_ints(name: str, key: str, *values: int) -> Callable[[Any], None]:
     def edit(model: Any) -> None:
         attribute(model, name, key).ints[:] = values
+
+    return edit
+
+
+def set_int(name: str, key: str, value: int) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        attribute(model, name, key).i = value
 
     return edit
 
@@ -504,6 +570,11 @@ def shift_offset(name: str) -> Callable[[Any], None]:
         entry.value = str(int(entry.value) + 4)
 
     return edit
+
+
+def undilate(model: Any) -> None:
+    set_ints("layer2.0.conv2", "dilations", 1, 1)(model)
+    set_ints("layer2.0.conv2", "pads", 1, 1, 1, 1)(model)
 
 
 def average_pool(model: Any) -> None:
@@ -567,4 +638,14 @@ ONNX_CHANNELING = (
     Fault("no-gates", bypass("layer1.0.se.gate"), "layer1.0.se.gate", "is missing"),
     Fault("shifted", set_ints("layer2.0.se.conv.rows", "pads", 2, 0), "layer2.0.se.conv"),
     Fault("max-pool", set_type("layer2.0.aa", "MaxPool"), "layer2.0.aa", "takes the maximum"),
+)
+
+ONNX_DILATING = (
+    Fault("no-dilation", undilate, "layer2.0.conv2", "its dilation is 1, not 2 (padding 1)"),
+    Fault(
+        "uncounted-padding",
+        set_int("layer2.0.downsample.0", "count_include_pad", 0),
+        "layer2.0.downsample.0",
+        "does not count its padding",
+    ),
 )

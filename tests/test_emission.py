@@ -160,6 +160,39 @@ stages:
   - {name: conv3_x, repeats: 2, width: 8, stride: 2,
      block: [{kernel: 3}, {kernel: 3, strided: true}]}
 """,
+    # Dilations that differ within blocks, and in projections from those of the main path.
+    "dilated": """
+name: dilated
+input: {channels: 3, size: 64}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 2, pool: max}
+block: bottleneck
+stride_on: 1x1
+projection_kernel: 3
+output_stride: 8
+stages:
+  - {name: a, repeats: 1, width: 4, stride: 2, groups: 2}
+  - {name: b, repeats: 2, width: 8, stride: 2, shortcut: zero_pad,
+     block: [{kernel: 3}, {kernel: 5, strided: true}, {kernel: 3, expansion: 3}]}
+  - {name: c, repeats: 2, width: 8, stride: 2, groups: 2}
+  - {name: d, repeats: 2, width: 8, stride: 1, block: basic}
+""",
+    # Filters and pools that stay where a stride is not taken.
+    "dilated_filters": """
+name: dilated_filters
+input: {channels: 3, size: 48}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 2, pool: none}
+block: basic
+downsample: avg
+anti_alias: blur
+output_stride: 8
+stages:
+  - {name: a, repeats: 2, width: 8, stride: 2}
+  - {name: b, repeats: 1, width: 8, stride: 2}
+  - {name: c, repeats: 2, width: 12, stride: 3}
+  - {name: d, repeats: 1, width: 16, stride: 1}
+""",
     # Pre-activation: blocks that pad, have three convolutions, attention or no shortcut, and a stem
     # that activates what the first block reads.
     "preactivated": """
@@ -473,6 +506,15 @@ def test_regnet_s_sources_say_its_groups_and_squeeze_once_for_all_blocks() -> No
     assert in_torch.count("class Bottleneck") == 1
     assert "groups=filters // 8" in in_keras
     assert "    in_channels = x.shape[-1]\n" in in_keras
+
+
+def test_blocks_of_other_dilations_share_a_class_that_is_given_them(emitted: Path) -> None:
+    written = (emitted / "dilated" / "model_torch.py").read_text()
+    assert "padding=2 * dilation, dilation=dilation" in written
+    assert "Bottleneck(24, 8, dilation=4, downsample_dilation=2, downsample=True)" in written
+    assert "Bottleneck(32, 8, dilation=4)" in written
+    assert "padding=4, dilation=4, bias=False" in written
+    assert "dilation" not in (emitted / "resnet50" / "model_torch.py").read_text()
 
 
 def test_stages_of_other_groups_share_a_class_that_is_given_them(emitted: Path) -> None:

@@ -316,6 +316,18 @@ def test_base_says_where_attention_stands_if_channels_do_not() -> None:
     assert infer(deeper, name="found", base=base).spec.attention_at == "end"
 
 
+def test_dilation_leaves_no_trace_and_is_the_base_s() -> None:
+    dilated = load("resnet50", overrides=["output_stride=8"]).spec
+    found = infer(tensors(lower(dilated)), name="found")
+    assert found.spec.output_stride is None
+    assert found.assumed["output_stride"] == "32"
+    deeper = load("resnet50", overrides=["output_stride=8", "repeats=[3,4,7,3]"]).spec
+    found = infer(tensors(lower(deeper)), name="found", base=dilated)
+    assert ops(found.spec) == ops(deeper)
+    assert found.assumed["output_stride"] == "8"
+    assert "output_stride" not in infer(shapes_of("resnet20"), name="found").assumed
+
+
 class TestMisfits:
     """Tensors of no network: one clear error that names the tensor."""
 

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,60 @@ def test_activation_is_that_of_timm(activation: str) -> None:
     with torch.inference_mode():
         found = difference(ours.double().eval()(image), theirs.double().eval()(image))
     assert found <= EXACT
+
+
+# The last two have what stays of a pool and of a filter where a stride is not taken, and of
+# SENet-154's projections the kernel is dilated too.
+@pytest.mark.parametrize(
+    ("name", "output_stride"),
+    [
+        ("resnet50", 8),
+        ("resnet50", 16),
+        ("resnet18", 16),
+        ("resnet18", 8),
+        ("senet154", 8),
+        ("resnet50d", 8),
+        ("resnetblur50", 8),
+    ],
+)
+def test_dilation_is_that_of_timm(name: str, output_stride: int) -> None:
+    need_peers()
+    from parity import peers
+
+    peers()  # which imports torchvision as timm needs it
+    import timm
+
+    holds_dilated(name, timm.create_model(name, output_stride=output_stride), output_stride)
+
+
+@pytest.mark.parametrize(("output_stride", "replaced"), [(8, (0, 1, 1)), (16, (0, 0, 1))])
+def test_dilation_is_that_of_torchvision(output_stride: int, replaced: tuple[int, ...]) -> None:
+    need_peers()
+    from peers import torchvision_models
+
+    dilate = [bool(each) for each in replaced]
+    theirs = torchvision_models().resnet50(replace_stride_with_dilation=dilate)
+    holds_dilated("resnet50", theirs, output_stride)
+
+
+def holds_dilated(name: str, theirs: Any, output_stride: int) -> None:
+    """Asserts that the network so dilated loads the peer's state strictly and computes the same."""
+    import torch
+    from parity import EXACT, built, difference, randomize
+
+    torch.manual_seed(0)
+    randomize(theirs)
+    overrides = (f"output_stride={output_stride}",)
+    ours = built(compile_spec(name, overrides=overrides).network)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    undilated = built(compile_spec(name).network)
+    undilated.load_state_dict(theirs.state_dict(), strict=True)
+    for size in ((64, 64), (65, 97)):
+        image = torch.randn(1, 3, *size, dtype=torch.float64)
+        with torch.inference_mode():
+            expected = theirs.double().eval()(image)
+            assert difference(ours.double().eval()(image), expected) <= EXACT
+            assert difference(undilated.double().eval()(image), expected) > 1e6 * EXACT
 
 
 def test_a_stride_in_another_place_is_not_the_peer() -> None:

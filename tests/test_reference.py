@@ -45,18 +45,27 @@ def closely(actual: Array, expected: Any) -> None:
     ("kernel", "stride", "padding"), [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)]
 )
 @pytest.mark.parametrize(("groups", "bias"), [(1, False), (1, True), (2, False)])
+@pytest.mark.parametrize("dilation", [1, 2])
 def test_convolution(
-    kernel: int, stride: int, padding: int, groups: int, bias: bool, size: tuple[int, int]
+    *,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    padding: int,
+    groups: int,
+    bias: bool,
+    size: tuple[int, int],
 ) -> None:
     torch = pytest.importorskip("torch")
     padded = Padding.symmetric(padding)
-    op = Conv2d("conv", ("x",), 4, 6, kernel, stride, padded, groups, bias, "he_fan_out")
+    op = Conv2d("conv", ("x",), 4, 6, kernel, stride, dilation, padded, groups, bias, "he_fan_out")
     value, weight, offset = draw(2, 4, *size), draw(6, 4 // groups, kernel, kernel), draw(6)
     expected = torch.nn.functional.conv2d(
         torch.tensor(value),
         torch.tensor(weight),
         torch.tensor(offset) if bias else None,
         stride=stride,
+        dilation=dilation,
         padding=padding,
         groups=groups,
     )
@@ -66,7 +75,7 @@ def test_convolution(
 
 def test_convolution_pads_each_side_by_its_own_number() -> None:
     torch = pytest.importorskip("torch")
-    op = Conv2d("conv", ("x",), 3, 5, 3, 2, Padding(0, 1, 2, 3), 1, False, "he_fan_out")
+    op = Conv2d("conv", ("x",), 3, 5, 3, 2, 1, Padding(0, 1, 2, 3), 1, False, "he_fan_out")
     value, weight = draw(2, 3, 8, 9), draw(5, 3, 3, 3)
     padded = torch.nn.functional.pad(torch.tensor(value), (1, 3, 0, 2))
     expected = torch.nn.functional.conv2d(padded, torch.tensor(weight), stride=2)
@@ -140,7 +149,7 @@ def test_softmax() -> None:
 def test_average_pool_does_not_count_what_an_odd_size_lacks(size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     value = draw(2, 3, *size)
-    op = AvgPool2d("pool", ("x",), 2, 2, Padding(0, 0, 1, 1))
+    op = AvgPool2d("pool", ("x",), 2, 2, Padding(0, 0, 1, 1), counts_padding=False)
     expected = torch.nn.functional.avg_pool2d(
         torch.tensor(value), 2, ceil_mode=True, count_include_pad=False
     )
@@ -152,18 +161,19 @@ def test_average_pool_does_not_count_what_an_odd_size_lacks(size: tuple[int, int
 def test_average_pool(kernel: int, stride: int) -> None:
     torch = pytest.importorskip("torch")
     value = draw(2, 3, 9, 12)
-    op = AvgPool2d("pool", ("x",), kernel, stride, Padding.symmetric(0))
+    op = AvgPool2d("pool", ("x",), kernel, stride, Padding.symmetric(0), counts_padding=False)
     expected = torch.nn.functional.avg_pool2d(torch.tensor(value), kernel, stride=stride)
 
     closely(evaluate(op, (value,), tensors={}), expected)
 
 
-def test_average_pool_does_not_count_its_padding() -> None:
+@pytest.mark.parametrize("counted", [False, True])
+def test_average_pool_counts_its_padding_or_not(*, counted: bool) -> None:
     torch = pytest.importorskip("torch")
     value = draw(2, 3, 8, 11)
-    op = AvgPool2d("pool", ("x",), 3, 2, Padding.symmetric(1))
+    op = AvgPool2d("pool", ("x",), 3, 2, Padding.symmetric(1), counts_padding=counted)
     expected = torch.nn.functional.avg_pool2d(
-        torch.tensor(value), 3, stride=2, padding=1, count_include_pad=False
+        torch.tensor(value), 3, stride=2, padding=1, count_include_pad=counted
     )
 
     closely(evaluate(op, (value,), tensors={}), expected)

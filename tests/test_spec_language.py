@@ -179,6 +179,7 @@ def test_resnet50_in_full() -> None:
         order="post",
         stride_on="3x3",
         stride_block="first",
+        output_stride=None,
         width_per_group=None,
         reduce_first=1,
         downsample="conv",

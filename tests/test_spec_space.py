@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from itertools import accumulate
+from operator import mul
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -67,8 +69,10 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "pool": draw(st.sampled_from(["max", "none"])),
         **draw(st.fixed_dictionaries({}, optional={"norm": st.booleans(), "bias": st.booleans()})),
     }
-    smallest = stem["stride"] * (2 if stem["pool"] == "max" else 1)
-    smallest *= math.prod(stage["stride"] for stage in stages)
+    strides = [stem["stride"] * (2 if stem["pool"] == "max" else 1)]
+    strides += [stage["stride"] for stage in stages]
+    smallest = math.prod(strides)
+    reached = [each for each in (8, 16, 32) if each in accumulate(strides, mul)]
     return {
         "name": "drawn",
         "input": {
@@ -101,6 +105,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "norm": st.sampled_from(["group", "none"]),
                     "norm_groups": st.sampled_from([1, 2]),
                     "stride_block": st.sampled_from(["first", "last"]),
+                    **({"output_stride": st.sampled_from(reached)} if reached else {}),
                     "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
                     "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),

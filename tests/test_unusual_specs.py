@@ -50,6 +50,8 @@ VERIFIED = (
     "pruned",
     "without_norms",
     "keras_biases",
+    "dilated",
+    "dilated_filters",
     "smooth",
     "curved",
 )

@@ -8,38 +8,54 @@ import pytest
 from faults import (
     FLAX,
     FLAX_CHANNELING,
+    FLAX_DILATING,
     FLAX_SQUEEZING,
     KERAS,
     KERAS_CHANNELING,
+    KERAS_DILATING,
     KERAS_SQUEEZING,
     ONNX,
     ONNX_CHANNELING,
+    ONNX_DILATING,
     ONNX_SQUEEZING,
     TORCH,
     TORCH_CHANNELING,
+    TORCH_DILATING,
     TORCH_SQUEEZING,
     Fault,
 )
-from verification import CHANNELING, SQUEEZING, TINY, files, network_of, verify_together
+from verification import CHANNELING, DILATING, SQUEEZING, TINY, files, network_of, verify_together
 
 pytestmark = pytest.mark.frameworks
 
 TABLES = [
     pytest.param(
-        "torch", "model_torch.py", "torch", (TORCH, TORCH_SQUEEZING, TORCH_CHANNELING), id="torch"
+        "torch",
+        "model_torch.py",
+        "torch",
+        (TORCH, TORCH_SQUEEZING, TORCH_CHANNELING, TORCH_DILATING),
+        id="torch",
     ),
     pytest.param(
         "keras-tensorflow",
         "model_keras.py",
         "tensorflow",
-        (KERAS, KERAS_SQUEEZING, KERAS_CHANNELING),
+        (KERAS, KERAS_SQUEEZING, KERAS_CHANNELING, KERAS_DILATING),
         id="keras",
     ),
     pytest.param(
-        "flax", "model_flax.py", "flax", (FLAX, FLAX_SQUEEZING, FLAX_CHANNELING), id="flax"
+        "flax",
+        "model_flax.py",
+        "flax",
+        (FLAX, FLAX_SQUEEZING, FLAX_CHANNELING, FLAX_DILATING),
+        id="flax",
     ),
     pytest.param(
-        "onnx", "model.onnx", "onnxruntime", (ONNX, ONNX_SQUEEZING, ONNX_CHANNELING), id="onnx"
+        "onnx",
+        "model.onnx",
+        "onnxruntime",
+        (ONNX, ONNX_SQUEEZING, ONNX_CHANNELING, ONNX_DILATING),
+        id="onnx",
     ),
 ]
 
@@ -52,7 +68,7 @@ def test_faults_are_caught_and_named(
         pytest.skip(f"{module} is not installed")
     untouched: list[Path] = []
     broken: dict[Path, Fault] = {}
-    for spec, faults in zip((TINY, SQUEEZING, CHANNELING), tables, strict=True):
+    for spec, faults in zip((TINY, SQUEEZING, CHANNELING, DILATING), tables, strict=True):
         network = network_of(spec, tmp_path)
         untouched.append(files(network, tmp_path / network.name, spec=spec))
         for fault in faults:

@@ -72,6 +72,19 @@ CHANNELING = (
     .replace("attention: se", "attention: eca")
     .replace("anti_alias: blur", "anti_alias: avg")
 )
+# A stage that dilates, whose shortcut has a pool in the place of the one that would have strided.
+DILATING = """
+name: dilating
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 2, pool: max}
+block: basic
+downsample: avg
+output_stride: 8
+stages:
+  - {name: a, repeats: 1, width: 8, stride: 2}
+  - {name: b, repeats: 2, width: 12, stride: 2}
+"""
 
 
 def network_of(text: str, folder: Path) -> Network:

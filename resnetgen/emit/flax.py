@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from resnetgen.emit.flax_layers import (
     IDENTITY,
     RNGS,
-    Item,
     Style,
     activation,
     assignments,
@@ -19,7 +18,7 @@ from resnetgen.emit.flax_layers import (
 )
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import literal, repeated_forms
-from resnetgen.emit.render import LINE_LENGTH, call, ending, render
+from resnetgen.emit.render import LINE_LENGTH, Item, call, ending, render
 from resnetgen.emit.source import (
     Constants,
     FanMode,
@@ -166,7 +165,10 @@ def _view(network: Network) -> _View:
         gelu=applies(network, "gelu"),
         blur_padding=blur_padding(network, "stride"),
         max_pool=_max_pool_view(network),
-        average_pool=any(isinstance(op, AvgPool2d) and op.padding.bottom for op in network.ops),
+        average_pool=any(
+            isinstance(op, AvgPool2d) and op.padding.bottom and not op.counts_padding
+            for op in network.ops
+        ),
         identity=any(_may_be_identity(kind) for kind in found),
         pads_zeros=any(kind.pads_zeros for kind in found),
         helpers=tuple(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.layers import Form, Layer, chains, form, members
-from resnetgen.emit.render import LINE_LENGTH, call, where_strided
+from resnetgen.emit.render import LINE_LENGTH, Item, call, where_strided
 from resnetgen.emit.source import Constants
 from resnetgen.ir.ops import (
     Activation,
@@ -21,27 +21,6 @@ from resnetgen.ir.ops import (
 RNGS = "rngs=rngs"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What stands in a list: a name or an expression, or the call of a function."""
-
-    function: str
-    arguments: tuple[str, ...] | None = None
-
-    @property
-    def text(self) -> str:
-        """It on one line."""
-        if self.arguments is None:
-            return self.function
-        return f"{self.function}({', '.join(self.arguments)})"
-
-    def lines(self, *, indent: int) -> tuple[str, ...]:
-        """It on lines of its own, with a comma behind it."""
-        if self.arguments is None:
-            return (f"{' ' * indent}{self.function},",)
-        return call(f"{self.function}(", self.arguments, "),", indent=indent)
-
-
 IDENTITY = Item("identity")
 _MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool)
 """Ops that are attributes of their module; others are functions where they are applied."""
@@ -56,7 +35,9 @@ class Style:
 
 
 def window_arguments(each: Form, shared: Constants) -> list[str]:
-    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.padding.top}"]
+    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.padding}"]
+    if each.dilation != "1":
+        window.append(f"kernel_dilation={each.dilation}")
     if each.groups != "1":
         window.append(f"feature_group_count={each.groups}")
     return [*window, "use_bias=True"] if each.bias and not shared.bias else window
@@ -109,6 +90,9 @@ def _call(layer: Layer, style: Style) -> tuple[str, list[str]]:
             return "EfficientChannelAttention", [layer.text("kernel_size"), RNGS]
         case AvgPool2d():
             stride = layer.text("stride")
+            if layer.op.counts_padding:
+                window = f"window_shape=({layer.op.kernel}, {layer.op.kernel})"
+                return "partial", ["nnx.avg_pool", window, 'padding="SAME"']
             if layer.op.padding.bottom:
                 return "average_pool", [stride]
             window = f"({stride}, {stride})"

@@ -33,6 +33,7 @@ from resnetgen.emit.source import (
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
+    AvgPool2d,
     BatchNorm2d,
     BlurPool,
     ChannelConv,
@@ -42,6 +43,7 @@ from resnetgen.ir.ops import (
     MaxPool2d,
     Norm,
 )
+from resnetgen.ir.rules import largest_dilation
 
 FILE = "model_keras.py"
 # Keras recurses once per layer on the longest path and meets Python's default limit at 986.
@@ -82,6 +84,7 @@ class _View:
     conv_name: str
     strided: bool
     grouped: bool
+    dilated: bool
     strided_padding: bool
     pads: str
     fan_mode: FanMode | None
@@ -162,6 +165,7 @@ def _view(network: Network) -> _View:
         conv_name="conv" if paired else "name",
         strided=_is_strided(network),
         grouped=_is_grouped(network),
+        dilated=_is_dilated(network),
         strided_padding=pads_strided(network),
         pads=_pads(network),
         fan_mode=shared.fan_mode,
@@ -262,6 +266,8 @@ def _longest_path(network: Network) -> int:
                 length[op.name] = longest + 2
             case MaxPool2d():
                 length[op.name] = longest + 2
+            case AvgPool2d() if op.counts_padding:
+                length[op.name] = longest + 2
             case ChannelConv() | BlurPool():
                 length[op.name] = longest + 3
             case _:
@@ -277,6 +283,10 @@ def _is_grouped(network: Network) -> bool:
     return any(isinstance(op, Conv2d) and op.groups != 1 for op in network.ops)
 
 
+def _is_dilated(network: Network) -> bool:
+    return largest_dilation(network) > 1
+
+
 def _pads(network: Network) -> str:
     """Which convolutions need padding: `never`, `sometimes` or `always`."""
     return extent(op.kernel > 1 for op in network.ops if isinstance(op, Conv2d))
@@ -286,6 +296,8 @@ def _conv_signature(network: Network, style: Style, *, zeroed: bool) -> tuple[st
     parameters = ["x: KerasTensor", "filters: int", "kernel_size: int", "*"]
     if _is_strided(network):
         parameters.append("stride: int = 1")
+    if _is_dilated(network):
+        parameters.append("dilation: int = 1")
     if _is_grouped(network):
         parameters.append("groups: int = 1")
     if style.biases == "sometimes":

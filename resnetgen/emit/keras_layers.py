@@ -113,11 +113,13 @@ def _convolution(
 ) -> list[str]:
     """The arguments for a convolution, and for the norm behind it."""
     assert isinstance(conv.op, Conv2d), f"{conv.op.name}: {type(conv.op).__name__}"
-    # The source pads by itself, from the kernel alone.
-    assert conv.op.padding == Padding.symmetric(conv.op.kernel // 2), conv.op
+    # The source pads by itself, from the kernel and its dilation.
+    assert conv.op.padding == Padding.symmetric(conv.op.extent // 2), conv.op
     arguments = [source, conv.text("out_channels"), conv.text("kernel")]
     if conv.text("stride") != "1":
         arguments.append(f"stride={conv.text('stride')}")
+    if conv.text("dilation") != "1":
+        arguments.append(f"dilation={conv.text('dilation')}")
     if conv.text("groups") != "1":
         arguments.append(f"groups={conv.text('groups')}")
     if style.biases == "sometimes" and conv.op.bias:
@@ -136,6 +138,15 @@ def _striding_lines(
     layer: Layer, variable: str, source: str, name: str, *, indent: int
 ) -> tuple[str, ...]:
     match layer.op:
+        case AvgPool2d() if layer.op.counts_padding:
+            side = layer.op.padding
+            pixels = f"(({side.top}, {side.bottom}), ({side.left}, {side.right}))"
+            padded = f"{variable} = layers.ZeroPadding2D("
+            pool = [str(layer.op.kernel), "strides=1", f"name={name}"]
+            return (
+                *applied(padded, [pixels, f"name={_pad_name(name)}"], source, indent=indent),
+                *applied(f"{variable} = layers.AveragePooling2D(", pool, variable, indent=indent),
+            )
         case AvgPool2d():
             # Keras does not count what "same" pads at the end of an odd size.
             same = ['padding="same"'] if layer.op.padding.bottom else []
@@ -145,6 +156,11 @@ def _striding_lines(
         case _:
             arguments = [source, layer.text("stride"), f"name={name}"]
             return call(f"{variable} = blur_pool(", arguments, indent=indent)
+
+
+def _pad_name(name: str) -> str:
+    """The name of what pads for a layer, as an expression like that layer's."""
+    return name[:-1] + '_pad"'
 
 
 def _attention_call(layer: Layer, source: str, name: str) -> str:

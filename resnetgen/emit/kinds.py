@@ -20,9 +20,13 @@ from resnetgen.ir.ops import (
 )
 
 _VARYING = frozenset(
-    {"name", "inputs", "in_channels", "out_channels", "channels", "stride", "groups", "extra"}
+    {
+        *("name", "inputs", "in_channels", "out_channels", "channels", "stride", "groups", "extra"),
+        *("dilation", "padding"),
+    }
 )
-"""Attributes in which the blocks of a kind may differ, since its parameters decide them."""
+"""Attributes in which the blocks of a kind may differ, since its parameters decide them: padding
+follows from the dilation."""
 
 _Form = tuple[object, ...]
 
@@ -53,6 +57,8 @@ class Kind:
     reads_width: bool
     """Whether any layer's size follows from the width: a pruned block's are all stated."""
     extras: tuple[Extra, ...]
+    dilations: tuple[Extra, ...]
+    """The parameters for dilations that are not the same in all blocks."""
     stride: str
     """The stride as an expression inside the block's code."""
     shortcut_strides: frozenset[int]
@@ -76,6 +82,10 @@ class Kind:
         """The block's values for `sizes`."""
         width = (str(block.width),) if self.reads_width else ()
         return (*width, *(str(extra.values[block.name]) for extra in self.extras))
+
+    def dilations_of(self, block: Block) -> Mapping[str, int]:
+        """The block's values for `dilations`; 1 where it has not even the convolution."""
+        return {extra.name: extra.values.get(block.name, 1) for extra in self.dilations}
 
     @property
     def stride_varies(self) -> bool:
@@ -197,7 +207,7 @@ def _strided(block: Block) -> tuple[str, ...] | None:
         match op:
             case Conv2d() if op.stride != 1:
                 return (_local(op.name, block),)
-            case AvgPool2d() | BlurPool():
+            case AvgPool2d() | BlurPool() if op.stride != 1:
                 return (_local(op.inputs[0], block), _local(op.name, block))
             case _:
                 pass
@@ -210,8 +220,13 @@ def _form(ops: Sequence[Op], block: Block) -> _Form:
     return tuple(
         (_local(op.name, block), type(op), *(() if op in attention else _fixed(op)))
         for op in ops
-        if not isinstance(op, AvgPool2d | BlurPool | Subsample | PadChannels)
+        if not (isinstance(op, Subsample | PadChannels) or _strides(op))
     )
+
+
+def _strides(op: Op) -> bool:
+    """Whether this is a pool or a filter that stands where the block's stride is."""
+    return isinstance(op, AvgPool2d | BlurPool) and op.stride != 1
 
 
 def _fixed(op: Op) -> _Form:
@@ -234,7 +249,10 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
     width_name = channels_word if only_width else "width"
     # A block with a stride has all that the others have, and what strides.
     sample = max(blocks, key=lambda block: (block.stride, len(block.side)))
-    main, extras = _main_layers(blocks, sample, width_name, strided=shape.strided, stride=stride)
+    dilations = _dilations(blocks)
+    main, extras = _main_layers(
+        blocks, sample, width_name, dilations, strided=shape.strided, stride=stride
+    )
     out_channels = _last_channels(main)
     activation = sample.activation
     shortcut_strides = frozenset(block.stride for block in reshaped)
@@ -248,6 +266,7 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
         width_name=width_name,
         reads_width=any(_reads(layer, width_name) for layer in main),
         extras=extras,
+        dilations=tuple({extra.name: extra for extra in dilations.values()}.values()),
         stride=stride,
         shortcut_strides=shortcut_strides,
         preactivation=tuple(
@@ -256,7 +275,7 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
         ),
         main=main,
         side=_side_layers(
-            sample, out_channels, stride=stride, sometimes_strided=1 in shortcut_strides
+            sample, out_channels, dilations, stride=stride, sometimes_strided=1 in shortcut_strides
         ),
         activation=activation and Layer(_local(activation.name, sample), activation),
         out_channels=out_channels,
@@ -267,6 +286,7 @@ def _main_layers(
     blocks: Sequence[Block],
     sample: Block,
     width_name: str,
+    dilations: Mapping[str, Extra],
     *,
     strided: tuple[str, ...] | None,
     stride: str,
@@ -295,13 +315,15 @@ def _main_layers(
                     f"{name}_channels", values, blocks, extras
                 )
                 own_stride = stride if strided == (name,) else "1"
-            case AvgPool2d() | BlurPool():
+            case AvgPool2d() | BlurPool() if op.stride != 1:
                 optional = stride == "stride"
             case _:
                 pass
         expressions = _expressions(op, channels, out_channels, stride=own_stride)
         if alike and (groups := _groups(alike, blocks, out_channels, extras)):
             expressions["groups"] = groups
+        if name in dilations:
+            expressions["dilation"] = dilations[name].name
         layers.append(Layer(name, op, expressions, optional))
         channels = out_channels
     return tuple(layers), tuple(extras)
@@ -316,10 +338,29 @@ def _expressions(op: Op, channels: str, out_channels: str, *, stride: str) -> di
             return {"channels": channels}
         case Subsample():
             return {"stride": stride}
-        case AvgPool2d() | BlurPool():
+        case AvgPool2d() | BlurPool() if op.stride != 1:
             return {"kernel": stride, "stride": stride}
         case _:
             return {}
+
+
+def _dilations(blocks: Sequence[Block]) -> dict[str, Extra]:
+    """The parameter for each convolution that has not the same dilation in all blocks."""
+    found: dict[str, dict[str, int]] = {}
+    for block in blocks:
+        for op in (*block.main, *block.side):
+            if isinstance(op, Conv2d):
+                found.setdefault(_local(op.name, block), {})[block.name] = op.dilation
+    varying = {name: values for name, values in found.items() if len(set(values.values())) > 1}
+    main = [name for name in varying if not name.startswith("downsample")]
+    named: dict[str, Extra] = {}
+    # Of the last convolution first, since it has the dilation that the block leaves behind.
+    for name in (*reversed(main), *(name for name in varying if name not in main)):
+        values = varying[name]
+        known = (extra for extra in named.values() if values.items() <= extra.values.items())
+        own = f"{name.partition('.')[0]}_dilation" if named else "dilation"
+        named[name] = next(known, None) or Extra(own, values)
+    return {name: named[name] for name in varying}
 
 
 def _stated(name: str, values: Sequence[int], blocks: Sequence[Block], extras: list[Extra]) -> str:
@@ -388,14 +429,22 @@ def _last_channels(layers: Sequence[Layer]) -> str:
 
 
 def _side_layers(
-    block: Block, out_channels: str, *, stride: str, sometimes_strided: bool
+    block: Block,
+    out_channels: str,
+    dilations: Mapping[str, Extra],
+    *,
+    stride: str,
+    sometimes_strided: bool,
 ) -> tuple[Layer, ...]:
     channels = "in_channels"
     layers: list[Layer] = []
     for op in block.side:
-        pools = isinstance(op, AvgPool2d)
+        name, pools = _local(op.name, block), isinstance(op, AvgPool2d)
         expressions = _expressions(op, channels, out_channels, stride=stride)
-        layers.append(Layer(_local(op.name, block), op, expressions, pools and sometimes_strided))
+        if name in dilations:
+            expressions["dilation"] = dilations[name].name
+        optional = _strides(op) and sometimes_strided
+        layers.append(Layer(name, op, expressions, optional))
         if pools:
             # It strides in place of the convolution.
             stride = "1"

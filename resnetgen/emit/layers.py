@@ -74,20 +74,27 @@ class Form:
     """What convolutions share that have a helper of their own."""
 
     kernel: int
-    padding: Padding
+    dilation: str
+    """A number, or an expression in a block's parameters; as are those that follow."""
+    padding: str
+    """Pixels on each side."""
     groups: str
-    """Their number, or an expression in a block's parameters."""
     bias: bool
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it is the same in all blocks, so that a helper can hold it."""
-        return self.groups.isdecimal()
+        """Whether it is the same in all blocks, and not dilated, so that a helper can hold it."""
+        return self.groups.isdecimal() and self.dilation == "1"
 
 
 def form(layer: Layer, op: Conv2d) -> Form:
     """The form of a layer that is a convolution."""
-    return Form(op.kernel, op.padding, layer.text("groups"), op.bias)
+    assert op.padding == Padding.symmetric(op.extent // 2), f"{op.name}: {op.padding}"
+    dilation, reach = layer.text("dilation"), op.kernel // 2
+    padding = f"{op.padding.top}"
+    if not dilation.isdecimal():
+        padding = dilation if reach == 1 else f"{reach} * {dilation}"
+    return Form(op.kernel, dilation, padding, layer.text("groups"), op.bias)
 
 
 def repeated_forms(layers: Iterable[Layer]) -> dict[Form, str]:

@@ -278,7 +278,8 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     match op:
         case Conv2d():
             groups = () if op.groups == 1 else (f"group = {op.groups}",)
-            return "Conv", (*_window(op.kernel, op.stride, op.padding), *groups), ()
+            dilations = () if op.dilation == 1 else (f"dilations = [{op.dilation}, {op.dilation}]",)
+            return "Conv", (*_window(op.kernel, op.stride, op.padding), *dilations, *groups), ()
         case Sigmoid():
             return "Sigmoid", (), ()
         case Scale():
@@ -287,7 +288,8 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "MaxPool", _window(op.kernel, op.stride, op.padding), ()
         case AvgPool2d():
             # Without an attribute, ONNX does not count padding.
-            return "AveragePool", _window(op.kernel, op.stride, op.padding), ()
+            counted = ("count_include_pad = 1",) if op.counts_padding else ()
+            return "AveragePool", (*_window(op.kernel, op.stride, op.padding), *counted), ()
         case BatchNorm2d():
             return "BatchNormalization", (f"epsilon: float = {op.epsilon!r}",), ()
         case Activation(function="relu"):

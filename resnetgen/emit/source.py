@@ -13,6 +13,7 @@ from resnetgen.emit.render import LINE_LENGTH
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
     Activation,
+    AvgPool2d,
     BatchNorm2d,
     BlurPool,
     ChannelConv,
@@ -227,6 +228,7 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
             in_the_middle = number < kind.main.index(last)
             place = "in front of the last convolution" if in_the_middle else "before the addition"
             notes.append(f"{attention} weighs channels {place}.")
+    notes += _unstrided_notes(kind)
     summary = f"{path} {_shortcut_summary(kind)}"
     if not notes:
         return (f'"""{summary}"""',)
@@ -245,6 +247,18 @@ def _groups_note(kind: Kind) -> Iterator[str]:
         else:
             channels = groups.rpartition(" // ")[2] if " // " in groups else "1"
             yield f"Convolutions with a kernel above 1 have groups of {channels} channels."
+
+
+def _unstrided_notes(kind: Kind) -> Iterator[str]:
+    """What else would stride, where the blocks behind dilate instead."""
+    for layer in (*kind.main, *kind.side):
+        match layer.op:
+            case BlurPool(stride=1):
+                yield "The filter takes no stride."
+            case AvgPool2d(stride=1):
+                yield "The shortcut's average pool takes no stride, and counts zeros as padding."
+            case _:
+                pass
 
 
 def _shortcut_summary(kind: Kind) -> str:
@@ -270,6 +284,7 @@ def block_parameters(kind: Kind) -> list[str]:
     parameters: list[str] = []
     if kind.stride_varies:
         parameters.append("stride: int = 1")
+    parameters += (f"{extra.name}: int = 1" for extra in kind.dilations)
     if kind.reshapes == "sometimes":
         parameters.append("downsample: bool = False")
     return parameters
@@ -280,6 +295,8 @@ def block_keywords(block: Block, kind: Kind) -> list[str]:
     keywords: list[str] = []
     if kind.stride_varies and block.stride != 1:
         keywords.append(f"stride={block.stride}")
+    dilations = kind.dilations_of(block).items()
+    keywords += (f"{name}={dilation}" for name, dilation in dilations if dilation != 1)
     if kind.reshapes == "sometimes" and block.shortcut != "identity":
         keywords.append("downsample=True")
     return keywords
@@ -301,7 +318,8 @@ def runs(stage: Stage, found: Iterable[Kind]) -> Iterator[tuple[Block, Kind, int
 
 def _call_key(block: Block, kind: Kind) -> tuple[object, ...]:
     """What decides the call that makes a block."""
-    return (kind.class_name, block.in_channels, kind.sizes_of(block), block.stride, block.shortcut)
+    sizes = (*kind.sizes_of(block), *kind.dilations_of(block).values())
+    return (kind.class_name, block.in_channels, sizes, block.stride, block.shortcut)
 
 
 def _starts_at_zero(op: Op) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.layers import Form, Layer, Member, chains, form, members
-from resnetgen.emit.render import call, where_strided
+from resnetgen.emit.render import Item, call, where_strided
 from resnetgen.ir.ops import (
     Activation,
     AvgPool2d,
@@ -65,6 +65,11 @@ def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
             if "squeezed" in layer.expressions:
                 return "SqueezeExcite", [layer.text("channels"), layer.text("squeezed")]
             return "EfficientChannelAttention", [layer.text("kernel_size")]
+        case AvgPool2d() if layer.op.counts_padding:
+            return "nn.Sequential", [
+                _zero_pad(layer.op),
+                f"nn.AvgPool2d({layer.op.kernel}, stride=1)",
+            ]
         case AvgPool2d():
             ceil = ["ceil_mode=True", "count_include_pad=False"] if layer.op.padding.bottom else []
             return "nn.AvgPool2d", [layer.text("kernel"), *ceil]
@@ -83,8 +88,10 @@ def _convolution(layer: Layer, op: Conv2d, style: Style) -> tuple[str, list[str]
     arguments.append(f"kernel_size={op.kernel}")
     if stride != "1":
         arguments.append(f"stride={stride}")
-    if op.padding.top:
-        arguments.append(f"padding={op.padding.top}")
+    if each.padding != "0":
+        arguments.append(f"padding={each.padding}")
+    if each.dilation != "1":
+        arguments.append(f"dilation={each.dilation}")
     if each.groups != "1":
         arguments.append(f"groups={each.groups}")
     if not op.bias:
@@ -129,9 +136,19 @@ def _max_pool(op: MaxPool2d) -> tuple[str, list[str]]:
     return "nn.MaxPool2d", [*window, f"padding={op.padding.top}"]
 
 
-def one_line(layer: Layer, style: Style) -> str:
+def _zero_pad(op: AvgPool2d) -> str:
+    side = op.padding
+    return f"nn.ZeroPad2d(({side.left}, {side.right}, {side.top}, {side.bottom}))"
+
+
+def item(layer: Layer, style: Style) -> Item:
+    """The layer's module as an argument of a call."""
     function, arguments = make(layer, style)
-    return f"{function}({', '.join(arguments)})"
+    return Item(function, tuple(arguments))
+
+
+def one_line(layer: Layer, style: Style) -> str:
+    return item(layer, style).text
 
 
 def forward(layers: Sequence[Layer]) -> tuple[str, ...]:

@@ -12,16 +12,16 @@ _UNSEEN = {"init", "momentum", "zero_gamma"}
 """What neither the parameters' names and shapes nor a trained model's output depend on."""
 
 MODELS: Mapping[str, str] = {
-    "1b0b9cabc59cbc3e": "resnet18",
-    "8624541fba1a0a46": "resnet34",
-    "7009805a459fdbf1": "resnet50",
-    "aab6d7cb7041c29d": "resnet101",
-    "9971372b71e9288c": "resnet152",
-    "0fff301263b383a5": "resnext50_32x4d",
-    "a3d3d6922b0d161f": "resnext101_32x8d",
-    "09eff40505daee31": "resnext101_64x4d",
-    "d665561e9e2a40ea": "wide_resnet50_2",
-    "533dcdea3e0cddf9": "wide_resnet101_2",
+    "532ee08931dccc3e": "resnet18",
+    "ef80660752ec957b": "resnet34",
+    "c75d95ace8d0090e": "resnet50",
+    "52b8096b69427e89": "resnet101",
+    "ed65463290ff5926": "resnet152",
+    "696632111a48648d": "resnext50_32x4d",
+    "2e9db510dba404a0": "resnext101_32x8d",
+    "8fe548a0948d4d1a": "resnext101_64x4d",
+    "f2de425b39395248": "wide_resnet50_2",
+    "6594e8b639548ef6": "wide_resnet101_2",
 }
 """Fingerprints of torchvision's models. A test computes them from the bundled specs."""
 

@@ -43,6 +43,11 @@ class Block:
         return tuple(op for op in self.main if isinstance(op, Conv2d) and op not in attention)
 
     @property
+    def dilation(self) -> int:
+        """The largest of its convolutions."""
+        return max(conv.dilation for conv in self.convolutions)
+
+    @property
     def attention(self) -> tuple[Op, ...]:
         """The ops that compute gates for the main path's channels and apply them."""
         return tuple(op for op in self.main if op.name.startswith(f"{self.name}.se."))
@@ -65,6 +70,11 @@ class Stage:
     name: str
     title: str
     blocks: tuple[Block, ...]
+
+    @property
+    def dilation(self) -> int:
+        """The largest of its blocks."""
+        return max(block.dilation for block in self.blocks)
 
     @property
     def ops(self) -> Iterator[Op]:

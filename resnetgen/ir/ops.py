@@ -44,7 +44,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
-    """A square convolution with zero padding, in groups that do not see each other's channels."""
+    """A square convolution with zero padding, in groups that do not see each other's channels.
+
+    Its kernel reads every `dilation`-th pixel.
+    """
 
     name: str
     inputs: tuple[str]
@@ -52,10 +55,16 @@ class Conv2d:
     out_channels: int
     kernel: int
     stride: int
+    dilation: int
     padding: Padding
     groups: int
     bias: bool
     init: ConvInit
+
+    @property
+    def extent(self) -> int:
+        """The pixels from the first that its kernel reads to the last, both counted."""
+        return self.dilation * (self.kernel - 1) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +144,14 @@ class MaxPool2d:
 
 @dataclass(frozen=True, slots=True)
 class AvgPool2d:
-    """A square average pool; padding is not counted."""
+    """A square average pool; padding counts as zeros, or not at all."""
 
     name: str
     inputs: tuple[str]
     kernel: int
     stride: int
     padding: Padding
+    counts_padding: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             return (op.channels, *input_size)
         case Conv2d():
             _, height, width = inputs[0]
-            return (op.out_channels, *_window(height, width, op.kernel, op.stride, op.padding))
+            return (op.out_channels, *_window(height, width, op.extent, op.stride, op.padding))
         case MaxPool2d() | AvgPool2d():
             channels, height, width = inputs[0]
             return (channels, *_window(height, width, op.kernel, op.stride, op.padding))
@@ -216,6 +216,11 @@ def total_stride(network: Network) -> int:
     strided = (Conv2d, MaxPool2d, AvgPool2d, BlurPool)
     stem = math.prod(op.stride for op in network.stem if isinstance(op, strided))
     return stem * math.prod(block.stride for block in network.blocks)
+
+
+def largest_dilation(network: Network) -> int:
+    """That of the convolution that has the largest."""
+    return max(stage.dilation for stage in network.stages)
 
 
 def network_parameters(network: Network) -> Iterator[Parameter]:

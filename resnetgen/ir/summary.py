@@ -45,18 +45,21 @@ class BracketLine:
 class Bracket:
     """A stage's blocks as the paper writes them: what is stacked in each, and how many there are.
 
-    `stride` is that of the block which has one, be it the first or the last.
+    `stride` is that of the block which has one, be it the first or the last; `dilation` is the
+    stage's largest.
     """
 
     lines: tuple[BracketLine, ...]
     repeats: int
     stride: int
+    dilation: int
 
     @property
     def text(self) -> str:
         """All of it on one line."""
         stride = "" if self.stride == 1 else f", stride {self.stride}"
-        return f"[{_listed(self.lines)}] x {self.repeats}{stride}"
+        dilation = "" if self.dilation == 1 else f", dilation {self.dilation}"
+        return f"[{_listed(self.lines)}] x {self.repeats}{stride}{dilation}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ def _window(kernel: int, stride: int) -> str:
 
 def _bracket(stage: Stage) -> Bracket:
     stride = math.prod(block.stride for block in stage.blocks)
-    return Bracket(_lines(stage.blocks), len(stage.blocks), stride)
+    return Bracket(_lines(stage.blocks), len(stage.blocks), stride, stage.dilation)
 
 
 def _stage_shortcuts(stage: Stage) -> str:

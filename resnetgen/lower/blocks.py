@@ -5,17 +5,20 @@ from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Subsample
 from resnetgen.lower.attention import lower_attention
 from resnetgen.lower.parts import activation, convolution, normalize, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
-from resnetgen.spec import channels
+from resnetgen.spec import channels, strides
 from resnetgen.spec.model import ModelSpec, StageSpec
+from resnetgen.spec.strides import Reach
 
 
 def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Stage, ...]:
     """All stages in order, named `layer1`, `layer2`, ... as torchvision does."""
     stages: list[Stage] = []
-    for number, stage_spec in enumerate(spec.stages, start=1):
+    pairs = zip(spec.stages, strides.reaches(spec), strict=True)
+    for number, (stage_spec, reach) in enumerate(pairs, start=1):
         stage = _lower_stage(
             spec,
             stage_spec,
+            reach,
             name=f"layer{number}",
             source=source,
             in_channels=in_channels,
@@ -29,6 +32,7 @@ def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Sta
 def _lower_stage(
     spec: ModelSpec,
     stage: StageSpec,
+    reach: Reach,
     *,
     name: str,
     source: str,
@@ -46,12 +50,20 @@ def _lower_stage(
             index=index,
             source=source,
             in_channels=in_channels,
-            stride=stage.stride if index == strided else 1,
+            reach=_block_reach(reach, index - strided),
             activates=spec.order == "pre" and not (index == 0 and is_activated),
         )
         source, in_channels = block.ops[-1].name, block.out_channels
         blocks.append(block)
     return Stage(name, stage.name, tuple(blocks))
+
+
+def _block_reach(reach: Reach, distance: int) -> Reach:
+    """That of a block which stands so many behind the one with the stride, or before it."""
+    if distance == 0:
+        return reach
+    dilation = reach.before if distance < 0 else reach.behind
+    return Reach(1, dilation, dilation)
 
 
 def _lower_block(
@@ -62,9 +74,10 @@ def _lower_block(
     index: int,
     source: str,
     in_channels: int,
-    stride: int,
+    reach: Reach,
     activates: bool,
 ) -> Block:
+    stride = reach.stride
     out_channels = channels.out_channels(stage)
     shortcut = _shortcut_kind(spec, stage, strides=stride != 1, widens=in_channels != out_channels)
     before: tuple[Op, ...] = ()
@@ -81,7 +94,7 @@ def _lower_block(
         name=name,
         source=entry,
         in_channels=in_channels,
-        stride=stride,
+        reach=reach,
     )
     match shortcut:
         case "none" | "identity":
@@ -94,7 +107,7 @@ def _lower_block(
                 in_channels=in_channels,
                 out_channels=out_channels,
                 kernel=spec.projection_kernel if stage.stride != 1 else 1,
-                stride=stride,
+                reach=reach,
             )
         case "zero_pad" | "subsample":
             side = _zero_padding(
@@ -142,9 +155,10 @@ def _main_path(
     name: str,
     source: str,
     in_channels: int,
-    stride: int,
+    reach: Reach,
 ) -> tuple[Op, ...]:
     ops: list[Op] = []
+    stride, dilation = reach.stride, reach.before
     last = len(stage.block.convolutions)
     # In a plain net the last gamma scales no branch, and zero would silence the whole network.
     zero_last_gamma = spec.init.zero_last_gamma and stage.shortcut != "none"
@@ -181,6 +195,7 @@ def _main_path(
             out_channels=width,
             kernel=layer.kernel,
             stride=stride if layer.strided and spec.anti_alias == "none" else 1,
+            dilation=dilation,
             groups=channels.groups(stage, layer.kernel),
             normalized=spec.order == "post" or number != last,
         )
@@ -202,7 +217,14 @@ def _main_path(
                 zero_gamma=zero_last_gamma,
             )
         if layer.strided:
-            ops += anti_alias(spec, f"{name}.aa", source=ops[-1].name, stride=stride)
+            ops += anti_alias(
+                spec,
+                f"{name}.aa",
+                source=ops[-1].name,
+                stride=stride,
+                dilates=reach.before != reach.behind,
+            )
+            dilation = reach.behind
         source, in_channels = ops[-1].name, width
     if spec.attention_at == "end":
         ops += lower_attention(
@@ -224,7 +246,7 @@ def _projection(
     in_channels: int,
     out_channels: int,
     kernel: int,
-    stride: int,
+    reach: Reach,
 ) -> tuple[Op, ...]:
     """Options B and C: a strided convolution and, in the order `post`, its norm.
 
@@ -232,13 +254,12 @@ def _projection(
     blocks without a stride, as in timm.
     """
     ops: list[Op] = []
-    first = 0
+    first, stride = 0, reach.stride
     if spec.downsample == "avg":
         first = 1
-        if stride != 1:
-            # What is missing in the last window of an odd size is not counted.
-            ends = Padding(0, 0, stride - 1, stride - 1)
-            ops.append(AvgPool2d(f"{name}.downsample.0", (source,), stride, stride, ends))
+        pools = _average_pool(f"{name}.downsample.0", source=source, reach=reach)
+        if pools:
+            ops += pools
             source, stride = ops[-1].name, 1
         kernel = 1
     conv = convolution(
@@ -249,6 +270,7 @@ def _projection(
         out_channels=out_channels,
         kernel=kernel,
         stride=stride,
+        dilation=reach.before,
         normalized=spec.order == "post",
     )
     ops.append(conv)
@@ -256,6 +278,22 @@ def _projection(
         norm = f"{name}.downsample.{first + 1}"
         ops += normalize(spec, norm, source=conv.name, channels=out_channels)
     return tuple(ops)
+
+
+def _average_pool(name: str, *, source: str, reach: Reach) -> tuple[Op, ...]:
+    """The pool that strides; where what comes behind dilates instead, one without a stride."""
+    if reach.stride != 1:
+        # What is missing in the last window of an odd size is not counted.
+        size, stride = reach.stride, reach.stride
+        padding = Padding(0, 0, size - 1, size - 1)
+    elif reach.before != reach.behind:
+        # As timm's AvgPool2dSame, which pads with zeros and counts them.
+        size, stride = reach.behind // reach.before, 1
+        before, behind = (size - 1) // 2, size // 2
+        padding = Padding(before, before, behind, behind)
+    else:
+        return ()
+    return (AvgPool2d(name, (source,), size, stride, padding, counts_padding=stride == 1),)
 
 
 def _zero_padding(name: str, *, source: str, extra: int, stride: int) -> tuple[Op, ...]:

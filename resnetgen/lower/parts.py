@@ -13,16 +13,20 @@ def convolution(
     out_channels: int,
     kernel: int,
     stride: int = 1,
+    dilation: int = 1,
     groups: int = 1,
     normalized: bool = True,
     bias: Bias | None = None,
 ) -> Conv2d:
-    """A convolution padded by (kernel - 1) / 2 on each side, so that stride 1 keeps the size.
+    """A convolution padded by half of what its kernel reaches over on each side, so that stride 1
+    keeps the size. A kernel of 1 has nothing to dilate.
 
     It has a bias where the spec says so, unless `bias` decides; `normalized` says whether a norm
     stands right behind it.
     """
     choice = spec.convolution_bias if bias is None else bias
+    if kernel == 1:
+        dilation = 1
     has_norm = normalized and spec.norm.kind != "none"
     return Conv2d(
         name,
@@ -31,7 +35,8 @@ def convolution(
         out_channels=out_channels,
         kernel=kernel,
         stride=stride,
-        padding=Padding.symmetric((kernel - 1) // 2),
+        dilation=dilation,
+        padding=Padding.symmetric(dilation * (kernel - 1) // 2),
         groups=groups,
         bias=not has_norm if choice == "without_norm" else choice,
         init=spec.init.convolution,

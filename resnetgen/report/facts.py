@@ -79,6 +79,7 @@ def _block_facts(blocks: Sequence[Block], known: dict[str, Shape]) -> Facts:
         "in_channels": block.in_channels,
         "out_channels": block.out_channels,
         "stride": block.stride,
+        "dilation": block.dilation,
         **_ops_facts(block.ops, known),
     }
 

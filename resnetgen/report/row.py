@@ -75,8 +75,9 @@ def ops_outside(row: Row, network: Network) -> tuple[Op, ...]:
 def distinct_blocks(stage: Stage) -> tuple[tuple[Block, ...], ...]:
     """Runs of blocks that have the same shape inside; usually the first and the rest."""
 
-    def shape(block: Block) -> tuple[str, int, int, str]:
-        return (block.shortcut, block.in_channels, block.stride, main_path(block))
+    def shape(block: Block) -> tuple[str, int, int, tuple[int, ...], str]:
+        dilations = tuple(conv.dilation for conv in block.convolutions)
+        return (block.shortcut, block.in_channels, block.stride, dilations, main_path(block))
 
     return tuple(tuple(blocks) for _, blocks in groupby(stage.blocks, key=shape))
 
@@ -94,7 +95,8 @@ def operation(op: Op) -> str:
         case Conv2d():
             groups = "" if op.groups == 1 else f" in {op.groups} groups"
             stride = "" if op.stride == 1 else f", stride {op.stride}"
-            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{groups}{stride}"
+            dilation = "" if op.dilation == 1 else f", dilation {op.dilation}"
+            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{groups}{stride}{dilation}"
         case BatchNorm2d():
             return "batch norm"
         case GroupNorm():

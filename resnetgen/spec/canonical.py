@@ -68,6 +68,7 @@ def to_yaml(spec: ModelSpec) -> str:
         f"order: {spec.order}",
         f"stride_on: {spec.stride_on}",
         f"stride_block: {spec.stride_block}",
+        *([f"output_stride: {spec.output_stride}"] if spec.output_stride else []),
         *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
@@ -106,7 +107,11 @@ def to_yaml(spec: ModelSpec) -> str:
 
 def sha256(spec: ModelSpec) -> str:
     """The hash of all that a spec decides, however its document was written."""
-    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    decided = asdict(spec)
+    if spec.output_stride is None:
+        # So that specs from before this key keep their hashes.
+        del decided["output_stride"]
+    text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
@@ -150,6 +155,7 @@ def _resolve(document: "Document") -> ModelSpec:
         order=document.order,
         stride_on=conventions.stride_on,
         stride_block=conventions.stride_block,
+        output_stride=document.output_stride,
         width_per_group=document.width_per_group,
         reduce_first=document.reduce_first,
         downsample=document.downsample,

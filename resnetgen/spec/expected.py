@@ -52,16 +52,20 @@ def expectation(path: Path) -> Expectation:
     field = model.model_fields[names[-1]]
     parts = [*field.metadata, *_parts(field.annotation)]
     types = tuple(part for part in parts if isinstance(part, type) and part is not NoneType)
-    words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
-    return Expectation(_text(parts, words, types), words, types)
+    listed: list[object] = [
+        each for part in parts if get_origin(part) is Literal for each in get_args(part)
+    ]
+    words = tuple(each for each in listed if isinstance(each, str))
+    types += tuple({type(each) for each in listed if not isinstance(each, str)})
+    return Expectation(_text(parts, listed, types), words, types)
 
 
-def _text(parts: list[Any], words: tuple[str, ...], types: tuple[type, ...]) -> str:
+def _text(parts: list[Any], listed: list[object], types: tuple[type, ...]) -> str:
     stated = [part.text for part in parts if isinstance(part, Expected)]
     if stated:
         return stated[0]
-    if words:
-        *others, last = (f"`{word}`" for word in words)
+    if listed:
+        *others, last = (f"`{each}`" for each in listed)
         return f"{', '.join(others)} or {last}"
     if bool in types:
         return "`true` or `false`"

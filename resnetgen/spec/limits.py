@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from resnetgen.spec import channels
+from resnetgen.spec import channels, strides
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.problems import Problem
 
@@ -10,7 +10,7 @@ MOST_BLOCKS = 100_000
 
 
 def problems(spec: ModelSpec) -> Iterator[Problem]:
-    """Shortcuts and groups that cannot be, and more blocks than the limit."""
+    """Shortcuts, groups and strides that cannot be, and more blocks than the limit."""
     if misfits := list(_pruned(spec)):
         yield from misfits
         return
@@ -18,6 +18,7 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
     yield from _inner_widths(spec)
     yield from _groups(spec)
     yield from _attention(spec)
+    yield from _output_stride(spec)
     blocks = sum(stage.repeats for stage in spec.stages)
     if blocks > MOST_BLOCKS:
         longest = max(range(len(spec.stages)), key=lambda index: spec.stages[index].repeats)
@@ -92,6 +93,18 @@ def _attention(spec: ModelSpec) -> Iterator[Problem]:
             expected = "`attention_at: end`, or blocks of several convolutions"
             yield Problem("no-middle", ("attention_at",), message, expected)
             return
+
+
+def _output_stride(spec: ModelSpec) -> Iterator[Problem]:
+    reached = strides.reached(spec)
+    if spec.output_stride is None or spec.output_stride in reached:
+        return
+    stem, *stages = (f"{stride:,}" for stride in reached)
+    message = f"no stage ends at a stride of {spec.output_stride}: the stem ends at {stem},"
+    message += f" the stages at {', '.join(stages)}"
+    possible = " or ".join(map(str, strides.possible(spec)))
+    expected = possible or "no `output_stride` in this network"
+    yield Problem("unreached-stride", ("output_stride",), message, expected)
 
 
 def _zero_padding(spec: ModelSpec) -> Iterator[Problem]:

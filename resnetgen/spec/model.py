@@ -22,6 +22,7 @@ StrideOn = Literal["1x1", "3x3"]
 StrideBlock = Literal["first", "last"]
 ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
 LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
+OutputStride = Literal[8, 16, 32]
 Output = Literal["logits", "softmax"]
 
 
@@ -121,6 +122,8 @@ class ModelSpec:
     """Whether norms and activations stand behind their convolutions, or in front of them."""
     stride_on: StrideOn
     stride_block: StrideBlock
+    output_stride: OutputStride | None
+    """At which stride of all together the stages take no more of their own, and dilate instead."""
     width_per_group: int | None
     """Makes the inner width the groups times this at width 64, and in proportion at others."""
     reduce_first: int

@@ -24,11 +24,11 @@ plain_basic_block plain_block plain_bottleneck plain_bottleneck_block plain_conv
 reset_parameters residual_block shortcut squeeze_excite subsample zero_pad
 """
 _VARIABLES = """
-act axes bn bound channels cls downsample edge extra_channels filters gamma gates gn groups
-he_normal height image images in_channels index input_shape inputs kernel kernel_size kind kinds
-layer limit load logits main means model module name num_classes out_channels outputs parts pool
-probabilities rngs self shape softmax squeezed stage stride tensors uniform use_bias value variable
-weights width window x y
+act axes bn bound channels cls dilation downsample downsample_dilation edge extra_channels filters
+gamma gates gn groups he_normal height image images in_channels index input_shape inputs kernel
+kernel_size kind kinds layer limit load logits main means model module name num_classes out_channels
+outputs parts pool probabilities rngs self shape softmax squeezed stage stride tensors uniform
+use_bias value variable weights width window x y
 """
 # Set by `site`, so not everywhere among the builtins.
 _SITE = "copyright credits exit help license quit"
@@ -37,7 +37,7 @@ RESERVED = frozenset(" ".join([_MODULES, _DEFINITIONS, _VARIABLES, _SITE]).split
 # Functions for kinds of block, with a number behind all but the first, and for convolutions.
 _BUILT = re.compile(
     r"(plain_|strided_)?(preact_|first_)?(basic_block|bottleneck|conv_block)[0-9]*"
-    r"|(biased_)?(grouped_)?conv[0-9]+x[0-9]+|conv[0-9]+_channels"
+    r"|(biased_)?(grouped_)?conv[0-9]+x[0-9]+|conv[0-9]+_(channels|dilation)"
 )
 
 _KEYWORDS = frozenset([*keyword.kwlist, *keyword.softkwlist])

@@ -73,6 +73,7 @@ def _input_size(document: Document) -> Iterator[Problem]:
     stem, size = document.stem, document.input.size
     pool = 1 if stem.pool == "none" else 2
     factor = stem.stride * pool * math.prod(stage.stride for stage in document.stages)
+    factor = min(factor, document.output_stride or factor)
     smallest = size if isinstance(size, int) else min(size)
     if smallest < factor:
         pixels = _plural(smallest, "pixel")

@@ -50,6 +50,7 @@ from resnetgen.spec.model import (
     Norm,
     Order,
     Output,
+    OutputStride,
     Pool,
     PoolPadding,
     Rounding,
@@ -363,6 +364,13 @@ class Document(_Record):
         None,
         description="Which block of a stage has its stride: the `first` or the `last`.",
         examples=["last"],
+    )
+    output_stride: OutputStride | None = Field(
+        None,
+        description="The stride of the whole network that is enough: stages behind it take none, "
+        "and dilate the kernels that would have stood behind theirs, so that these read the same "
+        "pixels. It has to be what the strides of stem and first stages multiply to.",
+        examples=[8],
     )
     epsilon: Epsilon | None = Field(None, description="The norm's epsilon.", examples=[0.001])
     momentum: Momentum | None = Field(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.rules import total_stride, unfit_op
+from resnetgen.ir.rules import largest_dilation, total_stride, unfit_op
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.weights.initial import stream
@@ -92,8 +92,10 @@ def scaled(image: Array, scale: float) -> Array:
 
 
 def _base_size(network: Network) -> int:
-    """Even where that fits, and such that the last stage sees at least two by two pixels."""
-    return _fitting(network, max(2 * total_stride(network), _SMALLEST_SIZE), _square)
+    """Even where that fits, and such that the last stage sees at least two by two pixels, and what
+    a dilated kernel reads beside its middle lies inside."""
+    least = 2 * total_stride(network) * largest_dilation(network)
+    return _fitting(network, max(least, _SMALLEST_SIZE), _square)
 
 
 def _fitting(network: Network, least: int, image: Callable[[int], tuple[int, int]]) -> int:

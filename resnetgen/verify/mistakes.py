@@ -47,6 +47,7 @@ from resnetgen.verify.reference import (
 )
 
 _STRIDES = (1, 2, 3, 4)
+_DILATIONS = (1, 2, 3, 4)
 _FUNCTIONS: Mapping[Function, str] = {
     "relu": "ReLU",
     "silu": "SiLU",
@@ -117,10 +118,21 @@ def _of_convolution(
         image: Array = value,
         stride: int = op.stride,
         padding: Padding = op.padding,
+        dilation: int = op.dilation,
     ) -> Array:
-        return convolve(image, kernel, stride=stride, padding=padding, groups=op.groups) + bias
+        product = convolve(
+            image, kernel, stride=stride, dilation=dilation, padding=padding, groups=op.groups
+        )
+        return product + bias
 
-    for geometry in _geometries(op.kernel, op, value, target):
+    if op.kernel > 1:
+        for dilation in (each for each in _DILATIONS if each != op.dilation):
+            for pixels in {op.padding.top, dilation * (op.kernel // 2)}:
+                cause = f"its dilation is {dilation}, not {op.dilation} (padding {pixels})"
+                if _fits(value, dilation * (op.kernel - 1) + 1, pixels):
+                    padding = Padding.symmetric(pixels)
+                    yield Mistake(cause, convolved(dilation=dilation, padding=padding))
+    for geometry in _geometries(op.extent, op, value, target):
         moved = convolved(stride=geometry.stride, padding=geometry.padding)
         cause = geometry.cause(op, shape_kept=target.shape == right.shape)
         yield Mistake(cause, geometry.cut(moved))
@@ -135,11 +147,6 @@ def _of_convolution(
     if op.kernel > 1:
         yield Mistake("its kernel is transposed", convolved(weight.swapaxes(2, 3)))
         yield Mistake("its kernel is flipped", convolved(weight[:, :, ::-1, ::-1]))
-        dilated = np.zeros((*weight.shape[:2], 2 * op.kernel - 1, 2 * op.kernel - 1))
-        dilated[:, :, ::2, ::2] = weight
-        for pixels in {op.padding.top, op.kernel - 1}:
-            moved = convolved(dilated, padding=Padding.symmetric(pixels))
-            yield Mistake(f"its kernel is dilated by 2, and padded by {pixels}", moved)
     if op.in_channels == op.out_channels and op.groups == 1:
         yield Mistake(
             "its kernel's input and output channels are swapped", convolved(weight.swapaxes(0, 1))
@@ -147,6 +154,11 @@ def _of_convolution(
     if seen is not None and seen.shape == right.shape:
         offset = (seen - right).mean(axis=(0, 2, 3), keepdims=True)
         yield Mistake("adds a bias that the spec does not have", right + offset)
+
+
+def _fits(value: Array, extent: int, pixels: int) -> bool:
+    """Whether a window that reaches so far fits into an image that is padded so."""
+    return min(value.shape[2:]) + 2 * pixels >= extent
 
 
 def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator[Mistake]:
@@ -216,7 +228,12 @@ def _number(fill: float) -> str:
 
 def _of_average_pool(op: AvgPool2d, value: Array) -> Iterator[Mistake]:
     zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
-    yield Mistake("counts its padding", zeros.mean(axis=(4, 5)))
+    if op.counts_padding:
+        inside = windows(np.ones_like(value), op.kernel, op.stride, op.padding, 0.0)
+        uncounted = zeros.sum(axis=(4, 5)) / inside.sum(axis=(4, 5))
+        yield Mistake("does not count its padding", uncounted)
+    else:
+        yield Mistake("counts its padding", zeros.mean(axis=(4, 5)))
     infinite = windows(value, op.kernel, op.stride, op.padding, -math.inf)
     yield Mistake("takes the maximum, not the mean", infinite.max(axis=(4, 5)))
     inside = windows(value, op.kernel, op.stride, Padding.symmetric(0), 0.0)

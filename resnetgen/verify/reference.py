@@ -79,6 +79,7 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
                 inputs[0],
                 tensors["weight"],
                 stride=op.stride,
+                dilation=op.dilation,
                 padding=op.padding,
                 groups=op.groups,
             )
@@ -113,6 +114,8 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             return windows(inputs[0], op.kernel, op.stride, op.padding, fill).max(axis=(4, 5))
         case AvgPool2d():
             sides = windows(inputs[0], op.kernel, op.stride, op.padding, 0.0)
+            if op.counts_padding:
+                return sides.mean(axis=(4, 5))
             inside = windows(np.ones_like(inputs[0]), op.kernel, op.stride, op.padding, 0.0)
             return sides.sum(axis=(4, 5)) / inside.sum(axis=(4, 5))
         case BlurPool():
@@ -143,11 +146,18 @@ def windows(value: Array, kernel: int, stride: int, padding: Padding, fill: floa
 
 
 def convolve(
-    value: Array, weight: Array, *, stride: int, padding: Padding, groups: int = 1
+    value: Array,
+    weight: Array,
+    *,
+    stride: int,
+    padding: Padding,
+    dilation: int = 1,
+    groups: int = 1,
 ) -> Array:
     """Cross-correlation with an OIHW weight: im2col, then a matrix product per image and group."""
     out_channels, _, kernel, _ = weight.shape
-    seen = windows(value, kernel, stride, padding, 0.0)
+    extent = dilation * (kernel - 1) + 1
+    seen = windows(value, extent, stride, padding, 0.0)[..., ::dilation, ::dilation]
     batch, _, height, width, _, _ = seen.shape
     columns = seen.transpose(0, 1, 4, 5, 2, 3).reshape(batch, groups, -1, height * width)
     product = weight.reshape(groups, out_channels // groups, -1) @ columns

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from resnetgen.ir.network import Network
 from resnetgen.lower import feasibility, lower
+from resnetgen.spec import strides
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.facts import written
 from resnetgen.spec.load import meaning
@@ -74,8 +75,8 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     if found.norm.kind == "none":
         assumed["stem.norm"] = str(spec.stem.norm).lower()
         assumed["order"] = spec.order
-    strides = ",".join(str(stage.stride) for stage in spec.stages)
-    assumed["the stages' stride"] = f"[{strides}]"
+    stated = ",".join(str(stage.stride) for stage in spec.stages)
+    assumed["the stages' stride"] = f"[{stated}]"
     unprojected = {
         stage.shortcut for stage in spec.stages if stage.shortcut in ("zero_pad", "none")
     }
@@ -87,6 +88,8 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     others = {
         key: written(entry.value) for key, entry in resolved.entries.items() if key not in told
     }
+    if strides.may_dilate(spec):
+        assumed["output_stride"] = str(spec.output_stride or strides.reached(spec)[-1])
     return assumed | others
 
 
