@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.layers import Form, Layer, chains, form, members
-from resnetgen.emit.render import LINE_LENGTH, call, where_strided
+from resnetgen.emit.render import LINE_LENGTH, Item, call, where_strided
 from resnetgen.emit.source import Constants
 from resnetgen.ir.ops import (
     Activation,
@@ -19,27 +19,6 @@ from resnetgen.ir.ops import (
 )
 
 RNGS = "rngs=rngs"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What stands in a list: a name or an expression, or the call of a function."""
-
-    function: str
-    arguments: tuple[str, ...] | None = None
-
-    @property
-    def text(self) -> str:
-        """It on one line."""
-        if self.arguments is None:
-            return self.function
-        return f"{self.function}({', '.join(self.arguments)})"
-
-    def lines(self, *, indent: int) -> tuple[str, ...]:
-        """It on lines of its own, with a comma behind it."""
-        if self.arguments is None:
-            return (f"{' ' * indent}{self.function},",)
-        return call(f"{self.function}(", self.arguments, "),", indent=indent)
 
 
 IDENTITY = Item("identity")

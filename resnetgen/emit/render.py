@@ -1,6 +1,7 @@
 """Renders templates, and breaks long calls where `ruff format` would break them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,36 @@ def call(head: str, arguments: Sequence[str], tail: str = ")", *, indent: int) -
     else:
         body = tuple(f"{inner}{argument}," for argument in arguments)
     return (f"{margin}{head}", *body, f"{margin}{tail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What stands in a list: a name or an expression, or the call of a function."""
+
+    function: str
+    arguments: tuple[str, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """It on one line."""
+        if self.arguments is None:
+            return self.function
+        return f"{self.function}({', '.join(self.arguments)})"
+
+    def lines(self, *, indent: int) -> tuple[str, ...]:
+        """It on lines of its own, with a comma behind it."""
+        if self.arguments is None:
+            return (f"{' ' * indent}{self.function},",)
+        return call(f"{self.function}(", self.arguments, "),", indent=indent)
+
+
+def call_of(head: str, items: Sequence[Item], *, indent: int) -> tuple[str, ...]:
+    """A call whose arguments may be calls, which break where they are too long for one line."""
+    lines = call(head, [item.text for item in items], indent=indent)
+    if max(map(len, lines)) <= LINE_LENGTH:
+        return lines
+    inner = (line for item in items for line in item.lines(indent=indent + _INDENT))
+    return (lines[0], *inner, lines[-1])
 
 
 def applied(head: str, arguments: Sequence[str], value: str, *, indent: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_forms
-from resnetgen.emit.render import call, ending, render
+from resnetgen.emit.render import Item, call, call_of, ending, render
 from resnetgen.emit.source import (
     Constants,
     attentions,
@@ -25,7 +25,7 @@ from resnetgen.emit.source import (
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
-from resnetgen.emit.torch_layers import Helper, Style, assignments, forward, make, one_line
+from resnetgen.emit.torch_layers import Helper, Style, assignments, forward, item, make, one_line
 from resnetgen.emit.torchvision import counterpart
 from resnetgen.ir.network import Network, Stage
 from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm
@@ -253,14 +253,14 @@ def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
         return ()
     if kind.shortcut == "subsample":
         return (f"{' ' * indent}self.downsample = {one_line(kind.side[0], style)}",)
-    made = [one_line(layer, style) for layer in kind.side]
+    made = [item(layer, style) for layer in kind.side]
     before: tuple[str, ...] = ()
     if kind.lacks_pool:
-        made.insert(0, "nn.Identity()")
+        made.insert(0, Item("nn.Identity()"))
     elif kind.side[0].optional:
-        before = (f"{' ' * indent}pool = {made[0]}",)
-        made[0] = "pool if stride > 1 else nn.Identity()"
-    return (*before, *call("self.downsample = nn.Sequential(", made, indent=indent))
+        before = (f"{' ' * indent}pool = {made[0].text}",)
+        made[0] = Item("pool if stride > 1 else nn.Identity()")
+    return (*before, *call_of("self.downsample = nn.Sequential(", made, indent=indent))
 
 
 def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
