@@ -10,7 +10,6 @@ their measured growth.
 import argparse
 import copy
 import gc
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from keras_peer import KERAS, keras_peer
 from peers import torchvision_models
 
+from generated import import_file
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import source
 from resnetgen.ir.network import Network
@@ -184,11 +184,7 @@ def built(network: Network) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model_torch.py")
         path.write_text(source(network, "torch"))
-        spec = importlib.util.spec_from_file_location("model_torch", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = import_file(path)
     return getattr(module, network.name)()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from generated import hold_to_ruff, import_file
 from resnetgen.emit import emit, source, targets
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
@@ -24,8 +25,6 @@ from resnetgen.weights.layout import layout
 ROOT = Path(__file__).parent.parent
 GOLDEN_TEXTS = Path(__file__).parent / "golden"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
-# ruff's rules for people's code, plus its own; line length is what the templates are written for.
-RUFF_RULES = "E,F,I,UP,B,RUF,SIM,RET,PT"
 
 
 @pytest.fixture(scope="module")
@@ -364,23 +363,8 @@ def network(name: str) -> Network:
 
 
 def test_sources_are_what_ruff_leaves_alone(emitted: Path) -> None:
-    options = ["--isolated", "--no-cache", "--target-version", "py311", "--line-length", "100"]
-    for command in (
-        ["format", "--diff", *options],
-        # The factory of timm's test_resnet looks like a test.
-        [
-            "check",
-            "--select",
-            RUFF_RULES,
-            "--per-file-ignores",
-            f"{emitted}/test_resnet/*:PT",
-            *options,
-        ],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, emitted], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    # The factory of timm's test_resnet looks like a test.
+    hold_to_ruff(emitted, ignored=f"{emitted}/test_resnet/*:PT")
 
 
 @pytest.mark.frameworks
@@ -550,8 +534,9 @@ def test_torchvision_state_dict_loads_strictly_and_computes_the_same(
     torch = pytest.importorskip("torch")
     from peers import torchvision_models
 
-    theirs = getattr(torchvision_models(), f"resnet{depth}")()
-    ours = load_factory(emitted / f"resnet{depth}" / "model_torch.py")()
+    name = f"resnet{depth}"
+    theirs = getattr(torchvision_models(), name)()
+    ours = getattr(import_file(emitted / name / "model_torch.py"), name)()
     randomize(theirs)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -562,18 +547,6 @@ def test_torchvision_state_dict_loads_strictly_and_computes_the_same(
         with torch.no_grad():
             difference = (ours(images) - theirs(images)).abs().max()
         assert difference == 0
-
-
-def load_factory(path: Path):  # type: ignore[no-untyped-def]
-    """The factory of a generated PyTorch file."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(path.parent.name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, path.parent.name)
 
 
 def randomize(model) -> None:  # type: ignore[no-untyped-def]

@@ -384,6 +384,8 @@ class TestMisfits:
             ("bn1.bias", (32,), "`bn1.bias` has the shape [32]"),
             ("layer1.1.downsample.0.weight", (256, 256, 1, 1),
              "there is no tensor `layer1.1.downsample.1.weight`"),
+            ("layer1.0.se.fc1.weight", (300, 256, 1, 1),
+             "there is no tensor `layer1.0.se.fc1.bias`"),
             ("layer1.0.se.conv.weight", (1, 1, 5), "there is no tensor `layer1.1.se.conv.weight`"),
         ],
     )  # fmt: skip

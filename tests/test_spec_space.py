@@ -1,10 +1,7 @@
 """Properties that hold for every valid spec, drawn at random from the whole language."""
 
-import importlib.util
 import json
 import math
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from itertools import accumulate
@@ -18,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from generated import hold_to_ruff, import_file
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
@@ -181,7 +179,7 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         sources = {name: Path(folder) / f"model_{name}.py" for name in ("torch", "keras", "flax")}
         for name, written in sources.items():
             written.write_text(source(network, name))
-        ruff(*sources.values())
+        hold_to_ruff(*sources.values())
         emit(network, names=["onnx"], spec_yaml="", described=["onnx"])
         cases = drawn_cases(network, seed=0)
         assert len({case.size for case in cases}) == 3
@@ -205,14 +203,8 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     for name, module in model.named_modules():
         if name in known:
             module.register_forward_hook(record(seen, name))
-    drawn, image = Drawn(network, seed=0), cases[0].image.astype(np.float64)
-    *_, (_, expected) = drawn.walk(image)
-    model.load_state_dict(tensors_of(drawn), strict=False)
     with torch.no_grad():
-        answer = model.double()(torch.from_numpy(image)).numpy()
-        seen.clear()
-        model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width).double())
-    assert np.abs(answer - expected).max() <= 1e-9 * np.abs(expected).max()
+        model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
     owners = {each.name.rpartition(".")[0] for each in network_parameters(network)}
     assert {"conv1", "layer1.0.conv1", "avgpool", "fc", *owners} <= set(seen)
     # A gate has one value per channel, in whichever form the framework has it.
@@ -222,23 +214,13 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
         name: known[name] for name in seen if name not in flat
     }
 
-
-def ruff(*sources: Path) -> None:
-    """Holds sources to what ruff's formatter leaves alone, and to names that are there and used."""
-    options = ["--isolated", "--no-cache", "--line-length", "100"]
-    for command in (["format", "--diff"], ["check", "--select", "E,F,I"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, *options, *sources],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-def tensors_of(drawn: Drawn) -> dict[str, Any]:
-    import torch
-
-    return {name: torch.from_numpy(value) for name, value in drawn.tensors.items()}
+    drawn, image = Drawn(network, seed=0), cases[0].image.astype(np.float64)
+    *_, (_, expected) = drawn.walk(image)
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in drawn.tensors.items()}
+    model.load_state_dict(tensors, strict=False)
+    with torch.no_grad():
+        answer = model.double()(torch.from_numpy(image)).numpy()
+    assert np.abs(answer - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
 def record(seen: dict[str, tuple[int, ...]], name: str):  # type: ignore[no-untyped-def]
@@ -246,13 +228,3 @@ def record(seen: dict[str, tuple[int, ...]], name: str):  # type: ignore[no-unty
         seen[name] = tuple(result.shape[1:])
 
     return hook
-
-
-def import_file(path: Path) -> Any:
-    """A module of its own for each file, whatever was imported before."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -18,7 +18,7 @@ from resnetgen.emit.flax_layers import (
 )
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import literal, repeated_forms
-from resnetgen.emit.render import LINE_LENGTH, Item, call, ending, render
+from resnetgen.emit.render import LINE_LENGTH, Item, call, call_of, ending, render
 from resnetgen.emit.source import (
     Constants,
     FanMode,
@@ -298,10 +298,7 @@ def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     elif kind.side[0].optional:
         made[0] = Item(f"{made[0].text} if stride > 1 else {IDENTITY.text}")
     if sometimes and len(made) == 1:
-        lines = call("self.downsample.append(", [made[0].text], indent=12)
-        if max(map(len, lines)) <= LINE_LENGTH:
-            return lines
-        return (lines[0], *made[0].lines(indent=16), lines[-1])
+        return call_of("self.downsample.append(", made, indent=12)
     return listed(head, made, indent=12 if sometimes else 8)
 
 

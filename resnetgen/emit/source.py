@@ -173,7 +173,8 @@ def network_class(network: Network) -> str:
 
 def complement(momentum: float) -> str:
     """1 - momentum in decimal, without the noise of binary fractions."""
-    return str(1 - Decimal(repr(momentum)))
+    # A decimal has a large E, which Python code by its formatter has not.
+    return str(1 - Decimal(repr(momentum))).lower()
 
 
 def title(network: Network) -> str:

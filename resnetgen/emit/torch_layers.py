@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.layers import Form, Layer, Member, chains, form, members
-from resnetgen.emit.render import Item, call, where_strided
+from resnetgen.emit.render import Item, call, call_of, where_strided
 from resnetgen.ir.ops import (
     Activation,
     AvgPool2d,
@@ -19,11 +19,7 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 
-_ACTIVATIONS: Mapping[Function, tuple[str, list[str]]] = {
-    "relu": ("nn.ReLU", []),
-    "silu": ("nn.SiLU", []),
-    "gelu": ("nn.GELU", []),
-}
+_ACTIVATIONS: Mapping[Function, str] = {"relu": "nn.ReLU", "silu": "nn.SiLU", "gelu": "nn.GELU"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +50,8 @@ def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
             function = "nn.BatchNorm2d" if style.norm is None else style.norm.name
             return function, [layer.text("channels")]
         case Activation():
-            function, arguments = _ACTIVATIONS[layer.op.function]
             overwrites = style.in_place and layer.op.function == "relu"
-            return function, [*arguments, "inplace=True"] if overwrites else arguments
+            return _ACTIVATIONS[layer.op.function], ["inplace=True"] if overwrites else []
         case MaxPool2d():
             return _max_pool(layer.op)
         case Subsample():
@@ -109,8 +104,8 @@ def assignments(
     lines: list[str] = []
     for member in members(layers):
         if member.is_sequence:
-            made = [one_line(layer, style) for layer in member.layers]
-            lines += call(f"self.{member.name} = nn.Sequential(", made, indent=indent)
+            made = [item(layer, style) for layer in member.layers]
+            lines += call_of(f"self.{member.name} = nn.Sequential(", made, indent=indent)
             continue
         if member.is_activation and activated:
             continue

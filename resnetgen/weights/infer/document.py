@@ -12,8 +12,8 @@ from resnetgen.spec.overlay import merge
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
 from resnetgen.weights.infer.not_inferred import not_inferred
+from resnetgen.weights.infer.places import Places, places
 from resnetgen.weights.infer.ratio import squeeze_ratio
-from resnetgen.weights.infer.strides import Places, places
 from resnetgen.weights.infer.trace import BlockTrace, Convolution, Trace
 from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
 
