@@ -1,7 +1,7 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +61,8 @@ class Built:
     """The names of the files that this build made."""
     lost_certificate: bool
     """Whether one lay there that is not about the files as they are now."""
+    proven: Mapping[str, str]
+    """The targets that had passed by the certificate that lay there, and at which level."""
 
 
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:
@@ -109,11 +111,12 @@ def build(
     ):
         plans = _each(zip(compiled, directories, strict=True), planned)
         certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
+        proven = [certificates.passed(directory / CERTIFICATE) for directory in directories]
         _in_threads(carry_out, plans, number=options.jobs)
         lost = {directory for directory in certified if not (directory / CERTIFICATE).exists()}
     return [
-        Built(item.network, made.directory, made.contents.names, made.directory in lost)
-        for item, made in zip(compiled, plans, strict=True)
+        Built(item.network, made.directory, made.contents.names, made.directory in lost, before)
+        for item, made, before in zip(compiled, plans, proven, strict=True)
     ]
 
 

@@ -183,6 +183,11 @@ class TestShow:
         )
         assert total.split() == ["total", "25,557,032", "4,089,184,256"]
 
+    def test_option_a_pads_only_where_channels_are_added(self, resnetgen: Run) -> None:
+        shown = resnetgen("show", "resnet20", "--set", "stages.1.width=16").out
+        assert "1 subsampled, 2 identity" in shown
+        assert "1 padded, 2 identity" in shown
+
     def test_narrow_terminal_loses_nothing(
         self, resnetgen: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -11,6 +11,7 @@ from resnetgen.ir.ops import Op
 from resnetgen.ir.rules import network_parameters, shapes
 from resnetgen.ir.summary import rows, total
 from resnetgen.lower import lower
+from resnetgen.report.grid import plain
 from resnetgen.spec.canonical import sha256, to_yaml
 from resnetgen.spec.load import load
 from resnetgen.verify.reference import Array, run
@@ -84,7 +85,7 @@ def test_stages_behind_the_output_stride_take_none(tmp_path: Path) -> None:
     sizes = [shapes(dilated)[stage.blocks[-1].ops[-1].name][1:] for stage in dilated.stages]
     assert sizes == [(12, 12)] * 4
     assert [stage.dilation for stage in dilated.stages] == [1, 3, 3, 6]
-    content = [row.content for row in rows(dilated)]
+    content = [plain(row.content) for row in rows(dilated)]
     assert content[2] == "[3x3 10, 3x3 10] x 2, dilation 3"
 
 

@@ -300,10 +300,14 @@ def test_inherited_key_may_lose_its_effect() -> None:
         ("attention: se", "se_divisor: 4"),
         ("shortcut: projection_all", "projection_kernel: 3"),
         ("shortcut: projection", "downsample: avg"),
+        ("norm: batch", "epsilon: 0.001"),
+        ("norm: batch", "momentum: 0.01"),
+        ("norm: batch", "zero_init_last: true"),
+        ("stem: {width: 4, kernel: 3, stride: 1, pool: max}", "pool_padding: zeros"),
     ],
 )
 def test_key_that_a_change_takes_is_refused_without_the_change(change: str, value: str) -> None:
-    inherited = "extends: ./tiny.yaml\nname: other\nshortcut: zero_pad\n"
+    inherited = "extends: ./tiny.yaml\nname: other\nshortcut: zero_pad\nnorm: none\n"
     with pytest.raises(DiagnosticError, match="has no effect"):
         spec_of(inherited + value)
     lines = dict(line.split(": ", 1) for line in f"{inherited}{change}\n{value}".splitlines())

@@ -711,6 +711,23 @@ def test_cifar_ports_with_zeros_in_front_compute_the_same(
     close(found, torch_peer(model, image_of(32)))
 
 
+def test_cifar_port_whose_order_would_mix_groups_is_refused(resnetgen: Run) -> None:
+    torch = pytest.importorskip("torch")
+    model = cifar_port(lambda channels: torch.nn.GroupNorm(4, channels))
+    torch.save({"module." + name: each for name, each in model.state_dict().items()}, "port.th")
+    options = ("--set", "shortcut=zero_pad", "--set", "norm=group", "--set", "norm_groups=4")
+
+    ran = resnetgen("build", "resnet20", "--weights", "port.th", *options, "--no-verify")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "port.th: error: the names of CIFAR ports: such files put half of a shortcut's zeros in"
+        " front, and group norms would take other channels together\n"
+        "expected: a network with batch norms, or one with projections\n"
+    )
+    assert not Path("generated").exists()
+
+
 @needs_frameworks
 @pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
 def test_keras_applications_files_compute_what_its_model_does(resnetgen: Run, name: str) -> None:

@@ -26,7 +26,7 @@ from resnetgen.cli.options import (
     choose,
 )
 from resnetgen.cli.printing import print_grids, print_json, reporting, say
-from resnetgen.cli.verdict import exit_code, print_verdict, runners_of
+from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict, runners_of
 from resnetgen.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
@@ -192,13 +192,15 @@ def _announce(built: Sequence["Built"]) -> None:
 
 
 def _announce_losses(built: Sequence["Built"], verifications: "Mapping[str, Verification]") -> None:
-    """Names the certificates that are gone and that no verification replaced."""
+    """Names the certificates that are gone, and those whose successors prove less."""
     from resnetgen.records import CERTIFICATE
 
     for item in built:
-        found = verifications.get(item.network.name)
-        if item.lost_certificate and not (found and found.ran):
-            path = item.directory / CERTIFICATE
+        path, found = item.directory / CERTIFICATE, verifications.get(item.network.name)
+        if found and found.ran:
+            way_out = "-o DIR builds elsewhere"
+            announce_losses(path, item.proven, found, way_out=way_out)
+        elif item.lost_certificate:
             say(f"{path}: removed, since it was not about the files as they are now")
 
 

@@ -1,6 +1,7 @@
 """What build and verify share: which targets are due, how a verdict prints, and its exit code."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
@@ -55,6 +56,28 @@ def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) 
     if any(registry.unavailable(name) is not None for name in named):
         return NOT_INSTALLED
     return FAILED if any(each.status == "failed" for each in found) else PASSED
+
+
+def announce_losses(
+    path: Path, proven: Mapping[str, str], verification: "Verification", *, way_out: str
+) -> None:
+    """Names what the certificate before proved of targets that this one says less about."""
+    from resnetgen.report.verification import listed
+
+    if not verification.ran:
+        return
+    level, found = verification.level, verification.targets
+    lost = [
+        name
+        for name, before in proven.items()
+        if (before, level) == ("forward", "shapes")
+        or name not in found
+        # One that was seen to be wrong is in the table; one that gave no result proves nothing.
+        or (found[name].status != "passed" and not found[name].parameters_compared)
+    ]
+    if lost:
+        before = f" at the level {proven[lost[0]]}" if proven[lost[0]] != level else ""
+        say(f"{path}: replaced one in which {listed(lost)} had passed{before}; {way_out}")
 
 
 def _ways_out(verification: "Verification", *, building: bool) -> Iterator[str]:

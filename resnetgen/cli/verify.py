@@ -1,7 +1,6 @@
 """The command `verify`: proves what lies in a directory as it is now."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,12 +25,11 @@ from resnetgen.cli.options import (
 )
 from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress
-from resnetgen.cli.verdict import exit_code, print_verdict
+from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
-    from resnetgen.verify.result import Verification
 
 
 def verify(
@@ -117,7 +115,7 @@ def verify(
         )
     else:
         print_verdict(network.name, verification, building=False)
-    _announce_losses(path, proven, verification)
+    announce_losses(path, proven, verification, way_out="--certificate FILE writes elsewhere")
     raise typer.Exit(exit_code([verification], named=named or ()))
 
 
@@ -165,29 +163,6 @@ def _announce_edited_spec(directory: Path, network: "Network") -> None:
         say(
             f"{path}: was edited since the build, so the other files are those of another network; "
             f"`resnetgen build {path} -o DIR` compiles it"
-        )
-
-
-def _announce_losses(path: Path, proven: Mapping[str, str], verification: "Verification") -> None:
-    """Names what the certificate before proved of targets that this one says less about."""
-    from resnetgen.report.verification import listed
-
-    if not verification.ran:
-        return
-    level, found = verification.level, verification.targets
-    lost = [
-        name
-        for name, before in proven.items()
-        if (before, level) == ("forward", "shapes")
-        or name not in found
-        # One that was seen to be wrong is in the table; one that gave no result proves nothing.
-        or (found[name].status != "passed" and not found[name].parameters_compared)
-    ]
-    if lost:
-        before = f" at the level {proven[lost[0]]}" if proven[lost[0]] != level else ""
-        say(
-            f"{path}: replaced one in which {listed(lost)} had passed{before}; "
-            "--certificate FILE writes elsewhere"
         )
 
 

@@ -143,6 +143,8 @@ def _shortcut_kind(
             return "projection"
         case "projection" if strides and not widens and spec.stride_block == "last":
             return "subsample"
+        case "zero_pad" if strides and not widens:
+            return "subsample"
         case "projection" | "zero_pad":
             return stage.shortcut if strides or widens else "identity"
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, ScalarNode
 from resnetgen.spec.overrides import FILE
@@ -46,11 +47,15 @@ def problems(
             entry = document.entries.get(key)
             if entry is None or (entry.key.file != FILE and (decided or entry.key.file != file)):
                 continue
-            value, default = entry.value, Document.model_fields[key].default
-            if isinstance(value, ScalarNode) and value.value == default:
+            default = getattr(DIALECTS[spec.dialect], key, Document.model_fields[key].default)
+            if isinstance(entry.value, ScalarNode) and entry.value.value == default:
                 continue
             message = f"`{key}` has no effect {rule.without}"
             yield Problem("idle-key", (key,), message, f"{rule.needed}, or no `{key}`")
+
+
+def _is_plain(spec: ModelSpec) -> bool:
+    return all(stage.shortcut == "none" for stage in spec.stages)
 
 
 def _projects(spec: ModelSpec, *, strided: bool) -> bool:
@@ -82,6 +87,34 @@ _RULES = (
         lambda spec: spec.norm.kind != "group",
         "without group norms",
         "`norm: group`",
+    ),
+    _Rule(
+        ("epsilon",),
+        frozenset({"norm"}),
+        lambda spec: spec.norm.kind == "none",
+        "without norms",
+        "`norm: batch` or `group`",
+    ),
+    _Rule(
+        ("momentum",),
+        frozenset({"norm"}),
+        lambda spec: spec.norm.kind != "batch",
+        "without batch norms",
+        "`norm: batch`",
+    ),
+    _Rule(
+        ("zero_init_last",),
+        frozenset({"norm", "shortcut", "stages"}),
+        lambda spec: spec.norm.kind == "none" or _is_plain(spec),
+        "where no block has both norms and a shortcut",
+        "a `norm` and a `shortcut` other than `none`",
+    ),
+    _Rule(
+        ("pool_padding",),
+        frozenset({"stem", "anti_alias"}),
+        lambda spec: spec.stem.pool != "max" or spec.anti_alias == "avg",
+        "where the stem has no max pool",
+        "`pool: max` in the stem, and no `anti_alias: avg`",
     ),
     _Rule(
         ("projection_kernel",),

@@ -10,7 +10,7 @@ import numpy as np
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d
+from resnetgen.ir.ops import BatchNorm2d, GroupNorm
 from resnetgen.weights.checkpoint import Checkpoint, Single
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import layout
@@ -72,10 +72,8 @@ class LoadedWeights:
             yield values
 
     def _reordered(self) -> Mapping[str, tuple[Reordering, ...]]:
-        has_zeros = any(block.shortcut == "zero_pad" for block in self.network.blocks)
-        if not (self.match.origin.zeros_around and has_zeros):
-            return {}
-        return reorderings(self.network)
+        is_reordered = self.match.origin.zeros_around and _pads_channels(self.network)
+        return reorderings(self.network) if is_reordered else {}
 
     def _drawn(self) -> dict[str, Single]:
         if self.fresh_seed is None:
@@ -104,6 +102,7 @@ def loaded(
     with opened(path, batch_norm=batch_norm) as checkpoint:
         matched = match(network, checkpoint, origin=origin, fresh_head=seed is not None)
         _refuse_values(checkpoint, matched)
+        _refuse_mixed_groups(checkpoint, matched, network)
         yield LoadedWeights(network, checkpoint, matched, seed)
 
 
@@ -119,3 +118,21 @@ def _refuse_values(checkpoint: Checkpoint, matched: Match) -> None:
     if wrong:
         place = Span.of_file(checkpoint.file)
         raise DiagnosticError([Diagnostic("bad-values", message, place) for message in wrong])
+
+
+def _refuse_mixed_groups(checkpoint: Checkpoint, matched: Match, network: Network) -> None:
+    """Raises a DiagnosticError where channels in another order would fall into other groups."""
+    grouped = any(isinstance(op, GroupNorm) for op in network.ops)
+    if not (matched.origin.zeros_around and grouped and _pads_channels(network)):
+        return
+    message = (
+        f"{matched.origin.title}: such files put half of a shortcut's zeros in front, and group "
+        "norms would take other channels together"
+    )
+    expected = "a network with batch norms, or one with projections"
+    place = Span.of_file(checkpoint.file)
+    raise DiagnosticError([Diagnostic("mixed-groups", message, place, expected=expected)])
+
+
+def _pads_channels(network: Network) -> bool:
+    return any(block.shortcut == "zero_pad" for block in network.blocks)
