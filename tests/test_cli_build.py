@@ -487,6 +487,13 @@ class TestCheck:
         assert (ran.code, ran.out) == (0, "current: a, b\n")
         assert resnetgen("build", "--check", "--json").json["current"] is True
 
+    def test_option_that_it_does_not_look_at_is_refused(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny(), "--no-verify")
+        ran = resnetgen("build", "--check", "tiny.yaml", "--target", "torch", "--no-verify")
+        assert (ran.code, ran.out) == (2, "")
+        unread = "means nothing to --check, which writes and runs nothing\nhint: leave it out\n"
+        assert ran.err == f"error: --target {unread}\nerror: --no-verify {unread}"
+
     def test_it_does_not_depend_on_where_it_is_run(
         self, resnetgen: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -218,19 +218,19 @@ def test_paper_dialect_moves_the_stride_and_the_initialization() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "stride_on", "expected"),
+    ("block", "dialect", "expected"),
     [
-        ("basic", "3x3", [True, False]),
-        ("basic", "1x1", [True, False]),
-        ("[{kernel: 1}, {kernel: 1}]", "3x3", [True, False]),
-        ("[{kernel: 1}, {kernel: 1}, {kernel: 5}]", "3x3", [False, False, True]),
-        ("[{kernel: 1}, {kernel: 3}]", "1x1", [True, False]),
-        ("[{kernel: 3}, {kernel: 3, strided: true}]", "1x1", [False, True]),
-        ("[{kernel: 3, strided: false}, {kernel: 3}]", "1x1", [True, False]),
+        ("basic", "torchvision", [True, False]),
+        ("basic", "paper", [True, False]),
+        ("[{kernel: 1}, {kernel: 1}]", "torchvision", [True, False]),
+        ("[{kernel: 1}, {kernel: 1}, {kernel: 5}]", "torchvision", [False, False, True]),
+        ("[{kernel: 1}, {kernel: 3}]", "paper", [True, False]),
+        ("[{kernel: 3}, {kernel: 3, strided: true}]", "paper", [False, True]),
+        ("[{kernel: 3, strided: false}, {kernel: 3}]", "paper", [True, False]),
     ],
 )
-def test_stride_sits_on_one_convolution(block: str, stride_on: str, expected: list[bool]) -> None:
-    assert strided(spec_of(TINY, f"block={block}", f"stride_on={stride_on}")) == expected
+def test_stride_sits_on_one_convolution(block: str, dialect: str, expected: list[bool]) -> None:
+    assert strided(spec_of(TINY, f"block={block}", f"dialect={dialect}")) == expected
 
 
 def test_stage_has_its_own_block_and_shortcut() -> None:
@@ -576,7 +576,13 @@ stages:
             "stages.1.shortcut=projection_all",
             "stages.2.shortcut=zero_pad",
         ],
-        ["dialect=paper", "stride_on=3x3", "conv_bias=true", "zero_init_last=true"],
+        [
+            "dialect=paper",
+            "block=bottleneck",
+            "stride_on=3x3",
+            "conv_bias=true",
+            "zero_init_last=true",
+        ],
     ],
 )
 def test_resolved_yaml_of_anything_loads_as_an_equal_spec(overrides: list[str]) -> None:

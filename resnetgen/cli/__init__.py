@@ -41,7 +41,7 @@ app = typer.Typer(
     """,
     epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed, or nothing
     could be run; 2 bad input; 3 a target named on the command line is not installed;
-    130 interrupted, and each directory is as it was or whole.""",
+    130 interrupted, and each directory is as it was or whole; 141 stdout has no reader left.""",
     # Plain help starts in half the time that Rich's panels take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from resnetgen.verify.result import Verification
 
 
+_READ_BY_CHECK = frozenset({"spec", "output", "overrides", "check", "as_json"})
+
+
 def build(
+    context: typer.Context,
     spec: OptionalSpecs = None,
     output: OutputParent = Path("generated"),
     target: BuildTargets = None,
@@ -99,6 +103,8 @@ def build(
       resnetgen build --check
     """
     if check:
+        with reporting(as_json=as_json):
+            _refuse_unread(context)
         check_current(spec or (), output, overrides=overrides or (), as_json=as_json)
         return
     from resnetgen import pipeline
@@ -166,6 +172,19 @@ def build(
         _sum_up(verifications)
     if verifications:
         raise typer.Exit(exit_code(verifications.values(), named=runners or ()))
+
+
+def _refuse_unread(context: typer.Context) -> None:
+    """Raises a DiagnosticError with the options that --check would not look at."""
+    found: list[Diagnostic] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        is_stated = source is not None and source.name == "COMMANDLINE"
+        if is_stated and parameter.name not in _READ_BY_CHECK:
+            message = f"{parameter.opts[0]} means nothing to --check, which writes and runs nothing"
+            found.append(Diagnostic("idle-option", message, hint="leave it out"))
+    if found:
+        raise DiagnosticError(found)
 
 
 @contextmanager

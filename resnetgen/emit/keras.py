@@ -209,12 +209,12 @@ def _uses_ops(network: Network) -> bool:
     """Whether the source applies functions where Keras has no layer."""
     if applies(network, "gelu"):
         return True
-    infinite = zip(network.stem, network.stem[1:], strict=False)
+    neighbours = zip(network.stem, network.stem[1:], strict=False)
     # A padded shortcut is padded in all blocks that share its function, be it by no channel.
     if any(block.shortcut == "zero_pad" for block in network.blocks):
         return True
     return any(isinstance(op, BlurPool) for op in network.ops) or any(
-        isinstance(op, MaxPool2d) and not pads_with_zeros(op, before) for before, op in infinite
+        isinstance(op, MaxPool2d) and not pads_with_zeros(op, before) for before, op in neighbours
     )
 
 

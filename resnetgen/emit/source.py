@@ -239,15 +239,18 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
 
 def _groups_note(kind: Kind) -> Iterator[str]:
     """Which groups the convolutions have, if they have several in any block."""
-    found = {layer.text("groups") for layer in kind.main if isinstance(layer.op, Conv2d)} - {"1"}
-    for groups in found:
-        if groups.isdecimal():
+    grouped = {
+        layer.text("groups"): layer.op for layer in kind.main if isinstance(layer.op, Conv2d)
+    }
+    for groups, op in grouped.items():
+        if groups.isdecimal() and groups != "1":
             yield f"Convolutions with a kernel above 1 have {groups} groups (Xie et al., 2017)."
         elif groups == "groups":
             yield "Convolutions with a kernel above 1 have groups (Xie et al., 2017)."
-        else:
-            channels = groups.rpartition(" // ")[2] if " // " in groups else "1"
-            yield f"Convolutions with a kernel above 1 have groups of {channels} channels."
+        elif not groups.isdecimal():
+            channels = op.out_channels // op.groups
+            noun = "channel" if channels == 1 else "channels"
+            yield f"Convolutions with a kernel above 1 have groups of {channels} {noun}."
 
 
 def _unstrided_notes(kind: Kind) -> Iterator[str]:

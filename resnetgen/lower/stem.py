@@ -10,12 +10,12 @@ def lower_stem(spec: ModelSpec) -> tuple[Op, ...]:
     """The ops from the image to the first stage's input.
 
     The convolutions of a deep stem are `conv1.0`, `conv1.3`, ... as in timm, where norms and
-    activations have the numbers between.
+    activations have the numbers between; without norms there is one between.
     """
     stem = spec.stem
     ops: list[Op] = [Input("input", spec.input.channels)]
     channels = spec.input.channels
-    names = _convolution_names(len(stem.hidden))
+    names = _convolution_names(len(stem.hidden), has_norms=spec.norm.kind != "none")
     for index, width in enumerate((*stem.hidden, stem.width)):
         conv, norm, act = names[index]
         normalized = stem.norm or index < len(stem.hidden)
@@ -38,15 +38,16 @@ def lower_stem(spec: ModelSpec) -> tuple[Op, ...]:
     return (*ops, *_pool(spec, source=ops[-1].name))
 
 
-def _convolution_names(hidden: int) -> list[tuple[str, str, str]]:
+def _convolution_names(hidden: int, *, has_norms: bool) -> list[tuple[str, str, str]]:
     """Convolution, norm and activation of each of the stem's convolutions."""
     if hidden == 0:
         return [("conv1", "bn1", "act1")]
+    step = 3 if has_norms else 2
     inner = [
-        (f"conv1.{number}", f"conv1.{number + 1}", f"conv1.{number + 2}")
-        for number in range(0, 3 * hidden, 3)
+        (f"conv1.{number}", f"conv1.{number + 1}", f"conv1.{number + step - 1}")
+        for number in range(0, step * hidden, step)
     ]
-    return [*inner, (f"conv1.{3 * hidden}", "bn1", "act1")]
+    return [*inner, (f"conv1.{step * hidden}", "bn1", "act1")]
 
 
 def _max_pool(spec: ModelSpec, *, source: str) -> tuple[Op, ...]:
@@ -83,7 +84,8 @@ def _pool(spec: ModelSpec, *, source: str) -> tuple[Op, ...]:
                 stride=2,
                 bias=spec.stem.bias,
             )
+            act = "maxpool.1" if spec.norm.kind == "none" else "maxpool.2"
             behind = normalize_and_activate(
-                spec, norm="maxpool.1", act="maxpool.2", source=conv.name, channels=channels
+                spec, norm="maxpool.1", act=act, source=conv.name, channels=channels
             )
             return (conv, *behind)

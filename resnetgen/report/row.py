@@ -75,9 +75,11 @@ def ops_outside(row: Row, network: Network) -> tuple[Op, ...]:
 def distinct_blocks(stage: Stage) -> tuple[tuple[Block, ...], ...]:
     """Runs of blocks that have the same shape inside; usually the first and the rest."""
 
-    def shape(block: Block) -> tuple[str, int, int, tuple[int, ...], str]:
+    def shape(block: Block) -> tuple[object, ...]:
         dilations = tuple(conv.dilation for conv in block.convolutions)
-        return (block.shortcut, block.in_channels, block.stride, dilations, main_path(block))
+        # In the order `pre` a first block may have no norm of its own.
+        inside = (len(block.ops), dilations, main_path(block))
+        return (block.shortcut, block.in_channels, block.stride, *inside)
 
     return tuple(tuple(blocks) for _, blocks in groupby(stage.blocks, key=shape))
 

@@ -9,10 +9,13 @@ from resnetgen.spec.model import BlockName, BlockSpec, ConvolutionSpec, StrideOn
 if TYPE_CHECKING:
     from resnetgen.spec.schema import Convolution, Document, Stage
 
+BOTTLENECK_EXPANSION = 4
+"""A bottleneck's output channels in multiples of its width, unless a spec states others."""
+
 # (kernel, expansion) of each convolution; Figure 5 of the paper.
 _NAMED: Mapping[BlockName, tuple[tuple[int, int], ...]] = {
     "basic": ((3, 1), (3, 1)),
-    "bottleneck": ((1, 1), (3, 1), (1, 4)),
+    "bottleneck": ((1, 1), (3, 1), (1, BOTTLENECK_EXPANSION)),
 }
 
 
@@ -25,7 +28,7 @@ def block_spec(
     choice: "BlockName | tuple[Convolution, ...]",
     *,
     stride_on: StrideOn,
-    expansion: int | None = None,
+    expansion: int = BOTTLENECK_EXPANSION,
 ) -> BlockSpec:
     """The main path of a block, with its stride on exactly one convolution.
 
@@ -33,7 +36,7 @@ def block_spec(
     """
     if isinstance(choice, str):
         name, shapes, stated = choice, _NAMED[choice], None
-        if choice == "bottleneck" and expansion is not None:
+        if choice == "bottleneck":
             shapes = (*shapes[:-1], (shapes[-1][0], expansion))
     else:
         name, shapes = None, tuple((item.kernel, item.expansion) for item in choice)

@@ -2,7 +2,7 @@
 
 from resnetgen.spec.model import ModelSpec, StageSpec
 
-_BASE_WIDTH = 64
+BASE_WIDTH = 64
 """The stage width at which `width_per_group` is stated, in torchvision and timm alike."""
 
 
@@ -10,7 +10,12 @@ def inner_width(spec: ModelSpec, stage: StageSpec) -> int:
     """Output channels of a block's convolutions but the last, in a stage of this width."""
     if spec.width_per_group is None or len(stage.block.convolutions) == 1:
         return stage.width
-    return stage.width * spec.width_per_group // _BASE_WIDTH * stage.groups
+    return widened(stage.width, width_per_group=spec.width_per_group, groups=stage.groups)
+
+
+def widened(width: int, *, width_per_group: int, groups: int) -> int:
+    """The inner width that `width_per_group` gives a stage of this width."""
+    return width * width_per_group // BASE_WIDTH * groups
 
 
 def unpruned_channels(stage: StageSpec) -> int:

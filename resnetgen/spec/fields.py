@@ -92,7 +92,8 @@ Size = Annotated[
 ]
 Classes = Annotated[int, Field(ge=1, le=10_000_000)]
 Width = Annotated[int, Field(ge=1, le=LARGEST_WIDTH)]
-Expansion = Annotated[int, Field(ge=1, le=64)]
+LARGEST_EXPANSION = 64
+Expansion = Annotated[int, Field(ge=1, le=LARGEST_EXPANSION)]
 Groups = Annotated[int, Field(ge=1, le=65_536)]
 HiddenWidths = Annotated[
     tuple[Width, ...],

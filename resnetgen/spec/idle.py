@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from resnetgen.spec.dialects import DIALECTS
-from resnetgen.spec.model import ModelSpec
+from resnetgen.spec.model import ModelSpec, StageSpec
 from resnetgen.spec.nodes import MappingNode, ScalarNode
 from resnetgen.spec.overrides import FILE
 from resnetgen.spec.problems import Problem
@@ -54,8 +54,26 @@ def problems(
             yield Problem("idle-key", (key,), message, f"{rule.needed}, or no `{key}`")
 
 
-def _is_plain(spec: ModelSpec) -> bool:
-    return all(stage.shortcut == "none" for stage in spec.stages)
+def _scales_branch(spec: ModelSpec) -> bool:
+    """Whether any block has a norm whose gamma scales all that it adds to its shortcut."""
+    return spec.norm.kind != "none" and any(
+        stage.shortcut != "none" and (spec.order == "post" or len(stage.block.convolutions) > 1)
+        for stage in spec.stages
+    )
+
+
+def _largest_kernel(spec: ModelSpec) -> int:
+    return max(layer.kernel for stage in spec.stages for layer in stage.block.convolutions)
+
+
+def _strided(spec: ModelSpec) -> Iterator[StageSpec]:
+    return (stage for stage in spec.stages if stage.stride > 1)
+
+
+def _chooses_convolution(stage: StageSpec) -> bool:
+    """Whether the first convolution, and the first with a kernel above 1, are two."""
+    kernels = [layer.kernel for layer in stage.block.convolutions]
+    return kernels[0] == 1 and max(kernels) > 1
 
 
 def _projects(spec: ModelSpec, *, strided: bool) -> bool:
@@ -104,10 +122,10 @@ _RULES = (
     ),
     _Rule(
         ("zero_init_last",),
-        frozenset({"norm", "shortcut", "stages"}),
-        lambda spec: spec.norm.kind == "none" or _is_plain(spec),
-        "where no block has both norms and a shortcut",
-        "a `norm` and a `shortcut` other than `none`",
+        frozenset({"norm", "shortcut", "order", "block", "stages"}),
+        lambda spec: not _scales_branch(spec),
+        "where no block ends in a norm and adds a shortcut",
+        "norms, and a `shortcut` other than `none`",
     ),
     _Rule(
         ("pool_padding",),
@@ -124,6 +142,13 @@ _RULES = (
         "`shortcut: projection` or `projection_all` in a stage with a stride",
     ),
     _Rule(
+        ("projection_kernel",),
+        frozenset({"downsample"}),
+        lambda spec: spec.downsample == "avg" and _projects(spec, strided=True),
+        "where an average pool strides",
+        "`downsample: conv`",
+    ),
+    _Rule(
         ("downsample",),
         frozenset({"shortcut", "stages", "regnet"}),
         lambda spec: not _projects(spec, strided=False),
@@ -136,5 +161,40 @@ _RULES = (
         lambda spec: all(stage.block.name != "bottleneck" for stage in spec.stages),
         "without bottlenecks",
         "`block: bottleneck`, an `expansion` in a list of convolutions",
+    ),
+    _Rule(
+        ("width_per_group", "reduce_first"),
+        frozenset({"block", "stages"}),
+        lambda spec: all(len(stage.block.convolutions) == 1 for stage in spec.stages),
+        "in blocks of one convolution",
+        "blocks of several convolutions",
+    ),
+    _Rule(
+        ("groups",),
+        frozenset({"block", "stages", "width_per_group"}),
+        lambda spec: spec.width_per_group is None and _largest_kernel(spec) == 1,
+        "without a kernel above 1",
+        "a block with a kernel above 1",
+    ),
+    _Rule(
+        ("stride_on",),
+        frozenset({"block", "stages"}),
+        lambda spec: not any(map(_chooses_convolution, _strided(spec))),
+        "where no strided block begins with a 1x1 and has a larger kernel",
+        "`block: bottleneck` in a stage with a stride",
+    ),
+    _Rule(
+        ("stride_block",),
+        frozenset({"stages"}),
+        lambda spec: not any(_strided(spec)),
+        "where no stage has a stride",
+        "a stride above 1 in a stage",
+    ),
+    _Rule(
+        ("anti_alias",),
+        frozenset({"stem", "stages"}),
+        lambda spec: spec.stem.pool != "max" and not any(_strided(spec)),
+        "where neither a max pool nor a stage strides",
+        "a stride above 1 in a stage, or `pool: max` in the stem",
     ),
 )

@@ -14,11 +14,13 @@ def problems(spec: ModelSpec) -> Iterator[Problem]:
     if misfits := list(_pruned(spec)):
         yield from misfits
         return
+    yield from _input_size(spec)
     yield from _zero_padding(spec)
     yield from _inner_widths(spec)
     yield from _groups(spec)
     yield from _attention(spec)
     yield from _output_stride(spec)
+    yield from _pool_padding(spec)
     blocks = sum(stage.repeats for stage in spec.stages)
     if blocks > MOST_BLOCKS:
         longest = max(range(len(spec.stages)), key=lambda index: spec.stages[index].repeats)
@@ -45,10 +47,21 @@ def _pruned(spec: ModelSpec) -> Iterator[Problem]:
             yield Problem("misfit", path, message, expected)
 
 
+def _input_size(spec: ModelSpec) -> Iterator[Problem]:
+    factor = strides.reached(spec)[-1]
+    factor = min(factor, spec.output_stride or factor)
+    smallest = min(spec.input.height, spec.input.width)
+    if smallest < factor:
+        pixels = "1 pixel" if smallest == 1 else f"{smallest} pixels"
+        message = f"an input of {pixels} is too small: the strides multiply to {factor:,}"
+        expected = f"at least {factor:,} pixels in height and width"
+        yield Problem("small-input", ("input", "size"), message, expected)
+
+
 def _inner_widths(spec: ModelSpec) -> Iterator[Problem]:
     """A width per group or a reduction that leaves a convolution without channels."""
     for index, stage in enumerate(spec.stages):
-        if min(channels.main_path(spec, stage, block=0)) > 0:
+        if min(channels.unpruned_path(spec, stage)) > 0:
             continue
         inner = channels.inner_width(spec, stage)
         key = "reduce_first" if inner else "width_per_group"
@@ -105,6 +118,14 @@ def _output_stride(spec: ModelSpec) -> Iterator[Problem]:
     possible = " or ".join(map(str, strides.possible(spec)))
     expected = possible or "no `output_stride` in this network"
     yield Problem("unreached-stride", ("output_stride",), message, expected)
+
+
+def _pool_padding(spec: ModelSpec) -> Iterator[Problem]:
+    if spec.stem.pool == "max" and spec.anti_alias == "blur" and spec.stem.pool_padding == "ceil":
+        message = "with `anti_alias: blur` the stem's max pool has no stride, and so no last window"
+        message += " that reaches beyond the image: `pool_padding: ceil`"
+        expected = "`pool_padding: symmetric` or `zeros`"
+        yield Problem("no-last-window", ("anti_alias",), message, expected)
 
 
 def _zero_padding(spec: ModelSpec) -> Iterator[Problem]:

@@ -1,6 +1,5 @@
 """What the fields of a document must be to one another before it means a network."""
 
-import math
 from collections.abc import Iterator
 from pathlib import PurePath
 
@@ -21,7 +20,6 @@ def problems(document: Document, replaced: Repeats | None) -> Iterator[Problem]:
     """
     yield from _stage_names(document)
     yield from _one_stride(document)
-    yield from _input_size(document)
     yield from _epsilon(document)
     blocks = document_blocks(document)
     known = tuple(block for block in blocks if block is not None)
@@ -67,19 +65,6 @@ def _epsilon(document: Document) -> Iterator[Problem]:
         message = f"`epsilon` is {document.epsilon!r}, which has more than six significant digits"
         expected = "a number of at most six significant digits, which every target keeps"
         yield Problem("too-fine", ("epsilon",), message, expected, f"write {held}")
-
-
-def _input_size(document: Document) -> Iterator[Problem]:
-    stem, size = document.stem, document.input.size
-    pool = 1 if stem.pool == "none" else 2
-    factor = stem.stride * pool * math.prod(stage.stride for stage in document.stages)
-    factor = min(factor, document.output_stride or factor)
-    smallest = size if isinstance(size, int) else min(size)
-    if smallest < factor:
-        pixels = _plural(smallest, "pixel")
-        message = f"an input of {pixels} is too small: the strides multiply to {factor:,}"
-        expected = f"at least {factor:,} pixels in height and width"
-        yield Problem("small-input", ("input", "size"), message, expected)
 
 
 def _missing_blocks(blocks: tuple[BlockSpec | None, ...]) -> Iterator[Problem]:

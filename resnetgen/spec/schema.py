@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from resnetgen.spec.blocks import BOTTLENECK_EXPANSION
 from resnetgen.spec.fields import (
     BiasChoice,
     Channels,
@@ -264,9 +265,9 @@ class Document(_Record):
     shortcut: Shortcut = Field(
         "projection", description=SHORTCUT_DESCRIPTION, examples=["zero_pad"]
     )
-    expansion: Expansion | None = Field(
-        None,
-        description="A bottleneck's output channels in multiples of the width: 4 by default.",
+    expansion: Expansion = Field(
+        BOTTLENECK_EXPANSION,
+        description="A bottleneck's output channels in multiples of the width.",
         examples=[2],
     )
     groups: Groups = Field(

@@ -5,7 +5,7 @@ from itertools import accumulate
 from operator import mul
 from typing import get_args
 
-from resnetgen.spec.model import ModelSpec, OutputStride, StemSpec
+from resnetgen.spec.model import ModelSpec, OutputStride, Pool
 
 _POOL_STRIDE = 2
 
@@ -28,7 +28,7 @@ def reaches(spec: ModelSpec) -> tuple[Reach, ...]:
     would have read, as in timm and in torchvision's `replace_stride_with_dilation`.
     """
     found: list[Reach] = []
-    so_far, dilation = _stem_stride(spec.stem), 1
+    so_far, dilation = stem_stride(spec.stem.stride, spec.stem.pool), 1
     for stage in spec.stages:
         if spec.output_stride is not None and so_far >= spec.output_stride:
             found.append(Reach(1, dilation, dilation * stage.stride))
@@ -41,7 +41,10 @@ def reaches(spec: ModelSpec) -> tuple[Reach, ...]:
 
 def reached(spec: ModelSpec) -> tuple[int, ...]:
     """What strides multiply to behind the stem and behind each stage, were all of them taken."""
-    factors = (_stem_stride(spec.stem), *(stage.stride for stage in spec.stages))
+    factors = (
+        stem_stride(spec.stem.stride, spec.stem.pool),
+        *(stage.stride for stage in spec.stages),
+    )
     return tuple(accumulate(factors, mul))
 
 
@@ -56,5 +59,6 @@ def may_dilate(spec: ModelSpec) -> bool:
     return any(each < reached(spec)[-1] for each in possible(spec))
 
 
-def _stem_stride(stem: StemSpec) -> int:
-    return stem.stride if stem.pool == "none" else stem.stride * _POOL_STRIDE
+def stem_stride(stride: int, pool: Pool) -> int:
+    """The stride of the stem's convolutions and of what pools them."""
+    return stride if pool == "none" else stride * _POOL_STRIDE

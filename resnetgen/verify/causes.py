@@ -53,7 +53,9 @@ def explain(span: Span, seen: Array, *, dtype: Dtype) -> Explanation | None:
                 values = _replay(span, {**right, op.name: mistake.value}, start=position + 1)
             except ValueError:
                 continue  # what the mistake gives does not fit the ops behind it
-            if _equal(seen, values[span.ops[-1].name], dtype):
+            explains = _equal(seen, values[span.ops[-1].name], dtype)
+            # What gives the right value, but for less than the slack, is no mistake.
+            if explains and not _equal(mistake.value, right[op.name], dtype):
                 return Explanation(op.name, mistake.cause)
     return None
 

@@ -220,10 +220,8 @@ def _figures(
 
 
 def _where(place: Place) -> str:
-    match place.reader:
-        case None:
-            return place.value
-        case "output":
-            return "what the model returns"
-        case reader:
-            return f"what {reader} receives of {place.value}"
+    if place.reader == RETURNED:
+        return "what the model returns"
+    if place.reader is None:
+        return place.value
+    return f"what {place.reader} receives of {place.value}"

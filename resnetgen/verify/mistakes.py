@@ -133,9 +133,10 @@ def _of_convolution(
                     padding = Padding.symmetric(pixels)
                     yield Mistake(cause, convolved(dilation=dilation, padding=padding))
     for geometry in _geometries(op.extent, op, value, target):
-        moved = convolved(stride=geometry.stride, padding=geometry.padding)
         cause = geometry.cause(op, shape_kept=target.shape == right.shape)
-        yield Mistake(cause, geometry.cut(moved))
+        if cause is not None:
+            moved = convolved(stride=geometry.stride, padding=geometry.padding)
+            yield Mistake(cause, geometry.cut(moved))
     if op.bias:
         yield Mistake("has no bias", right - bias)
     if op.groups > 1:
@@ -215,11 +216,12 @@ def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterat
     yield Mistake("is missing", value)
     for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
         for geometry in _geometries(kernel, op, value, target):
-            cause = geometry.cause(op, shape_kept=target.shape == right.shape)
-            if kernel != op.kernel:
-                cause = f"its kernel is {kernel}, not {op.kernel}; {cause}"
-            seen = windows(value, kernel, geometry.stride, geometry.padding, fill)
-            yield Mistake(cause, geometry.cut(seen.max(axis=(4, 5))))
+            moved = geometry.cause(op, shape_kept=target.shape == right.shape)
+            sized = f"its kernel is {kernel}, not {op.kernel}" if kernel != op.kernel else None
+            causes = [each for each in (sized, moved) if each is not None]
+            if causes:
+                seen = windows(value, kernel, geometry.stride, geometry.padding, fill)
+                yield Mistake("; ".join(causes), geometry.cut(seen.max(axis=(4, 5))))
 
 
 def _number(fill: float) -> str:
@@ -320,13 +322,13 @@ class _Geometry:
     def cut(self, value: Array) -> Array:
         return value[:, :, : self.height, : self.width]
 
-    def cause(self, op: Conv2d | MaxPool2d, *, shape_kept: bool) -> str:
-        """How it differs from the op's own."""
+    def cause(self, op: Conv2d | MaxPool2d, *, shape_kept: bool) -> str | None:
+        """How it differs from the op's own, if it does."""
         padding, own = self.padding, op.padding
         if self.stride != op.stride:
             return f"its stride is {self.stride}, not {op.stride} (padding {_sides(padding)})"
         if padding == own:
-            return f"its padding is {_sides(padding)}, as it should be"
+            return None
         cause = f"its padding is {_sides(padding)}, not {_sides(own)}"
         shifted = padding.top == own.top - 1 and padding.left == own.left - 1
         same = 0 <= padding.bottom - padding.top <= 1 and 0 <= padding.right - padding.left <= 1

@@ -114,5 +114,5 @@ def _solve_epsilon(scaled: Array, target: Array, *, variance: float, wanted: flo
     ratio = float((scaled * target).sum() / np.square(scaled).sum())
     if ratio <= 0.0:
         return None
-    epsilon = 1 / ratio**2 - variance
-    return float(f"{epsilon:.4g}") if 0.0 < epsilon < 1.0 and epsilon != wanted else None
+    epsilon = float(f"{1 / ratio**2 - variance:.4g}")
+    return epsilon if 0.0 < epsilon < 1.0 and epsilon != wanted else None

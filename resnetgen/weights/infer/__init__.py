@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from resnetgen.ir.network import Network
 from resnetgen.lower import feasibility, lower
-from resnetgen.spec import strides
+from resnetgen.spec import idle, strides
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.facts import written
 from resnetgen.spec.load import meaning
@@ -82,7 +82,7 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     }
     if unprojected:
         assumed["shortcut"] = " and ".join(sorted(unprojected))
-    told = READ | _unused(spec)
+    told = READ | set(idle.keys(spec))
     if len(attention_places(found)) < 2:
         told |= {"attention_at"}
     others = {
@@ -91,18 +91,3 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     if strides.may_dilate(spec):
         assumed["output_stride"] = str(spec.output_stride or strides.reached(spec)[-1])
     return assumed | others
-
-
-def _unused(spec: ModelSpec) -> frozenset[str]:
-    """Keys that such a network makes no use of, whatever they say."""
-    unused: set[str] = set()
-    match spec.norm.kind:
-        case "batch":
-            unused |= {"norm_groups"}
-        case "group":
-            unused |= {"momentum"}
-        case "none":
-            unused |= {"norm_groups", "momentum", "epsilon", "zero_init_last"}
-    if spec.stem.pool != "max":
-        unused |= {"pool_padding"}
-    return frozenset(unused)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnetgen.spec.model import ModelSpec, Pool, Shortcut, StrideBlock
+from resnetgen.spec.strides import stem_stride
 from resnetgen.weights.infer.trace import BlockTrace, Trace
 
 _IMAGENET_SIZE, _CIFAR_SIZE = 224, 32
@@ -50,7 +51,7 @@ def places(trace: Trace, base: ModelSpec | None) -> Places:
         pool = "max"
     stride_block = _stride_block(trace, base)
     fitted = _fitted(trace, stages, stride_block)
-    factor = stride * (1 if pool == "none" else 2)
+    factor = stem_stride(stride, pool)
     for stage in fitted:
         factor *= stage.stride
     size = _size(base, _CIFAR_SIZE if small else _IMAGENET_SIZE, factor)

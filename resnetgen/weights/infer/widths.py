@@ -9,12 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from resnetgen.spec.blocks import BOTTLENECK_EXPANSION
+from resnetgen.spec.channels import BASE_WIDTH, widened
+from resnetgen.spec.fields import LARGEST_EXPANSION
 from resnetgen.spec.model import BlockName
-
-_BOTTLENECK_EXPANSION = 4
-_LARGEST_EXPANSION = 64
-_BASE_WIDTH = 64
-"""The stage width at which `width_per_group` is stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class _Knobs:
 
     groups: int | None
     """None where stages have different ones."""
-    expansion: int = _BOTTLENECK_EXPANSION
+    expansion: int = BOTTLENECK_EXPANSION
     reduce_first: int = 1
     width_per_group: int | None = None
 
@@ -69,7 +67,7 @@ class _Knobs:
         """Channels of the convolutions before a block's last, in a stage of this width."""
         if self.width_per_group is None or self.groups is None:
             return width
-        return width * self.width_per_group // _BASE_WIDTH * self.groups
+        return widened(width, width_per_group=self.width_per_group, groups=self.groups)
 
 
 def solve(paths: Sequence[MainPath], *, groups: int | None) -> Widths | None:
@@ -97,12 +95,12 @@ def _widths(knobs: _Knobs, stages: Sequence[StageWidth | None]) -> Widths | None
 
 
 def _candidates(paths: Sequence[MainPath], groups: int | None) -> Iterator[_Knobs]:
-    others = (each for each in range(1, _LARGEST_EXPANSION + 1) if each != _BOTTLENECK_EXPANSION)
+    others = (each for each in range(1, LARGEST_EXPANSION + 1) if each != BOTTLENECK_EXPANSION)
     bottlenecks = any(path.name == "bottleneck" for path in paths)
     reductions = list(_reductions(paths))
-    for expansion in (_BOTTLENECK_EXPANSION, *(others if bottlenecks else ())):
-        for widened, reduction in product((False, True), reductions):
-            if not widened:
+    for expansion in (BOTTLENECK_EXPANSION, *(others if bottlenecks else ())):
+        for per_groups, reduction in product((False, True), reductions):
+            if not per_groups:
                 yield _Knobs(groups, expansion, reduction)
             elif (per_group := _width_per_group(paths, groups, expansion, reduction)) is not None:
                 yield _Knobs(groups, expansion, reduction, per_group)
@@ -136,8 +134,8 @@ def _width_per_group(
         if inner % groups or width == 0:
             return None
         share = inner // groups
-        lowest = max(lowest, -(-_BASE_WIDTH * share // width))
-        highest = min(highest, -(-_BASE_WIDTH * (share + 1) // width) - 1)
+        lowest = max(lowest, -(-BASE_WIDTH * share // width))
+        highest = min(highest, -(-BASE_WIDTH * (share + 1) // width) - 1)
     return lowest if lowest <= highest else None
 
 
@@ -156,7 +154,7 @@ def _named(path: MainPath, knobs: _Knobs) -> StageWidth | None:
 def _listed(path: MainPath, knobs: _Knobs) -> StageWidth | None:
     """A list of convolutions with the least last expansion, and so the greatest width."""
     *before, last = path.channels
-    for expansion in range(1, _LARGEST_EXPANSION + 1):
+    for expansion in range(1, LARGEST_EXPANSION + 1):
         width, rest = divmod(last, expansion)
         inner = knobs.inner(width)
         if rest or inner == 0:
@@ -165,7 +163,7 @@ def _listed(path: MainPath, knobs: _Knobs) -> StageWidth | None:
         for index, channels in enumerate(before):
             divisor = knobs.reduce_first if index == 0 else 1
             multiple = -(-channels * divisor // inner)
-            if inner * multiple // divisor != channels or multiple > _LARGEST_EXPANSION:
+            if inner * multiple // divisor != channels or multiple > LARGEST_EXPANSION:
                 break
             found.append(multiple)
         else:
