@@ -227,7 +227,8 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
             squeezes = "squeezed" in layer.expressions
             attention = "Squeeze-and-excitation" if squeezes else "Efficient channel attention"
             in_the_middle = number < kind.main.index(last)
-            place = "in front of the last convolution" if in_the_middle else "before the addition"
+            end = "before the addition" if kind.has_shortcut else "at the end"
+            place = "in front of the last convolution" if in_the_middle else end
             notes.append(f"{attention} weighs channels {place}.")
     notes += _unstrided_notes(kind)
     summary = f"{path} {_shortcut_summary(kind)}"

@@ -12,6 +12,9 @@ from resnetgen.spec.overlay import Repeats
 from resnetgen.spec.problems import Problem
 from resnetgen.spec.schema import Document
 
+_OTHER_ROWS = frozenset({"stem", "conv1", "head"})
+"""By these `show --block` finds what is no stage, and by `layer1` the first of the stages."""
+
 
 def problems(document: Document, replaced: Repeats | None) -> Iterator[Problem]:
     """Everything that is wrong between the fields of a document.
@@ -36,6 +39,12 @@ def problems(document: Document, replaced: Repeats | None) -> Iterator[Problem]:
 def _stage_names(document: Document) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, stage in enumerate(document.stages):
+        modules = {
+            f"layer{number + 1}" for number in range(len(document.stages)) if number != index
+        }
+        if stage.name in _OTHER_ROWS | modules:
+            message = f"`{stage.name}` is what another row of the table is called"
+            yield Problem("same-name", ("stages", index, "name"), message, "a name of its own")
         if stage.name in seen:
             message = f"another stage has the name `{stage.name}`"
             yield Problem("same-name", ("stages", index, "name"), message, "a name of its own")

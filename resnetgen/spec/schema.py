@@ -244,8 +244,9 @@ class Document(_Record):
     classes: Classes = Field(description="How many classes the head tells apart.", examples=[1000])
     depth: Depth | None = Field(
         None,
-        description="Weighted layers, shortcuts not counted. Without repeats they are found from "
-        "it (three stages of equal blocks); with repeats it is checked.",
+        description="Weighted layers, shortcuts not counted and a deep stem as one. Without "
+        "repeats they are found from it (three stages of equal blocks); with repeats it is "
+        "checked.",
         examples=[110],
     )
     repeats: RepeatsList | None = Field(
