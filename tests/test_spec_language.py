@@ -180,6 +180,7 @@ def test_resnet50_in_full() -> None:
         stride_on="3x3",
         stride_block="first",
         output_stride=None,
+        drop_path=0.0,
         width_per_group=None,
         reduce_first=1,
         downsample="conv",

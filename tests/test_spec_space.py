@@ -104,6 +104,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "norm_groups": st.sampled_from([1, 2]),
                     "stride_block": st.sampled_from(["first", "last"]),
                     **({"output_stride": st.sampled_from(reached)} if reached else {}),
+                    "drop_path": st.sampled_from([0.05, 0.123456]),
                     "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
                     "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),
@@ -129,6 +130,7 @@ knobs = st.fixed_dictionaries(
         "norm_groups": st.sampled_from([1, 2]),
         "conv_bias": st.sampled_from([True, False, "without_norm"]),
         "stride_block": st.sampled_from(["first", "last"]),
+        "drop_path": st.sampled_from([0.0, 0.2]),
     }
 )
 varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
@@ -145,6 +147,7 @@ ODD_VALUES: dict[str, tuple[str, Any]] = {
     "se_divisor": ("se_divisor", 1),
     "projection_kernel": ("projection_kernel", 5),
     "downsample": ("downsample", "avg"),
+    "drop_path": ("drop_path", 0.5),
     "epsilon": ("norm.epsilon", 0.5),
     "momentum": ("norm.momentum", 0.5),
     "zero_init_last": ("init.zero_last_gamma", True),

@@ -26,15 +26,16 @@ from resnetgen.emit.source import (
     attentions,
     biases,
     block_docstring,
-    block_keywords,
     block_parameters,
     blur_padding,
     complement,
     constants,
     docstring,
+    drops_paths,
     example_shape,
     head_layers,
     header,
+    made,
     network_class,
     pads_strided,
     returned,
@@ -160,7 +161,7 @@ def _view(network: Network) -> _View:
             indent=0,
         ),
         channels=network.input_channels,
-        notes=_notes(network, shared),
+        notes=_notes(network, shared, drops=drops_paths(found)),
         attentions=attentions(network),
         gelu=applies(network, "gelu"),
         blur_padding=blur_padding(network, "stride"),
@@ -211,7 +212,7 @@ def _max_pool_view(network: Network) -> _MaxPoolView | None:
     )
 
 
-def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
+def _notes(network: Network, shared: Constants, *, drops: bool) -> tuple[str, ...]:
     """What a user of the source has to know, as lines."""
     notes = ["Images are channels-last."]
     if pads_strided(network):
@@ -219,8 +220,12 @@ def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
             'Padding is explicit: on an even-sized input a strided padding="SAME" pads more at the'
             " bottom and right, which shifts the feature maps by a pixel."
         )
-    if isinstance(shared.norm, BatchNorm2d):
-        notes.append("Batch normalization follows model.train() and model.eval().")
+    switched = ["batch normalization"] if isinstance(shared.norm, BatchNorm2d) else []
+    switched += ["stochastic depth"] if drops else []
+    if switched:
+        verb = "follow" if len(switched) > 1 else "follows"
+        subject = " and ".join(switched).capitalize()
+        notes.append(f"{subject} {verb} model.train() and model.eval().")
     return tuple(textwrap.wrap(" ".join(notes), LINE_LENGTH))
 
 
@@ -290,32 +295,20 @@ def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     if kind.reshapes == "never":
         return ()
     if kind.pads_zeros:
-        made = [Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
+        layers = [Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
     else:
-        made = [make(layer, style) for layer in kind.side]
+        layers = [make(layer, style) for layer in kind.side]
     if kind.lacks_pool:
-        made.insert(0, IDENTITY)
+        layers.insert(0, IDENTITY)
     elif kind.side[0].optional:
-        made[0] = Item(f"{made[0].text} if stride > 1 else {IDENTITY.text}")
-    if sometimes and len(made) == 1:
-        return call_of("self.downsample.append(", made, indent=12)
-    return listed(head, made, indent=12 if sometimes else 8)
+        layers[0] = Item(f"{layers[0].text} if stride > 1 else {IDENTITY.text}")
+    if sometimes and len(layers) == 1:
+        return call_of("self.downsample.append(", layers, indent=12)
+    return listed(head, layers, indent=12 if sometimes else 8)
 
 
 def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
-    blocks: list[Item] = []
-    for block, kind, _, repeats in runs(stage, found):
-        arguments = [
-            str(block.in_channels),
-            *kind.sizes_of(block),
-            *block_keywords(block, kind),
-            RNGS,
-        ]
-        made = Item(kind.class_name, tuple(arguments))
-        if repeats > 1:
-            loop = f"{made.text} for _ in range({repeats})"
-            made = Item(loop if repeats == len(stage.blocks) else f"*({loop})")
-        blocks.append(made)
+    blocks = [made(block, kind, repeats, RNGS) for block, kind, _, repeats in runs(stage, found)]
     return listed(f"self.{stage.name} = nnx.List(", blocks, indent=8)
 
 

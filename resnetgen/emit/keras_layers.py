@@ -11,6 +11,7 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    DropPath,
     GroupNorm,
     MaxPool2d,
     Norm,
@@ -86,6 +87,9 @@ def layer_lines(
                 )
             case Scale():
                 lines.append(f"{margin}{head}{_attention_call(layer, source, name)}")
+            case DropPath():
+                arguments = [layer.text("rate"), "noise_shape=(None, 1, 1, 1)", f"name={name}"]
+                lines += applied(f"{head}layers.Dropout(", arguments, source, indent=indent)
             case AvgPool2d() | BlurPool():
                 if layer.optional:
                     lines.append(f"{margin}if stride > 1:")

@@ -18,6 +18,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    DropPath,
     Flatten,
     GlobalAvgPool,
     GroupNorm,
@@ -92,6 +93,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             | ChannelConv()
             | Scale()
             | Add()
+            | DropPath()
             | Softmax()
         ):
             return inputs[0]
@@ -138,6 +140,7 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             | Subsample()
             | PadChannels()
             | Add()
+            | DropPath()
             | GlobalAvgPool()
             | Flatten()
             | Softmax()
@@ -169,6 +172,7 @@ def macs(op: Op, output: Shape) -> int:
             | Subsample()
             | PadChannels()
             | Add()
+            | DropPath()
             | GlobalAvgPool()
             | Flatten()
             | Softmax()

@@ -8,6 +8,7 @@ from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, ScalarNode
 from resnetgen.spec.overrides import FILE
 from resnetgen.spec.problems import Problem
+from resnetgen.spec.shortcuts import is_plain, may_drop_paths, projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,6 @@ def problems(
             yield Problem("idle-key", (key,), message, f"{rule.needed}, or no `{key}`")
 
 
-def _is_plain(spec: ModelSpec) -> bool:
-    return all(stage.shortcut == "none" for stage in spec.stages)
-
-
-def _projects(spec: ModelSpec, *, strided: bool) -> bool:
-    """Whether any stage has projections; with `strided`, any that has a stride."""
-    return any(
-        stage.shortcut in ("projection", "projection_all") and (stage.stride > 1 or not strided)
-        for stage in spec.stages
-    )
-
-
 _RULES = (
     _Rule(
         ("attention_at",),
@@ -105,9 +94,16 @@ _RULES = (
     _Rule(
         ("zero_init_last",),
         frozenset({"norm", "shortcut", "stages"}),
-        lambda spec: spec.norm.kind == "none" or _is_plain(spec),
+        lambda spec: spec.norm.kind == "none" or is_plain(spec),
         "where no block has both norms and a shortcut",
         "a `norm` and a `shortcut` other than `none`",
+    ),
+    _Rule(
+        ("drop_path",),
+        frozenset({"shortcut", "stages", "regnet", "repeats", "depth"}),
+        lambda spec: not may_drop_paths(spec),
+        "where no block but the first has a shortcut",
+        "a `shortcut` other than `none`",
     ),
     _Rule(
         ("pool_padding",),
@@ -119,14 +115,14 @@ _RULES = (
     _Rule(
         ("projection_kernel",),
         frozenset({"shortcut", "stages", "regnet"}),
-        lambda spec: not _projects(spec, strided=True),
+        lambda spec: not projects(spec, strided=True),
         "where no stage with a stride has projections",
         "`shortcut: projection` or `projection_all` in a stage with a stride",
     ),
     _Rule(
         ("downsample",),
         frozenset({"shortcut", "stages", "regnet"}),
-        lambda spec: not _projects(spec, strided=False),
+        lambda spec: not projects(spec, strided=False),
         "where no stage has projections",
         "`shortcut: projection` or `projection_all`",
     ),

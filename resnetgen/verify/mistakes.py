@@ -17,6 +17,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
@@ -90,6 +91,8 @@ def mistakes(
             yield from _of_channel_padding(op, inputs[0])
         case Add():
             yield from _of_addition(inputs[0], inputs[1])
+        case DropPath():
+            yield from _of_drop_path(op, inputs[0], seen)
         case GlobalAvgPool():
             yield Mistake("takes the maximum, not the mean", inputs[0].max((2, 3), keepdims=True))
             yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
@@ -281,6 +284,13 @@ def _of_addition(main: Array, shortcut: Array) -> Iterator[Mistake]:
     yield Mistake("multiplies instead of adding", main * shortcut)
     yield Mistake("adds the shortcut twice", main + 2 * shortcut)
     yield Mistake("comes behind the activation of the main path", np.maximum(main, 0.0) + shortcut)
+
+
+def _of_drop_path(op: DropPath, value: Array, seen: Array | None) -> Iterator[Mistake]:
+    if seen is not None and seen.shape == value.shape:
+        kept = seen.any(axis=(1, 2, 3), keepdims=True)
+        yield Mistake("drops images, as in training", kept * value / (1 - op.rate))
+    yield Mistake("scales by what training keeps", value * (1 - op.rate))
 
 
 def _of_linear(value: Array, tensors: Tensors) -> Iterator[Mistake]:

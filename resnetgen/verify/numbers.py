@@ -24,6 +24,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    DropPath,
     Flatten,
     GlobalAvgPool,
     GroupNorm,
@@ -108,6 +109,7 @@ class Drawn:
                 | Subsample()
                 | PadChannels()
                 | Add()
+                | DropPath()
                 | GlobalAvgPool()
                 | Flatten()
                 | Softmax()
