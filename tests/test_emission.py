@@ -201,6 +201,8 @@ stem: {width: 8, kernel: 3, stride: 1, pool: none}
 block: basic
 attention: se
 drop_path: 0.123456
+block_dropout: 0.3
+dropout: 0.25
 stages:
   - {name: one, repeats: 6, width: 8, stride: 1}
   - {name: two, repeats: 2, width: 8, stride: 1, block: bottleneck, shortcut: none}

@@ -193,6 +193,30 @@ def test_stochastic_depth_is_that_of_timm() -> None:
     assert found == expected
 
 
+def test_dropout_is_where_timm_has_its_drop_rate() -> None:
+    need_peers()
+    from parity import peers
+
+    peers()
+    import timm
+    import torch
+
+    theirs = timm.create_model("resnet18", drop_rate=0.5)
+    ours = holds_same("resnet18", theirs, "dropout=0.5")
+    image = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    outputs: list[Any] = []
+    for model, dropout in ((theirs, None), (ours, ours.dropout)):
+        model.eval()
+        # Only the dropouts train: batch norms would see other numbers.
+        model.training = True
+        if dropout is not None:
+            dropout.train()
+        torch.manual_seed(1)
+        with torch.inference_mode():
+            outputs.append(model(image))
+    assert (outputs[0] == outputs[1]).all()
+
+
 def holds_same(name: str, theirs: Any, *overrides: str) -> Any:
     """Our network so changed, which loads the peer's state strictly and computes the same."""
     import torch

@@ -181,6 +181,8 @@ def test_resnet50_in_full() -> None:
         stride_block="first",
         output_stride=None,
         drop_path=0.0,
+        block_dropout=0.0,
+        dropout=0.0,
         width_per_group=None,
         reduce_first=1,
         downsample="conv",

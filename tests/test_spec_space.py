@@ -105,6 +105,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "stride_block": st.sampled_from(["first", "last"]),
                     **({"output_stride": st.sampled_from(reached)} if reached else {}),
                     "drop_path": st.sampled_from([0.05, 0.123456]),
+                    "block_dropout": st.just(0.3),
+                    "dropout": st.just(0.25),
                     "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
                     "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),

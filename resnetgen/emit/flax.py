@@ -31,8 +31,8 @@ from resnetgen.emit.source import (
     complement,
     constants,
     docstring,
-    drops_paths,
     example_shape,
+    head_dropout,
     head_layers,
     header,
     made,
@@ -44,9 +44,15 @@ from resnetgen.emit.source import (
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d
+from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, Dropout, DropPath, GroupNorm, MaxPool2d, Op
 
 FILE = "model_flax.py"
+_SWITCHED: Mapping[type[Op], str] = {
+    BatchNorm2d: "batch normalization",
+    DropPath: "stochastic depth",
+    Dropout: "dropout",
+}
+"""What does something else in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,9 @@ class _View:
     forward: tuple[str, ...]
     stage_loop: tuple[str, ...]
     head_forward: tuple[str, ...]
+    dropout: tuple[str, ...]
+    classified: str
+    """What the last layer makes of pooled features."""
     linear: tuple[str, ...]
     classes: int
     returned: str
@@ -140,7 +149,8 @@ TARGET = Target("flax", source=FILE, emit=emit, usage=usage, title="Flax NNX")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem, head = literal(network.stem[1:]), head_layers(network)
+    stem, head, dropout = literal(network.stem[1:]), head_layers(network), head_dropout(network)
+    pooled = "x.mean(axis=(1, 2))"
     layers = (layer for kind in found for layer in (*kind.main, *kind.side))
     style = Style(repeated_forms([*stem, *layers]), shared)
     class_name = network_class(network)
@@ -161,7 +171,7 @@ def _view(network: Network) -> _View:
             indent=0,
         ),
         channels=network.input_channels,
-        notes=_notes(network, shared, drops=drops_paths(found)),
+        notes=_notes(network, shared),
         attentions=attentions(network),
         gelu=applies(network, "gelu"),
         blur_padding=blur_padding(network, "stride"),
@@ -194,6 +204,8 @@ def _view(network: Network) -> _View:
         fan_mode=shared.fan_mode,
         bias=shared.bias,
         biases=biases(network),
+        dropout=assignments(dropout, style, indent=8),
+        classified=f"self.fc(self.dropout({pooled}))" if dropout else f"self.fc({pooled})",
         linear=_linear_lines(shared),
     )
 
@@ -212,7 +224,7 @@ def _max_pool_view(network: Network) -> _MaxPoolView | None:
     )
 
 
-def _notes(network: Network, shared: Constants, *, drops: bool) -> tuple[str, ...]:
+def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
     """What a user of the source has to know, as lines."""
     notes = ["Images are channels-last."]
     if pads_strided(network):
@@ -220,12 +232,12 @@ def _notes(network: Network, shared: Constants, *, drops: bool) -> tuple[str, ..
             'Padding is explicit: on an even-sized input a strided padding="SAME" pads more at the'
             " bottom and right, which shifts the feature maps by a pixel."
         )
-    switched = ["batch normalization"] if isinstance(shared.norm, BatchNorm2d) else []
-    switched += ["stochastic depth"] if drops else []
+    kinds_there = {type(op) for op in network.ops}
+    switched = [name for kind, name in _SWITCHED.items() if kind in kinds_there]
     if switched:
-        verb = "follow" if len(switched) > 1 else "follows"
-        subject = " and ".join(switched).capitalize()
-        notes.append(f"{subject} {verb} model.train() and model.eval().")
+        *others, last = switched
+        subject = f"{', '.join(others)} and {last} follow" if others else f"{last} follows"
+        notes.append(f"{subject.capitalize()} model.train() and model.eval().")
     return tuple(textwrap.wrap(" ".join(notes), LINE_LENGTH))
 
 

@@ -12,6 +12,7 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    Dropout,
     DropPath,
     GroupNorm,
     MaxPool2d,
@@ -23,7 +24,7 @@ RNGS = "rngs=rngs"
 
 
 IDENTITY = Item("identity")
-_MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool, DropPath)
+_MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool, Dropout, DropPath)
 """Ops that are attributes of their module; others are functions where they are applied."""
 
 
@@ -101,6 +102,8 @@ def _call(layer: Layer, style: Style) -> tuple[str, list[str]]:
         case Subsample():
             strides = f"({layer.text('stride')}, {layer.text('stride')})"
             return "partial", ["nnx.max_pool", "window_shape=(1, 1)", f"strides={strides}"]
+        case Dropout():
+            return "nnx.Dropout", [layer.text("rate"), RNGS]
         case DropPath():
             return "nnx.Dropout", [layer.text("rate"), "broadcast_dims=(1, 2, 3)", RNGS]
         case BlurPool():

@@ -23,6 +23,7 @@ from resnetgen.emit.source import (
     docstring,
     example_shape,
     extent,
+    head_dropout,
     head_layers,
     header,
     pads_strided,
@@ -101,6 +102,7 @@ class _View:
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     head: tuple[str, ...]
+    dropout: tuple[str, ...]
     features: int
     returned: str
     linear_init: str
@@ -180,6 +182,9 @@ def _view(network: Network) -> _View:
         stages=tuple(_stage_lines(stage, found) for stage in network.stages),
         head=layer_lines(
             head_layers(network), style, variable="x", source="x", prefix="", indent=4
+        ),
+        dropout=layer_lines(
+            head_dropout(network), style, variable="x", source="x", prefix="", indent=4
         ),
         features=shared.features,
         returned=returned(network),

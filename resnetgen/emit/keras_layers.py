@@ -11,6 +11,7 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    Dropout,
     DropPath,
     GroupNorm,
     MaxPool2d,
@@ -87,6 +88,9 @@ def layer_lines(
                 )
             case Scale():
                 lines.append(f"{margin}{head}{_attention_call(layer, source, name)}")
+            case Dropout():
+                call_head = f"{head}layers.Dropout({layer.text('rate')}, name={name})"
+                lines.append(f"{margin}{call_head}({source})")
             case DropPath():
                 arguments = [layer.text("rate"), "noise_shape=(None, 1, 1, 1)", f"name={name}"]
                 lines += applied(f"{head}layers.Dropout(", arguments, source, indent=indent)

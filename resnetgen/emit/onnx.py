@@ -24,6 +24,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
     DropPath,
     Flatten,
     GlobalAvgPool,
@@ -312,8 +313,10 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "Gemm", ("transB = 1",), ()
         case Softmax():
             return "Softmax", ("axis = -1",), ()
-        case Input() | GroupNorm() | ChannelConv() | BlurPool() | Activation() | DropPath():
+        case Input() | GroupNorm() | ChannelConv() | BlurPool() | Activation():
             raise AssertionError(f"{op.name}: no one node makes it")
+        case Dropout() | DropPath():
+            raise AssertionError(f"{op.name}: inference has none")
         case _:
             assert_never(op)
 

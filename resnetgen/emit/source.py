@@ -19,6 +19,7 @@ from resnetgen.ir.ops import (
     ChannelConv,
     Conv2d,
     ConvInit,
+    Dropout,
     DropPath,
     Function,
     GlobalAvgPool,
@@ -202,6 +203,11 @@ def has_shortcuts(network: Network) -> bool:
     return any(block.shortcut != "none" for block in network.blocks)
 
 
+def head_dropout(network: Network) -> tuple[Layer, ...]:
+    """The dropout in front of the last layer, or nothing."""
+    return literal(op for op in network.head if isinstance(op, Dropout))
+
+
 def drops_paths(found: Iterable[Kind]) -> bool:
     """Whether any kind of block leaves out main paths in training."""
     return any(isinstance(layer.op, DropPath) for kind in found for layer in kind.main)
@@ -236,6 +242,8 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
             place = "in front of the last convolution" if in_the_middle else "before the addition"
             notes.append(f"{attention} weighs channels {place}.")
     notes += _unstrided_notes(kind)
+    if any(isinstance(layer.op, Dropout) for layer in kind.main):
+        notes.append("Dropout stands in front of the last convolution.")
     if drops_paths([kind]):
         notes.append("Training leaves out the main path of some images (Huang et al., 2016).")
     summary = f"{path} {_shortcut_summary(kind)}"

@@ -18,6 +18,7 @@ from resnetgen.emit.source import (
     docstring,
     drops_paths,
     example_shape,
+    head_dropout,
     head_layers,
     header,
     made,
@@ -71,7 +72,10 @@ class _View:
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     head: tuple[str, ...]
+    dropout: tuple[str, ...]
     forward: tuple[str, ...]
+    classified: str
+    """What the last layer makes of pooled features x."""
     features: int
     classes: int
     returned: str
@@ -106,7 +110,7 @@ TARGET = Target("torch", source=FILE, emit=emit, usage=usage, title="PyTorch")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem, head = literal(network.stem[1:]), head_layers(network)
+    stem, head, dropout = literal(network.stem[1:]), head_layers(network), head_dropout(network)
     written = [*stem, *(layer for kind in found for layer in (*kind.main, *kind.side))]
     style = Style(_helpers(written), _norm_helper(shared))
     class_name = network_class(network)
@@ -138,6 +142,8 @@ def _view(network: Network) -> _View:
             *(f"        x = {stage}(x)" for stage in stages),
             *forward(head),
         ),
+        dropout=assignments(dropout, style, indent=8),
+        classified="self.fc(self.dropout(x))" if dropout else "self.fc(x)",
         features=shared.features,
         classes=network.classes,
         returned=returned(network),

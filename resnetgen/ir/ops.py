@@ -191,6 +191,16 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropout:
+    """The value itself; in training each number is 0 at random, at this rate, and the others are
+    1 / (1 - rate) times what they were."""
+
+    name: str
+    inputs: tuple[str]
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class DropPath:
     """The value itself; in training nothing, for a whole image at random, and 1 / (1 - rate) times
     the value for the others.
@@ -262,6 +272,7 @@ Op = (
     | Subsample
     | PadChannels
     | Add
+    | Dropout
     | DropPath
     | GlobalAvgPool
     | Flatten

@@ -18,6 +18,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
     DropPath,
     Flatten,
     GlobalAvgPool,
@@ -93,6 +94,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             | ChannelConv()
             | Scale()
             | Add()
+            | Dropout()
             | DropPath()
             | Softmax()
         ):
@@ -140,6 +142,7 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             | Subsample()
             | PadChannels()
             | Add()
+            | Dropout()
             | DropPath()
             | GlobalAvgPool()
             | Flatten()
@@ -172,6 +175,7 @@ def macs(op: Op, output: Shape) -> int:
             | Subsample()
             | PadChannels()
             | Add()
+            | Dropout()
             | DropPath()
             | GlobalAvgPool()
             | Flatten()

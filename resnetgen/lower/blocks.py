@@ -1,7 +1,7 @@
 """Lowers stages to blocks: a main path of convolutions, and a shortcut added to its end."""
 
 from resnetgen.ir.network import Block, ShortcutKind, Stage
-from resnetgen.ir.ops import Add, AvgPool2d, DropPath, Op, PadChannels, Padding, Subsample
+from resnetgen.ir.ops import Add, AvgPool2d, Dropout, DropPath, Op, PadChannels, Padding, Subsample
 from resnetgen.lower.attention import lower_attention
 from resnetgen.lower.parts import activation, convolution, normalize, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
@@ -202,6 +202,9 @@ def _main_path(
             )
             ops += gates
             source = gates[-1].name if gates else source
+        if number == last and spec.block_dropout > 0:
+            ops.append(Dropout(f"{name}.dropout", (source,), spec.block_dropout))
+            source = ops[-1].name
         conv = convolution(
             spec,
             f"{name}.conv{number}",

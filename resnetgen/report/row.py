@@ -13,6 +13,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
     DropPath,
     Flatten,
     Function,
@@ -122,6 +123,8 @@ def operation(op: Op) -> str:
             return f"{op.extra} channels of zeros"
         case Add():
             return "add the shortcut"
+        case Dropout():
+            return f"in training, dropout {op.rate:g}"
         case DropPath():
             return "in training, drop whole images"
         case GlobalAvgPool():

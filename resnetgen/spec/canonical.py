@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 _Scalar = bool | int | float | str
 _Row = Mapping[str, str]
 """A flow mapping: keys and their values as YAML."""
-_LATER_DEFAULTS: Mapping[str, _Scalar | None] = {"output_stride": None, "drop_path": 0.0}
+_LATER_DEFAULTS: Mapping[str, _Scalar | None] = {
+    "output_stride": None,
+    "drop_path": 0.0,
+    "block_dropout": 0.0,
+    "dropout": 0.0,
+}
 """What is in no hash, so that specs from before these keys keep theirs."""
 
 
@@ -72,6 +77,8 @@ def to_yaml(spec: ModelSpec) -> str:
         f"stride_block: {spec.stride_block}",
         *([f"output_stride: {spec.output_stride}"] if spec.output_stride else []),
         *([f"drop_path: {_scalar(spec.drop_path)}"] if spec.drop_path else []),
+        *([f"block_dropout: {_scalar(spec.block_dropout)}"] if spec.block_dropout else []),
+        *([f"dropout: {_scalar(spec.dropout)}"] if spec.dropout else []),
         *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
@@ -161,6 +168,8 @@ def _resolve(document: "Document") -> ModelSpec:
         stride_block=conventions.stride_block,
         output_stride=document.output_stride,
         drop_path=document.drop_path,
+        block_dropout=document.block_dropout,
+        dropout=document.dropout,
         width_per_group=document.width_per_group,
         reduce_first=document.reduce_first,
         downsample=document.downsample,

@@ -380,6 +380,17 @@ class Document(_Record):
         "proportion (Huang et al., 2016).",
         examples=[0.1],
     )
+    block_dropout: Rate = Field(
+        0.0,
+        description="At what rate training drops values right before the last convolution of each "
+        "block, as in Wide ResNets.",
+        examples=[0.3],
+    )
+    dropout: Rate = Field(
+        0.0,
+        description="At what rate training drops pooled values before the last layer.",
+        examples=[0.2],
+    )
     epsilon: Epsilon | None = Field(None, description="The norm's epsilon.", examples=[0.001])
     momentum: Momentum | None = Field(
         None,

@@ -24,6 +24,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
     DropPath,
     Flatten,
     GlobalAvgPool,
@@ -109,6 +110,7 @@ class Drawn:
                 | Subsample()
                 | PadChannels()
                 | Add()
+                | Dropout()
                 | DropPath()
                 | GlobalAvgPool()
                 | Flatten()

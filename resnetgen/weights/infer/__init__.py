@@ -93,6 +93,7 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
         assumed["output_stride"] = str(spec.output_stride or strides.reached(spec)[-1])
     if may_drop_paths(spec):
         assumed["drop_path"] = str(spec.drop_path)
+    assumed |= {"block_dropout": str(spec.block_dropout), "dropout": str(spec.dropout)}
     return assumed | others
 
 
