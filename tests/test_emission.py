@@ -192,6 +192,24 @@ stages:
   - {name: c, repeats: 2, width: 12, stride: 3}
   - {name: d, repeats: 1, width: 16, stride: 1}
 """,
+    # Rates that differ from block to block: in loops, in lists, and in a kind of one block.
+    "dropping": """
+name: dropping
+input: {channels: 3, size: 16}
+classes: 10
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+attention: se
+drop_path: 0.123456
+block_dropout: 0.3
+dropout: 0.25
+stages:
+  - {name: one, repeats: 6, width: 8, stride: 1}
+  - {name: two, repeats: 2, width: 8, stride: 1, block: bottleneck, shortcut: none}
+  - {name: three, repeats: 5, width: 24, stride: 2,
+     block: [{kernel: 3, expansion: 3}, {kernel: 3, expansion: 2}, {kernel: 3}]}
+  - {name: four, repeats: 1, width: 8, stride: 1, block: bottleneck}
+""",
     # Pre-activation: blocks that pad, have three convolutions, attention or no shortcut, and a stem
     # that activates what the first block reads.
     "preactivated": """

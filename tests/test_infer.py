@@ -328,6 +328,18 @@ def test_dilation_leaves_no_trace_and_is_the_base_s() -> None:
     assert "output_stride" not in infer(shapes_of("resnet20"), name="found").assumed
 
 
+def test_rate_of_stochastic_depth_leaves_no_trace_and_is_the_base_s() -> None:
+    dropping = load("resnet18", overrides=["drop_path=0.2"]).spec
+    found = infer(tensors(lower(dropping)), name="found")
+    assert (found.spec.drop_path, found.assumed["drop_path"]) == (0.0, "0.0")
+    deeper = load("resnet18", overrides=["drop_path=0.2", "repeats=[2,3,2,2]"]).spec
+    found = infer(tensors(lower(deeper)), name="found", base=dropping)
+    assert ops(found.spec) == ops(deeper)
+    assert found.assumed["drop_path"] == "0.2"
+    plain = BUNDLED["plain20"]
+    assert "drop_path" not in infer(shapes_of("plain20"), name="found", base=plain).assumed
+
+
 class TestMisfits:
     """Tensors of no network: one clear error that names the tensor."""
 

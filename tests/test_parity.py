@@ -169,6 +169,70 @@ def holds_dilated(name: str, theirs: Any, output_stride: int) -> None:
             assert difference(undilated.double().eval()(image), expected) > 1e6 * EXACT
 
 
+def test_stochastic_depth_is_that_of_timm() -> None:
+    need_peers()
+    from parity import peers
+
+    peers()  # which imports torchvision as timm needs it
+    import timm
+    from timm.layers import DropPath
+
+    theirs = timm.create_model("resnet26", drop_path_rate=0.2)
+    ours = holds_same("resnet26", theirs, "drop_path=0.2")
+    expected = {
+        name: module.drop_prob
+        for name, module in theirs.named_modules()
+        if isinstance(module, DropPath)
+    }
+    found = {
+        name.replace("droppath", "drop_path"): module.p
+        for name, module in ours.named_modules()
+        if name.endswith(".droppath") and module.p > 0
+    }
+    assert len(found) == 7
+    assert found == expected
+
+
+def test_dropout_is_where_timm_has_its_drop_rate() -> None:
+    need_peers()
+    from parity import peers
+
+    peers()
+    import timm
+    import torch
+
+    theirs = timm.create_model("resnet18", drop_rate=0.5)
+    ours = holds_same("resnet18", theirs, "dropout=0.5")
+    image = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    outputs: list[Any] = []
+    for model, dropout in ((theirs, None), (ours, ours.dropout)):
+        model.eval()
+        # Only the dropouts train: batch norms would see other numbers.
+        model.training = True
+        if dropout is not None:
+            dropout.train()
+        torch.manual_seed(1)
+        with torch.inference_mode():
+            outputs.append(model(image))
+    assert (outputs[0] == outputs[1]).all()
+
+
+def holds_same(name: str, theirs: Any, *overrides: str) -> Any:
+    """Our network so changed, which loads the peer's state strictly and computes the same."""
+    import torch
+    from parity import EXACT, built, difference, randomize
+
+    torch.manual_seed(0)
+    randomize(theirs)
+    ours = built(compile_spec(name, overrides=overrides).network)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    image = torch.randn(2, 3, 65, 97, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = theirs.double().eval()(image)
+        assert difference(ours.double().eval()(image), expected) <= EXACT
+    return ours
+
+
 def test_a_stride_in_another_place_is_not_the_peer() -> None:
     """The comparison can fail: the parameters are the same, the output is not."""
     need_peers()

@@ -13,6 +13,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
@@ -244,6 +246,8 @@ def test_ops_without_tensors() -> None:
         [x[0, 0].tolist(), np.zeros((3, 3)).tolist()]
     ]
     assert value_of(Add("add", ("x", "x")), x, x) == (2 * x).tolist()
+    assert value_of(Dropout("drop", ("x",), 0.5)) == x.tolist()
+    assert value_of(DropPath("drop", ("x",), 0.5, index=3, last_index=3)) == x.tolist()
     assert value_of(GlobalAvgPool("mean", ("x",))) == [[[[29.0 / 9]]]]
     assert value_of(Flatten("flat", ("x",)), x[:, :, :1, :1]) == [[1.0]]
 

@@ -126,6 +126,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "norm_groups": st.sampled_from([1, 2]),
                     "stride_block": st.sampled_from(["first", "last"]),
                     **({"output_stride": st.sampled_from(reached)} if reached else {}),
+                    "drop_path": st.sampled_from([0.05, 0.123456]),
+                    "block_dropout": st.just(0.3),
+                    "dropout": st.just(0.25),
                     "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
                     "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),
@@ -151,6 +154,7 @@ knobs = st.fixed_dictionaries(
         "norm_groups": st.sampled_from([1, 2]),
         "conv_bias": st.sampled_from([True, False, "without_norm"]),
         "stride_block": st.sampled_from(["first", "last"]),
+        "drop_path": st.sampled_from([0.0, 0.2]),
     }
 )
 varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
@@ -175,6 +179,7 @@ OTHER_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "pool_padding": ("stem.pool_padding", ("zeros", "symmetric")),
     "stride_block": ("stride_block", ("first", "last")),
     "anti_alias": ("anti_alias", ("avg", "none")),
+    "drop_path": ("drop_path", (0.5, 0.25)),
 }
 """Where a spec has what a key says, and values of which one changes a network, unless the key is
 idle in it."""

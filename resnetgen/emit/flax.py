@@ -26,15 +26,16 @@ from resnetgen.emit.source import (
     attentions,
     biases,
     block_docstring,
-    block_keywords,
     block_parameters,
     blur_padding,
     complement,
     constants,
     docstring,
     example_shape,
+    head_dropout,
     head_layers,
     header,
+    made,
     network_class,
     pads_strided,
     returned,
@@ -43,9 +44,15 @@ from resnetgen.emit.source import (
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d
+from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, Dropout, DropPath, GroupNorm, MaxPool2d, Op
 
 FILE = "model_flax.py"
+_SWITCHED: Mapping[type[Op], str] = {
+    BatchNorm2d: "batch normalization",
+    DropPath: "stochastic depth",
+    Dropout: "dropout",
+}
+"""What does something else in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,9 @@ class _View:
     forward: tuple[str, ...]
     stage_loop: tuple[str, ...]
     head_forward: tuple[str, ...]
+    dropout: tuple[str, ...]
+    classified: str
+    """What the last layer makes of pooled features."""
     linear: tuple[str, ...]
     classes: int
     returned: str
@@ -139,7 +149,8 @@ TARGET = Target("flax", source=FILE, emit=emit, usage=usage, title="Flax NNX")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem, head = literal(network.stem[1:]), head_layers(network)
+    stem, head, dropout = literal(network.stem[1:]), head_layers(network), head_dropout(network)
+    pooled = "x.mean(axis=(1, 2))"
     layers = (layer for kind in found for layer in (*kind.main, *kind.side))
     style = Style(repeated_forms([*stem, *layers]), shared)
     class_name = network_class(network)
@@ -193,6 +204,8 @@ def _view(network: Network) -> _View:
         fan_mode=shared.fan_mode,
         bias=shared.bias,
         biases=biases(network),
+        dropout=assignments(dropout, style, indent=8),
+        classified=f"self.fc(self.dropout({pooled}))" if dropout else f"self.fc({pooled})",
         linear=_linear_lines(shared),
     )
 
@@ -219,8 +232,12 @@ def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
             'Padding is explicit: on an even-sized input a strided padding="SAME" pads more at the'
             " bottom and right, which shifts the feature maps by a pixel."
         )
-    if isinstance(shared.norm, BatchNorm2d):
-        notes.append("Batch normalization follows model.train() and model.eval().")
+    kinds_there = {type(op) for op in network.ops}
+    switched = [name for kind, name in _SWITCHED.items() if kind in kinds_there]
+    if switched:
+        *others, last = switched
+        subject = f"{', '.join(others)} and {last} follow" if others else f"{last} follows"
+        notes.append(f"{subject.capitalize()} model.train() and model.eval().")
     return tuple(textwrap.wrap(" ".join(notes), LINE_LENGTH))
 
 
@@ -290,32 +307,20 @@ def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
     if kind.reshapes == "never":
         return ()
     if kind.pads_zeros:
-        made = [Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
+        layers = [Item("ZeroPadShortcut", (f"{kind.out_channels} - in_channels", kind.stride))]
     else:
-        made = [make(layer, style) for layer in kind.side]
+        layers = [make(layer, style) for layer in kind.side]
     if kind.lacks_pool:
-        made.insert(0, IDENTITY)
+        layers.insert(0, IDENTITY)
     elif kind.side[0].optional:
-        made[0] = Item(f"{made[0].text} if stride > 1 else {IDENTITY.text}")
-    if sometimes and len(made) == 1:
-        return call_of("self.downsample.append(", made, indent=12)
-    return listed(head, made, indent=12 if sometimes else 8)
+        layers[0] = Item(f"{layers[0].text} if stride > 1 else {IDENTITY.text}")
+    if sometimes and len(layers) == 1:
+        return call_of("self.downsample.append(", layers, indent=12)
+    return listed(head, layers, indent=12 if sometimes else 8)
 
 
 def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
-    blocks: list[Item] = []
-    for block, kind, _, repeats in runs(stage, found):
-        arguments = [
-            str(block.in_channels),
-            *kind.sizes_of(block),
-            *block_keywords(block, kind),
-            RNGS,
-        ]
-        made = Item(kind.class_name, tuple(arguments))
-        if repeats > 1:
-            loop = f"{made.text} for _ in range({repeats})"
-            made = Item(loop if repeats == len(stage.blocks) else f"*({loop})")
-        blocks.append(made)
+    blocks = [made(block, kind, repeats, RNGS) for block, kind, _, repeats in runs(stage, found)]
     return listed(f"self.{stage.name} = nnx.List(", blocks, indent=8)
 
 

@@ -12,6 +12,8 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    Dropout,
+    DropPath,
     GroupNorm,
     MaxPool2d,
     Scale,
@@ -22,7 +24,7 @@ RNGS = "rngs=rngs"
 
 
 IDENTITY = Item("identity")
-_MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool)
+_MADE = (Conv2d, BatchNorm2d, GroupNorm, Scale, AvgPool2d, BlurPool, Dropout, DropPath)
 """Ops that are attributes of their module; others are functions where they are applied."""
 
 
@@ -100,6 +102,10 @@ def _call(layer: Layer, style: Style) -> tuple[str, list[str]]:
         case Subsample():
             strides = f"({layer.text('stride')}, {layer.text('stride')})"
             return "partial", ["nnx.max_pool", "window_shape=(1, 1)", f"strides={strides}"]
+        case Dropout():
+            return "nnx.Dropout", [layer.text("rate"), RNGS]
+        case DropPath():
+            return "nnx.Dropout", [layer.text("rate"), "broadcast_dims=(1, 2, 3)", RNGS]
         case BlurPool():
             return "partial", ["blur_pool", f"stride={layer.text('stride')}"]
         case _:
@@ -155,10 +161,13 @@ def activation(layer: Layer) -> str:
 def listed(head: str, items: Sequence[Item], *, indent: int) -> tuple[str, ...]:
     """A call whose one argument is a list, broken as `ruff format` does."""
     outer, inner = " " * indent, " " * (indent + 4)
-    listed = f"[{', '.join(item.text for item in items)}]"
+    alone = len(items) == 1 and items[0].loop is not None
+    listed = f"[{items[0].repeated if alone else ', '.join(item.text for item in items)}]"
     if len(outer) + len(head) + len(listed) + 1 <= LINE_LENGTH:
         return (f"{outer}{head}{listed})",)
     if len(inner) + len(listed) <= LINE_LENGTH:
         return (f"{outer}{head}", f"{inner}{listed}", f"{outer})")
     lines = [line for item in items for line in item.lines(indent=indent + 8)]
+    if alone:
+        lines = items[0].repeated_lines(indent=indent + 8)
     return (f"{outer}{head}", f"{inner}[", *lines, f"{inner}]", f"{outer})")

@@ -23,11 +23,13 @@ from resnetgen.emit.source import (
     docstring,
     example_shape,
     extent,
+    head_dropout,
     head_layers,
     header,
     pads_strided,
     returned,
     runs,
+    span,
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
@@ -100,6 +102,7 @@ class _View:
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     head: tuple[str, ...]
+    dropout: tuple[str, ...]
     features: int
     returned: str
     linear_init: str
@@ -179,6 +182,9 @@ def _view(network: Network) -> _View:
         stages=tuple(_stage_lines(stage, found) for stage in network.stages),
         head=layer_lines(
             head_layers(network), style, variable="x", source="x", prefix="", indent=4
+        ),
+        dropout=layer_lines(
+            head_dropout(network), style, variable="x", source="x", prefix="", indent=4
         ),
         features=shared.features,
         returned=returned(network),
@@ -405,13 +411,25 @@ def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
         if repeats == 1:
             lines += _block_call(block, kind, f'"{stage.name}_{index}"', indent=4)
             continue
-        end = index + repeats
-        bounds = f"{end}" if index == 0 else f"{index}, {end}"
-        lines.append(f"    for index in range({bounds}):")
-        lines += _block_call(block, kind, f'f"{stage.name}_{{index}}"', indent=8)
+        lines.append(f"    for index in {span(index, repeats)}:")
+        lines += _block_call(
+            block, kind, f'f"{stage.name}_{{index}}"', indent=8, index=_number(block, kind, index)
+        )
     return tuple(lines)
 
 
-def _block_call(block: Block, kind: Kind, name: str, *, indent: int) -> tuple[str, ...]:
-    arguments = ["x", *kind.sizes_of(block), *block_keywords(block, kind), f"name={name}"]
+def _number(block: Block, kind: Kind, index: int) -> str | None:
+    """Which of all blocks one in a loop is, if its rate follows from that; `index` is its place
+    in its stage, which the loop counts."""
+    if block.name not in kind.drop_paths:
+        return None
+    before = kind.drop_paths[block.name].index - index
+    return f"(index + {before})" if before else "index"
+
+
+def _block_call(
+    block: Block, kind: Kind, name: str, *, indent: int, index: str | None = None
+) -> tuple[str, ...]:
+    keywords = block_keywords(block, kind, index=index)
+    arguments = ["x", *kind.sizes_of(block), *keywords, f"name={name}"]
     return call(f"x = {kind.function_name}(", arguments, indent=indent)

@@ -11,6 +11,8 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    Dropout,
+    DropPath,
     GroupNorm,
     MaxPool2d,
     Norm,
@@ -86,6 +88,12 @@ def layer_lines(
                 )
             case Scale():
                 lines.append(f"{margin}{head}{_attention_call(layer, source, name)}")
+            case Dropout():
+                call_head = f"{head}layers.Dropout({layer.text('rate')}, name={name})"
+                lines.append(f"{margin}{call_head}({source})")
+            case DropPath():
+                arguments = [layer.text("rate"), "noise_shape=(None, 1, 1, 1)", f"name={name}"]
+                lines += applied(f"{head}layers.Dropout(", arguments, source, indent=indent)
             case AvgPool2d() | BlurPool():
                 if layer.optional:
                     lines.append(f"{margin}if stride > 1:")

@@ -13,6 +13,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    DropPath,
     GroupNorm,
     Op,
     PadChannels,
@@ -22,11 +23,11 @@ from resnetgen.ir.ops import (
 _VARYING = frozenset(
     {
         *("name", "inputs", "in_channels", "out_channels", "channels", "stride", "groups", "extra"),
-        *("dilation", "padding"),
+        *("dilation", "padding", "index"),
     }
 )
 """Attributes in which the blocks of a kind may differ, since its parameters decide them: padding
-follows from the dilation."""
+follows from the dilation, and a rate of stochastic depth from the block's index."""
 
 _Form = tuple[object, ...]
 
@@ -59,6 +60,8 @@ class Kind:
     extras: tuple[Extra, ...]
     dilations: tuple[Extra, ...]
     """The parameters for dilations that are not the same in all blocks."""
+    drop_paths: Mapping[str, DropPath]
+    """Each block's stochastic depth, where its rate is a parameter."""
     stride: str
     """The stride as an expression inside the block's code."""
     shortcut_strides: frozenset[int]
@@ -250,8 +253,15 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
     # A block with a stride has all that the others have, and what strides.
     sample = max(blocks, key=lambda block: (block.stride, len(block.side)))
     dilations = _dilations(blocks)
+    drop_paths = _drop_paths(blocks)
     main, extras = _main_layers(
-        blocks, sample, width_name, dilations, strided=shape.strided, stride=stride
+        blocks,
+        sample,
+        width_name,
+        dilations,
+        strided=shape.strided,
+        stride=stride,
+        rate="drop_path" if drop_paths else None,
     )
     out_channels = _last_channels(main)
     activation = sample.activation
@@ -267,6 +277,7 @@ def _kind(group: _Group, *, names: tuple[str, str], channels_word: str) -> Kind:
         reads_width=any(_reads(layer, width_name) for layer in main),
         extras=extras,
         dilations=tuple({extra.name: extra for extra in dilations.values()}.values()),
+        drop_paths=drop_paths,
         stride=stride,
         shortcut_strides=shortcut_strides,
         preactivation=tuple(
@@ -290,6 +301,7 @@ def _main_layers(
     *,
     strided: tuple[str, ...] | None,
     stride: str,
+    rate: str | None,
 ) -> tuple[tuple[Layer, ...], tuple[Extra, ...]]:
     """The main path, and the parameters that it needs besides the width."""
     channels = "in_channels"
@@ -304,6 +316,9 @@ def _main_layers(
         if op in attention:
             if op == sample.attention[-1]:
                 layers.append(_attention(blocks, width_name, channels, extras))
+            continue
+        if isinstance(op, DropPath) and rate is None and op.rate == 0:
+            # Only the network's first block is of this kind.
             continue
         name, out_channels, optional = _local(op.name, sample), channels, False
         own_stride, alike = stride, list[Conv2d]()
@@ -324,6 +339,8 @@ def _main_layers(
             expressions["groups"] = groups
         if name in dilations:
             expressions["dilation"] = dilations[name].name
+        if isinstance(op, DropPath):
+            expressions["rate"] = rate or rate_of(op)
         layers.append(Layer(name, op, expressions, optional))
         channels = out_channels
     return tuple(layers), tuple(extras)
@@ -361,6 +378,17 @@ def _dilations(blocks: Sequence[Block]) -> dict[str, Extra]:
         own = f"{name.partition('.')[0]}_dilation" if named else "dilation"
         named[name] = next(known, None) or Extra(own, values)
     return {name: named[name] for name in varying}
+
+
+def _drop_paths(blocks: Sequence[Block]) -> dict[str, DropPath]:
+    """The stochastic depth of each block, unless all have the same rate."""
+    found = {block.name: op for block in blocks if (op := block.drop_path) is not None}
+    return found if len({op.rate for op in found.values()}) > 1 else {}
+
+
+def rate_of(op: DropPath, index: str | None = None) -> str:
+    """The rate as the source writes it, with an expression that gives the block's index."""
+    return f"{op.highest!r} * {index or op.index} / {op.last_index}"
 
 
 def _stated(name: str, values: Sequence[int], blocks: Sequence[Block], extras: list[Extra]) -> str:

@@ -14,6 +14,7 @@ from resnetgen.emit.onnx_model import model_bytes
 from resnetgen.emit.render import render
 from resnetgen.emit.source import applies, docstring, example_shape, header, returned
 from resnetgen.emit.target import Target
+from resnetgen.ir.inference import inference
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
     Activation,
@@ -23,6 +24,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     GlobalAvgPool,
     GroupNorm,
@@ -72,7 +75,8 @@ class _View:
 
 
 def emit(network: Network) -> Mapping[str, bytes]:
-    """The graph of `network` as text and as a model."""
+    """The graph of `network` in inference, as text and as a model."""
+    network = inference(network)
     text = render("onnx/model.onnxtxt.jinja", _view(network))
     return {TEXT_FILE: text.encode(), FILE: model_bytes(text, layout(network), WEIGHTS_FILE)}
 
@@ -311,6 +315,8 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "Softmax", ("axis = -1",), ()
         case Input() | GroupNorm() | ChannelConv() | BlurPool() | Activation():
             raise AssertionError(f"{op.name}: no one node makes it")
+        case Dropout() | DropPath():
+            raise AssertionError(f"{op.name}: inference has none")
         case _:
             assert_never(op)
 

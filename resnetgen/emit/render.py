@@ -46,19 +46,42 @@ class Item:
 
     function: str
     arguments: tuple[str, ...] | None = None
+    loop: str | None = None
+    """The clause of the loop that makes it several times, such as `for _ in range(5)`."""
 
     @property
     def text(self) -> str:
         """It on one line."""
+        return self._made if self.loop is None else f"*({self.repeated})"
+
+    @property
+    def repeated(self) -> str:
+        """What makes it in a loop, on one line."""
+        return f"{self._made} {self.loop}"
+
+    @property
+    def _made(self) -> str:
         if self.arguments is None:
             return self.function
         return f"{self.function}({', '.join(self.arguments)})"
 
     def lines(self, *, indent: int) -> tuple[str, ...]:
         """It on lines of its own, with a comma behind it."""
+        margin = " " * indent
+        if self.loop is None:
+            return self._made_lines(",", indent=indent)
+        if indent + len(self.text) < LINE_LENGTH:
+            return (f"{margin}{self.text},",)
+        return (f"{margin}*(", *self.repeated_lines(indent=indent + _INDENT), f"{margin}),")
+
+    def repeated_lines(self, *, indent: int) -> tuple[str, ...]:
+        """What makes it in a loop, over several lines."""
+        return (*self._made_lines("", indent=indent), f"{' ' * indent}{self.loop}")
+
+    def _made_lines(self, behind: str, *, indent: int) -> tuple[str, ...]:
         if self.arguments is None:
-            return (f"{' ' * indent}{self.function},",)
-        return call(f"{self.function}(", self.arguments, "),", indent=indent)
+            return (f"{' ' * indent}{self.function}{behind}",)
+        return call(f"{self.function}(", self.arguments, f"){behind}", indent=indent)
 
 
 def call_of(head: str, items: Sequence[Item], *, indent: int) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Literal
 
-from resnetgen.emit.kinds import Kind, kind_of
+from resnetgen.emit.kinds import Kind, kind_of, rate_of
 from resnetgen.emit.layers import Layer, literal
-from resnetgen.emit.render import LINE_LENGTH
+from resnetgen.emit.render import LINE_LENGTH, Item
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
     Activation,
@@ -19,6 +19,8 @@ from resnetgen.ir.ops import (
     ChannelConv,
     Conv2d,
     ConvInit,
+    Dropout,
+    DropPath,
     Function,
     GlobalAvgPool,
     Linear,
@@ -201,6 +203,16 @@ def has_shortcuts(network: Network) -> bool:
     return any(block.shortcut != "none" for block in network.blocks)
 
 
+def head_dropout(network: Network) -> tuple[Layer, ...]:
+    """The dropout in front of the last layer, or nothing."""
+    return literal(op for op in network.head if isinstance(op, Dropout))
+
+
+def drops_paths(found: Iterable[Kind]) -> bool:
+    """Whether any kind of block leaves out main paths in training."""
+    return any(isinstance(layer.op, DropPath) for kind in found for layer in kind.main)
+
+
 def pads_strided(network: Network) -> bool:
     """Whether a layer pads and has a stride, so that "same" padding would be another one."""
     return any(
@@ -231,6 +243,10 @@ def block_docstring(kind: Kind) -> tuple[str, ...]:
             place = "in front of the last convolution" if in_the_middle else end
             notes.append(f"{attention} weighs channels {place}.")
     notes += _unstrided_notes(kind)
+    if any(isinstance(layer.op, Dropout) for layer in kind.main):
+        notes.append("Dropout stands in front of the last convolution.")
+    if drops_paths([kind]):
+        notes.append("Training leaves out the main path of some images (Huang et al., 2016).")
     summary = f"{path} {_shortcut_summary(kind)}"
     if not notes:
         return (f'"""{summary}"""',)
@@ -290,18 +306,26 @@ def block_parameters(kind: Kind) -> list[str]:
     if kind.stride_varies:
         parameters.append("stride: int = 1")
     parameters += (f"{extra.name}: int = 1" for extra in kind.dilations)
+    if kind.drop_paths:
+        parameters.append("drop_path: float = 0.0")
     if kind.reshapes == "sometimes":
         parameters.append("downsample: bool = False")
     return parameters
 
 
-def block_keywords(block: Block, kind: Kind) -> list[str]:
-    """The arguments for `block_parameters` in one block's call, defaults left out."""
+def block_keywords(block: Block, kind: Kind, *, index: str | None = None) -> list[str]:
+    """The arguments for `block_parameters` in one block's call, defaults left out.
+
+    In the loop over several blocks, `index` is an expression for that of each among all.
+    """
     keywords: list[str] = []
     if kind.stride_varies and block.stride != 1:
         keywords.append(f"stride={block.stride}")
     dilations = kind.dilations_of(block).items()
     keywords += (f"{name}={dilation}" for name, dilation in dilations if dilation != 1)
+    if block.name in kind.drop_paths:
+        op = kind.drop_paths[block.name]
+        keywords += [f"drop_path={rate_of(op, index)}"] if index or op.rate else []
     if kind.reshapes == "sometimes" and block.shortcut != "identity":
         keywords.append("downsample=True")
     return keywords
@@ -319,6 +343,23 @@ def runs(stage: Stage, found: Iterable[Kind]) -> Iterator[tuple[Block, Kind, int
         blocks = list(equal)
         yield *blocks[0], index, len(blocks)
         index += len(blocks)
+
+
+def made(block: Block, kind: Kind, repeats: int, *more: str) -> Item:
+    """What makes a block of a class, or so many equal ones in a loop; `more` are arguments."""
+    counts = repeats > 1 and block.name in kind.drop_paths
+    keywords = block_keywords(block, kind, index="index" if counts else None)
+    loop = f"for _ in range({repeats})" if repeats > 1 else None
+    if counts:
+        loop = f"for index in {span(kind.drop_paths[block.name].index, repeats)}"
+    arguments = (str(block.in_channels), *kind.sizes_of(block), *keywords, *more)
+    return Item(kind.class_name, arguments, loop)
+
+
+def span(first: int, repeats: int) -> str:
+    """The range of so many numbers from the first on."""
+    end = first + repeats
+    return f"range({end})" if first == 0 else f"range({first}, {end})"
 
 
 def _call_key(block: Block, kind: Kind) -> tuple[object, ...]:

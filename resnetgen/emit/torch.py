@@ -12,14 +12,16 @@ from resnetgen.emit.source import (
     attentions,
     biases,
     block_docstring,
-    block_keywords,
     block_parameters,
     blur_padding,
     constants,
     docstring,
+    drops_paths,
     example_shape,
+    head_dropout,
     head_layers,
     header,
+    made,
     network_class,
     returned,
     runs,
@@ -28,6 +30,7 @@ from resnetgen.emit.source import (
 from resnetgen.emit.target import Target
 from resnetgen.emit.torch_layers import Helper, Style, assignments, forward, item, make, one_line
 from resnetgen.emit.torchvision import counterpart
+from resnetgen.ir.inference import inference
 from resnetgen.ir.network import Network, Stage
 from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm
 
@@ -57,6 +60,7 @@ class _View:
     docstring: tuple[str, ...]
     torchvision_model: str | None
     pads_zeros: bool
+    drops_paths: bool
     attentions: frozenset[str]
     blur_padding: str | None
     network_class: str
@@ -68,7 +72,10 @@ class _View:
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     head: tuple[str, ...]
+    dropout: tuple[str, ...]
     forward: tuple[str, ...]
+    classified: str
+    """What the last layer makes of pooled features x."""
     features: int
     classes: int
     returned: str
@@ -103,7 +110,7 @@ TARGET = Target("torch", source=FILE, emit=emit, usage=usage, title="PyTorch")
 def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
-    stem, head = literal(network.stem[1:]), head_layers(network)
+    stem, head, dropout = literal(network.stem[1:]), head_layers(network), head_dropout(network)
     written = [*stem, *(layer for kind in found for layer in (*kind.main, *kind.side))]
     style = Style(_helpers(written), _norm_helper(shared))
     class_name = network_class(network)
@@ -111,8 +118,9 @@ def _view(network: Network) -> _View:
     return _View(
         header=header(network, "torch"),
         docstring=docstring(network, "PyTorch"),
-        torchvision_model=counterpart(network),
+        torchvision_model=counterpart(inference(network)),
         pads_zeros=any(kind.pads_zeros for kind in found),
+        drops_paths=drops_paths(found),
         attentions=attentions(network),
         blur_padding=blur_padding(network, "self.stride"),
         network_class=class_name,
@@ -134,6 +142,8 @@ def _view(network: Network) -> _View:
             *(f"        x = {stage}(x)" for stage in stages),
             *forward(head),
         ),
+        dropout=assignments(dropout, style, indent=8),
+        classified="self.fc(self.dropout(x))" if dropout else "self.fc(x)",
         features=shared.features,
         classes=network.classes,
         returned=returned(network),
@@ -179,9 +189,9 @@ def _norm_helper(shared: Constants) -> Helper | None:
         case None:
             return None
         case BatchNorm2d():
-            name, made, arguments = "batch_norm", "BatchNorm2d", ["channels"]
+            name, layer, arguments = "batch_norm", "BatchNorm2d", ["channels"]
         case GroupNorm():
-            name, made, arguments = "group_norm", "GroupNorm", [str(norm.groups), "channels"]
+            name, layer, arguments = "group_norm", "GroupNorm", [str(norm.groups), "channels"]
     if norm.epsilon != _DEFAULT_EPSILON:
         arguments.append(f"eps={norm.epsilon!r}")
     if isinstance(norm, BatchNorm2d) and norm.momentum != _DEFAULT_MOMENTUM:
@@ -190,8 +200,8 @@ def _norm_helper(shared: Constants) -> Helper | None:
         return None
     return Helper(
         name,
-        signature=(f"def {name}(channels: int) -> nn.{made}:",),
-        body=(f"    return nn.{made}({', '.join(arguments)})",),
+        signature=(f"def {name}(channels: int) -> nn.{layer}:",),
+        body=(f"    return nn.{layer}({', '.join(arguments)})",),
     )
 
 
@@ -254,23 +264,19 @@ def _downsample_lines(kind: Kind, style: Style) -> tuple[str, ...]:
         return ()
     if kind.shortcut == "subsample":
         return (f"{' ' * indent}self.downsample = {one_line(kind.side[0], style)}",)
-    made = [item(layer, style) for layer in kind.side]
+    layers = [item(layer, style) for layer in kind.side]
     before: tuple[str, ...] = ()
     if kind.lacks_pool:
-        made.insert(0, Item("nn.Identity()"))
+        layers.insert(0, Item("nn.Identity()"))
     elif kind.side[0].optional:
-        before = (f"{' ' * indent}pool = {made[0].text}",)
-        made[0] = Item("pool if stride > 1 else nn.Identity()")
-    return (*before, *call_of("self.downsample = nn.Sequential(", made, indent=indent))
+        before = (f"{' ' * indent}pool = {layers[0].text}",)
+        layers[0] = Item("pool if stride > 1 else nn.Identity()")
+    return (*before, *call_of("self.downsample = nn.Sequential(", layers, indent=indent))
 
 
 def _stage_lines(stage: Stage, found: Sequence[Kind]) -> tuple[str, ...]:
-    blocks: list[str] = []
-    for block, kind, _, repeats in runs(stage, found):
-        arguments = [str(block.in_channels), *kind.sizes_of(block), *block_keywords(block, kind)]
-        made = f"{kind.class_name}({', '.join(arguments)})"
-        blocks.append(made if repeats == 1 else f"*({made} for _ in range({repeats}))")
-    return call(f"self.{stage.name} = nn.Sequential(", blocks, indent=8)
+    blocks = [made(block, kind, repeats) for block, kind, _, repeats in runs(stage, found)]
+    return call_of(f"self.{stage.name} = nn.Sequential(", blocks, indent=8)
 
 
 def _zeroed(found: Sequence[Kind]) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,8 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     Conv2d,
+    Dropout,
+    DropPath,
     Function,
     GroupNorm,
     MaxPool2d,
@@ -68,6 +70,10 @@ def make(layer: Layer, style: Style) -> tuple[str, list[str]]:
         case AvgPool2d():
             ceil = ["ceil_mode=True", "count_include_pad=False"] if layer.op.padding.bottom else []
             return "nn.AvgPool2d", [layer.text("kernel"), *ceil]
+        case Dropout():
+            return "nn.Dropout", [layer.text("rate")]
+        case DropPath():
+            return "DropPath", [layer.text("rate")]
         case BlurPool():
             return "BlurPool", [layer.text("stride")]
         case _:

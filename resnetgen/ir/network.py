@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetgen.ir.ops import Activation, Conv2d, Input, Op
+from resnetgen.ir.ops import Activation, Conv2d, DropPath, Input, Op
 
 BlockTitle = Literal["basic", "bottleneck", "custom"]
 ShortcutKind = Literal["identity", "projection", "zero_pad", "subsample", "none"]
@@ -51,6 +51,12 @@ class Block:
     def attention(self) -> tuple[Op, ...]:
         """The ops that compute gates for the main path's channels and apply them."""
         return tuple(op for op in self.main if op.name.startswith(f"{self.name}.se."))
+
+    @property
+    def drop_path(self) -> DropPath | None:
+        """The stochastic depth that its main path ends in."""
+        last = self.main[-1]
+        return last if isinstance(last, DropPath) else None
 
     @property
     def activation(self) -> Activation | None:

@@ -191,6 +191,36 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropout:
+    """The value itself; in training each number is 0 at random, at this rate, and the others are
+    1 / (1 - rate) times what they were."""
+
+    name: str
+    inputs: tuple[str]
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class DropPath:
+    """The value itself; in training nothing, for a whole image at random, and 1 / (1 - rate) times
+    the value for the others.
+
+    Rates grow in proportion from the first block's, which is 0, to `highest`, the last one's.
+    """
+
+    name: str
+    inputs: tuple[str]
+    highest: float
+    index: int
+    """The block's, counted from 0 over all stages."""
+    last_index: int
+
+    @property
+    def rate(self) -> float:
+        return self.highest * self.index / self.last_index
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalAvgPool:
     """The mean over height and width, kept as (N, C, 1, 1)."""
 
@@ -242,6 +272,8 @@ Op = (
     | Subsample
     | PadChannels
     | Add
+    | Dropout
+    | DropPath
     | GlobalAvgPool
     | Flatten
     | Linear

@@ -18,6 +18,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     GlobalAvgPool,
     GroupNorm,
@@ -92,6 +94,8 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             | ChannelConv()
             | Scale()
             | Add()
+            | Dropout()
+            | DropPath()
             | Softmax()
         ):
             return inputs[0]
@@ -138,6 +142,8 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             | Subsample()
             | PadChannels()
             | Add()
+            | Dropout()
+            | DropPath()
             | GlobalAvgPool()
             | Flatten()
             | Softmax()
@@ -169,6 +175,8 @@ def macs(op: Op, output: Shape) -> int:
             | Subsample()
             | PadChannels()
             | Add()
+            | Dropout()
+            | DropPath()
             | GlobalAvgPool()
             | Flatten()
             | Softmax()

@@ -12,6 +12,7 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
     MaxPool2d,
     Op,
     Softmax,
@@ -160,8 +161,12 @@ def _stem_content(network: Network) -> str:
 
 
 def _head_content(network: Network) -> str:
-    softmax = ", softmax" if isinstance(network.head[-1], Softmax) else ""
-    return f"global average pool, linear{softmax}"
+    parts = ["global average pool"]
+    parts += [f"dropout {op.rate:g}" for op in network.head if isinstance(op, Dropout)]
+    parts.append("linear")
+    if isinstance(network.head[-1], Softmax):
+        parts.append("softmax")
+    return ", ".join(parts)
 
 
 def _window(kernel: int, stride: int) -> str:

@@ -1,18 +1,20 @@
 """Lowers stages to blocks: a main path of convolutions, and a shortcut added to its end."""
 
 from resnetgen.ir.network import Block, ShortcutKind, Stage
-from resnetgen.ir.ops import Add, AvgPool2d, Op, PadChannels, Padding, Subsample
+from resnetgen.ir.ops import Add, AvgPool2d, Dropout, DropPath, Op, PadChannels, Padding, Subsample
 from resnetgen.lower.attention import lower_attention
 from resnetgen.lower.parts import activation, convolution, normalize, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec import channels, strides
 from resnetgen.spec.model import ModelSpec, StageSpec
+from resnetgen.spec.shortcuts import may_drop_paths
 from resnetgen.spec.strides import Reach
 
 
 def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Stage, ...]:
     """All stages in order, named `layer1`, `layer2`, ... as torchvision does."""
     stages: list[Stage] = []
+    first = 0
     pairs = zip(spec.stages, strides.reaches(spec), strict=True)
     for number, (stage_spec, reach) in enumerate(pairs, start=1):
         stage = _lower_stage(
@@ -20,11 +22,13 @@ def lower_stages(spec: ModelSpec, *, source: str, in_channels: int) -> tuple[Sta
             stage_spec,
             reach,
             name=f"layer{number}",
+            first=first,
             source=source,
             in_channels=in_channels,
             is_activated=number == 1 and spec.stem.norm,
         )
         source, in_channels = stage.blocks[-1].ops[-1].name, stage.blocks[-1].out_channels
+        first += stage_spec.repeats
         stages.append(stage)
     return tuple(stages)
 
@@ -35,11 +39,15 @@ def _lower_stage(
     reach: Reach,
     *,
     name: str,
+    first: int,
     source: str,
     in_channels: int,
     is_activated: bool,
 ) -> Stage:
-    """The stage; `is_activated` says whether its input is what the stem normalized."""
+    """The stage, whose first block is the network's so many-th, counted from 0.
+
+    `is_activated` says whether its input is what the stem normalized.
+    """
     blocks: list[Block] = []
     strided = 0 if spec.stride_block == "first" else stage.repeats - 1
     for index in range(stage.repeats):
@@ -48,6 +56,7 @@ def _lower_stage(
             stage,
             name=f"{name}.{index}",
             index=index,
+            number=first + index,
             source=source,
             in_channels=in_channels,
             reach=_block_reach(reach, index - strided),
@@ -72,11 +81,13 @@ def _lower_block(
     *,
     name: str,
     index: int,
+    number: int,
     source: str,
     in_channels: int,
     reach: Reach,
     activates: bool,
 ) -> Block:
+    """The block, which is the `index`-th of its stage and the `number`-th of all."""
     stride = reach.stride
     out_channels = channels.out_channels(stage)
     shortcut = _shortcut_kind(spec, stage, strides=stride != 1, widens=in_channels != out_channels)
@@ -96,6 +107,8 @@ def _lower_block(
         in_channels=in_channels,
         reach=reach,
     )
+    if shortcut != "none":
+        main += _drop_path(spec, f"{name}.droppath", source=main[-1].name, number=number)
     match shortcut:
         case "none" | "identity":
             side: tuple[Op, ...] = ()
@@ -189,6 +202,9 @@ def _main_path(
             )
             ops += gates
             source = gates[-1].name if gates else source
+        if number == last and spec.block_dropout > 0:
+            ops.append(Dropout(f"{name}.dropout", (source,), spec.block_dropout))
+            source = ops[-1].name
         conv = convolution(
             spec,
             f"{name}.conv{number}",
@@ -238,6 +254,14 @@ def _main_path(
             squeezed=squeezed,
         )
     return tuple(ops)
+
+
+def _drop_path(spec: ModelSpec, name: str, *, source: str, number: int) -> tuple[Op, ...]:
+    """Stochastic depth at the end of a main path; nothing where the spec has none."""
+    if spec.drop_path == 0 or not may_drop_paths(spec):
+        return ()
+    last = sum(stage.repeats for stage in spec.stages) - 1
+    return (DropPath(name, (source,), spec.drop_path, index=number, last_index=last),)
 
 
 def _projection(

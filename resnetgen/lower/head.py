@@ -1,6 +1,6 @@
 """Lowers the head: global average pool, flatten, and the linear layer that gives the logits."""
 
-from resnetgen.ir.ops import Flatten, GlobalAvgPool, Linear, Op, Softmax
+from resnetgen.ir.ops import Dropout, Flatten, GlobalAvgPool, Linear, Op, Softmax
 from resnetgen.lower.parts import normalize_and_activate
 from resnetgen.spec.model import ModelSpec
 
@@ -14,12 +14,13 @@ def lower_head(spec: ModelSpec, *, source: str, features: int) -> tuple[Op, ...]
     if spec.order == "pre":
         ops = normalize_and_activate(spec, norm="norm", act="act", source=source, channels=features)
         source = ops[-1].name
+    ops += (GlobalAvgPool("avgpool", (source,)), Flatten("flatten", ("avgpool",)))
+    if spec.dropout > 0:
+        ops += (Dropout("dropout", ("flatten",), spec.dropout),)
     ops += (
-        GlobalAvgPool("avgpool", (source,)),
-        Flatten("flatten", ("avgpool",)),
         Linear(
             "fc",
-            ("flatten",),
+            (ops[-1].name,),
             in_features=features,
             out_features=spec.classes,
             init=spec.init.linear,

@@ -80,8 +80,14 @@ def _block_facts(blocks: Sequence[Block], known: dict[str, Shape]) -> Facts:
         "out_channels": block.out_channels,
         "stride": block.stride,
         "dilation": block.dilation,
+        **({} if block.drop_path is None else {"drop_path": _rates(blocks)}),
         **_ops_facts(block.ops, known),
     }
+
+
+def _rates(blocks: Sequence[Block]) -> list[float]:
+    """Each block's of stochastic depth."""
+    return [block.drop_path.rate for block in blocks if block.drop_path is not None]
 
 
 def _ops_facts(ops: tuple[Op, ...], known: dict[str, Shape]) -> Facts:

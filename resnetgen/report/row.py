@@ -13,6 +13,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
@@ -123,6 +125,10 @@ def operation(op: Op) -> str:
             return f"{op.extra} channels of zeros"
         case Add():
             return "add the shortcut"
+        case Dropout():
+            return f"in training, dropout {op.rate:g}"
+        case DropPath():
+            return "in training, drop whole images"
         case GlobalAvgPool():
             return "global average pool"
         case Flatten():
@@ -138,8 +144,18 @@ def _block_grid(stage: Stage, blocks: Sequence[Block], known: dict[str, Shape]) 
     title = (
         f"{stage.title}, {_which(stage, blocks)}: {block.title},"
         f" {_SHORTCUTS[block.shortcut]}, {block.in_channels} to {block.out_channels} channels"
+        f"{_drop_paths(blocks)}"
     )
     return _grid(title, block.ops, known, prefix=f"{block.name}.", whole="block")
+
+
+def _drop_paths(blocks: Sequence[Block]) -> str:
+    """The rates of stochastic depth, if the blocks have any."""
+    rates = dict.fromkeys(f"{op.rate:.4g}" for block in blocks if (op := block.drop_path))
+    if not rates:
+        return ""
+    first, *_, last = (*rates, *rates)
+    return f", drop path {first}" if len(rates) == 1 else f", drop path {first} to {last}"
 
 
 def _which(stage: Stage, blocks: Sequence[Block]) -> str:

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 _Scalar = bool | int | float | str
 _Row = Mapping[str, str]
 """A flow mapping: keys and their values as YAML."""
+_LATER_DEFAULTS: Mapping[str, _Scalar | None] = {
+    "output_stride": None,
+    "drop_path": 0.0,
+    "block_dropout": 0.0,
+    "dropout": 0.0,
+}
+"""What is in no hash, so that specs from before these keys keep theirs."""
 
 
 def resolve(document: "Document") -> ModelSpec:
@@ -69,6 +76,9 @@ def to_yaml(spec: ModelSpec) -> str:
         f"stride_on: {spec.stride_on}",
         f"stride_block: {spec.stride_block}",
         *([f"output_stride: {spec.output_stride}"] if spec.output_stride else []),
+        *([f"drop_path: {_scalar(spec.drop_path)}"] if spec.drop_path else []),
+        *([f"block_dropout: {_scalar(spec.block_dropout)}"] if spec.block_dropout else []),
+        *([f"dropout: {_scalar(spec.dropout)}"] if spec.dropout else []),
         *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
@@ -107,10 +117,11 @@ def to_yaml(spec: ModelSpec) -> str:
 
 def sha256(spec: ModelSpec) -> str:
     """The hash of all that a spec decides, however its document was written."""
-    decided = asdict(spec)
-    if spec.output_stride is None:
-        # So that specs from before this key keep their hashes.
-        del decided["output_stride"]
+    decided = {
+        key: value
+        for key, value in asdict(spec).items()
+        if key not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[key]
+    }
     text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -156,6 +167,9 @@ def _resolve(document: "Document") -> ModelSpec:
         stride_on=conventions.stride_on,
         stride_block=conventions.stride_block,
         output_stride=document.output_stride,
+        drop_path=document.drop_path,
+        block_dropout=document.block_dropout,
+        dropout=document.dropout,
         width_per_group=document.width_per_group,
         reduce_first=document.reduce_first,
         downsample=document.downsample,

@@ -131,6 +131,11 @@ RepeatsList = Annotated[
 Depth = Annotated[int, Field(ge=3, le=10_000_000)]
 Epsilon = Annotated[float, Field(ge=1e-12, le=1.0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+Rate = Annotated[
+    float,
+    Field(ge=0.0, lt=1.0, allow_inf_nan=False),
+    Expected("a number from 0, which is none, to below 1"),
+]
 Momentum = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 BiasChoice = Annotated[
     Annotated[bool, Tag("boolean")] | Annotated[Literal["without_norm"], Tag("word")],

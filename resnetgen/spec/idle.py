@@ -8,6 +8,7 @@ from resnetgen.spec.model import ModelSpec, StageSpec
 from resnetgen.spec.nodes import MappingNode, ScalarNode
 from resnetgen.spec.overrides import FILE
 from resnetgen.spec.problems import Problem
+from resnetgen.spec.shortcuts import may_drop_paths, projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,6 @@ def _chooses_convolution(stage: StageSpec) -> bool:
     return kernels[0] == 1 and max(kernels) > 1
 
 
-def _projects(spec: ModelSpec, *, strided: bool) -> bool:
-    """Whether any stage has projections; with `strided`, any that has a stride."""
-    return any(
-        stage.shortcut in ("projection", "projection_all") and (stage.stride > 1 or not strided)
-        for stage in spec.stages
-    )
-
-
 _RULES = (
     _Rule(
         ("attention_at",),
@@ -128,6 +121,13 @@ _RULES = (
         "norms, and a `shortcut` other than `none`",
     ),
     _Rule(
+        ("drop_path",),
+        frozenset({"shortcut", "stages", "regnet", "repeats", "depth"}),
+        lambda spec: not may_drop_paths(spec),
+        "where no block but the first has a shortcut",
+        "a `shortcut` other than `none`",
+    ),
+    _Rule(
         ("pool_padding",),
         frozenset({"stem", "anti_alias"}),
         lambda spec: spec.stem.pool != "max" or spec.anti_alias == "avg",
@@ -137,21 +137,21 @@ _RULES = (
     _Rule(
         ("projection_kernel",),
         frozenset({"shortcut", "stages", "regnet"}),
-        lambda spec: not _projects(spec, strided=True),
+        lambda spec: not projects(spec, strided=True),
         "where no stage with a stride has projections",
         "`shortcut: projection` or `projection_all` in a stage with a stride",
     ),
     _Rule(
         ("projection_kernel",),
         frozenset({"downsample"}),
-        lambda spec: spec.downsample == "avg" and _projects(spec, strided=True),
+        lambda spec: spec.downsample == "avg" and projects(spec, strided=True),
         "where an average pool strides",
         "`downsample: conv`",
     ),
     _Rule(
         ("downsample",),
         frozenset({"shortcut", "stages", "regnet"}),
-        lambda spec: not _projects(spec, strided=False),
+        lambda spec: not projects(spec, strided=False),
         "where no stage has projections",
         "`shortcut: projection` or `projection_all`",
     ),

@@ -124,6 +124,12 @@ class ModelSpec:
     stride_block: StrideBlock
     output_stride: OutputStride | None
     """At which stride of all together the stages take no more of their own, and dilate instead."""
+    drop_path: float
+    """At what rate training leaves out the last block's main path; 0 for none in any block."""
+    block_dropout: float
+    """At what rate training drops what each block's last convolution reads."""
+    dropout: float
+    """At what rate training drops what the last layer reads."""
     width_per_group: int | None
     """Makes the inner width the groups times this at width 64, and in proportion at others."""
     reduce_first: int

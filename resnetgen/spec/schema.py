@@ -28,6 +28,7 @@ from resnetgen.spec.fields import (
     Momentum,
     Name,
     Pruned,
+    Rate,
     Ratio,
     Repeats,
     RepeatsList,
@@ -373,6 +374,24 @@ class Document(_Record):
         "and dilate the kernels that would have stood behind theirs, so that these read the same "
         "pixels. It has to be what the strides of stem and first stages multiply to.",
         examples=[8],
+    )
+    drop_path: Rate = Field(
+        0.0,
+        description="Stochastic depth: at what rate the last block's main path is left out for an "
+        "image in training; from the first block on, which always has its own, rates grow in "
+        "proportion (Huang et al., 2016).",
+        examples=[0.1],
+    )
+    block_dropout: Rate = Field(
+        0.0,
+        description="At what rate training drops values right before the last convolution of each "
+        "block, as in Wide ResNets.",
+        examples=[0.3],
+    )
+    dropout: Rate = Field(
+        0.0,
+        description="At what rate training drops pooled values before the last layer.",
+        examples=[0.2],
     )
     epsilon: Epsilon | None = Field(None, description="The norm's epsilon.", examples=[0.001])
     momentum: Momentum | None = Field(

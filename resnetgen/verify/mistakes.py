@@ -17,6 +17,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
@@ -90,6 +92,8 @@ def mistakes(
             yield from _of_channel_padding(op, inputs[0])
         case Add():
             yield from _of_addition(inputs[0], inputs[1])
+        case Dropout() | DropPath():
+            yield from _of_dropping(op, inputs[0], seen)
         case GlobalAvgPool():
             yield Mistake("takes the maximum, not the mean", inputs[0].max((2, 3), keepdims=True))
             yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
@@ -283,6 +287,12 @@ def _of_addition(main: Array, shortcut: Array) -> Iterator[Mistake]:
     yield Mistake("multiplies instead of adding", main * shortcut)
     yield Mistake("adds the shortcut twice", main + 2 * shortcut)
     yield Mistake("comes behind the activation of the main path", np.maximum(main, 0.0) + shortcut)
+
+
+def _of_dropping(op: Dropout | DropPath, value: Array, seen: Array | None) -> Iterator[Mistake]:
+    if seen is not None and seen.shape == value.shape:
+        yield Mistake("drops values, as in training", (seen != 0) * value / (1 - op.rate))
+    yield Mistake("scales by what training keeps", value * (1 - op.rate))
 
 
 def _of_linear(value: Array, tensors: Tensors) -> Iterator[Mistake]:

@@ -24,6 +24,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     GlobalAvgPool,
     GroupNorm,
@@ -108,6 +110,8 @@ class Drawn:
                 | Subsample()
                 | PadChannels()
                 | Add()
+                | Dropout()
+                | DropPath()
                 | GlobalAvgPool()
                 | Flatten()
                 | Softmax()

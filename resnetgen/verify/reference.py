@@ -20,6 +20,8 @@ from resnetgen.ir.ops import (
     BlurPool,
     ChannelConv,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
@@ -126,6 +128,8 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             return np.pad(inputs[0], ((0, 0), (0, op.extra), (0, 0), (0, 0)))
         case Add():
             return inputs[0] + inputs[1]
+        case Dropout() | DropPath():
+            return inputs[0]
         case GlobalAvgPool():
             return inputs[0].mean(axis=(2, 3), keepdims=True)
         case Flatten():

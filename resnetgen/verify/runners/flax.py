@@ -82,7 +82,7 @@ def built(jax: Any, nnx: Any, build: Callable[..., Any]) -> Any:
     def zeros(leaf: Any) -> Any:
         return jax.numpy.asarray(np.zeros(leaf.shape, leaf.dtype))
 
-    nnx.update(model, jax.tree.map(zeros, nnx.state(model)))
+    nnx.update(model, jax.tree.map(zeros, _tensors(nnx, model)))
     return model
 
 
@@ -110,12 +110,17 @@ def cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
         floating = jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
         return jax.numpy.asarray(np.asarray(leaf).astype(dtype)) if floating else leaf
 
-    nnx.update(model, jax.tree.map(cast, nnx.state(model)))
+    nnx.update(model, jax.tree.map(cast, _tensors(nnx, model)))
+
+
+def _tensors(nnx: Any, model: Any) -> Any:
+    """The state of the model but for keys of random numbers, which only training draws."""
+    return nnx.state(model, nnx.Not(nnx.RngState))
 
 
 def _parameters(nnx: Any, model: Any) -> list[SeenParameter]:
     found: list[SeenParameter] = []
-    for path, variable in nnx.to_flat_state(nnx.state(model)):
+    for path, variable in nnx.to_flat_state(_tensors(nnx, model)):
         *owner, name = map(str, path)
         found.append(
             SeenParameter(

@@ -15,6 +15,7 @@ from resnetgen.spec.load import meaning
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import find
 from resnetgen.spec.problems import refuse
+from resnetgen.spec.shortcuts import may_drop_paths
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.document import READ, attention_places, document
 from resnetgen.weights.infer.not_inferred import not_inferred
@@ -90,4 +91,7 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     }
     if strides.may_dilate(spec):
         assumed["output_stride"] = str(spec.output_stride or strides.reached(spec)[-1])
+    if may_drop_paths(spec):
+        assumed["drop_path"] = str(spec.drop_path)
+    assumed |= {"block_dropout": str(spec.block_dropout), "dropout": str(spec.dropout)}
     return assumed | others
