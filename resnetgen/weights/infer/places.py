@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnetgen.spec.model import ModelSpec, Pool, Shortcut, StrideBlock
-from resnetgen.spec.strides import stem_stride
+from resnetgen.spec.strides import reaches, stem_stride
 from resnetgen.weights.infer.trace import BlockTrace, Trace
 
 _IMAGENET_SIZE, _CIFAR_SIZE = 224, 32
@@ -17,6 +17,8 @@ class StagePlace:
 
     stride: int
     shortcut: Shortcut
+    dilates: bool = False
+    """Whether it takes a dilation in place of its stride, and so needs no projection for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ def places(trace: Trace, base: ModelSpec | None) -> Places:
     small = small and trace.pool is None
     if base is not None:
         stride, pool = base.stem.stride, base.stem.pool
-        stages = tuple(StagePlace(stage.stride, stage.shortcut) for stage in base.stages)
+        stages = tuple(
+            StagePlace(stage.stride, stage.shortcut, dilates=reach.stride != stage.stride)
+            for stage, reach in zip(base.stages, reaches(base), strict=True)
+        )
     else:
         stride, pool = (1, "none") if small else (2, "max")
         stages = _usual(trace)
@@ -131,7 +136,8 @@ def _fit(
             return place
         if not reshapes:
             # In its last block a stage strides without a projection.
-            return StagePlace(place.stride if stride_block == "last" else 1, "projection")
+            keeps = place.dilates or stride_block == "last"
+            return StagePlace(place.stride if keeps else 1, "projection")
         return StagePlace(place.stride, "zero_pad" if grows else "none")
     stride = place.stride
     if max(kernels) > 1:

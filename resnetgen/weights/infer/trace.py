@@ -133,12 +133,13 @@ def _is_known(name: str) -> bool:
 
 
 def _stem(shapes: Shapes) -> tuple[Convolution, ...]:
-    """One convolution, or those that have the numbers 0, 3, 6 and so on."""
+    """One convolution, or those that have the numbers 0, 3, 6 and so on; 0, 2, 4 without norms."""
     if "conv1.weight" in shapes:
         return (_convolution(shapes, "conv1"),)
     found: list[Convolution] = []
-    while f"conv1.{3 * len(found)}.weight" in shapes:
-        found.append(_convolution(shapes, f"conv1.{3 * len(found)}"))
+    step = 2 if "conv1.2.weight" in shapes else 3
+    while (name := f"conv1.{step * len(found)}") + ".weight" in shapes:
+        found.append(_convolution(shapes, name))
     if not found:
         raise missing("conv1.weight", "nor `conv1.0.weight`, so there is no stem")
     return tuple(found)
