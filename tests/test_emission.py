@@ -13,7 +13,7 @@ from generated import hold_to_ruff, import_file
 from resnetgen.emit import emit, source, targets
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
-from resnetgen.ir.summary import total
+from resnetgen.ir.summary import rows, total
 from resnetgen.ir.text import text
 from resnetgen.lower import lower
 from resnetgen.spec.canonical import to_yaml
@@ -202,6 +202,7 @@ block: basic
 attention: se
 drop_path: 0.123456
 block_dropout: 0.3
+head_pool: catavgmax
 dropout: 0.25
 stages:
   - {name: one, repeats: 6, width: 8, stride: 1}
@@ -209,6 +210,21 @@ stages:
   - {name: three, repeats: 5, width: 24, stride: 2,
      block: [{kernel: 3, expansion: 3}, {kernel: 3, expansion: 2}, {kernel: 3}]}
   - {name: four, repeats: 1, width: 8, stride: 1, block: bottleneck}
+""",
+    # Means and maxima of a head that activates, for probabilities.
+    "pooled": """
+name: pooled
+input: {channels: 3, size: 16}
+classes: 10
+order: pre
+stem: {width: 8, kernel: 3, stride: 1, pool: none}
+block: basic
+block_dropout: 0.5
+head_pool: avgmax
+output: softmax
+stages:
+  - {name: one, repeats: 2, width: 8, stride: 1}
+  - {name: two, repeats: 2, width: 12, stride: 2}
 """,
     # Pre-activation: blocks that pad, have three convolutions, attention or no shortcut, and a stem
     # that activates what the first block reads.
@@ -524,6 +540,27 @@ def test_stages_of_other_groups_share_a_class_that_is_given_them(emitted: Path) 
     assert "in_channels: int, width: int, groups: int" in written
     assert "PreActConvBlock(16, 16, 2)" in written
     assert "PreActConvBlock(16, 32, 8, stride=2, downsample=True)" in written
+
+
+@pytest.mark.parametrize(
+    ("pool", "said", "features"),
+    [
+        ("avg", "global average pool, dropout 0.2, linear", 512),
+        ("max", "global max pool, dropout 0.2, linear", 512),
+        ("avgmax", "mean of both global pools, dropout 0.2, linear", 512),
+        ("catavgmax", "global average and max pools, dropout 0.2, linear", 1024),
+    ],
+)
+def test_head_row_and_sources_say_how_the_head_pools(pool: str, said: str, features: int) -> None:
+    spec = load("resnet18", overrides=[f"head_pool={pool}", "dropout=0.2"]).spec
+    assert ("head_pool" in to_yaml(spec)) == (pool != "avg")
+    pooled = lower(spec)
+    assert rows(pooled)[-1].content == said
+    for target in ("torch", "keras", "flax"):
+        assert said in source(pooled, target)
+    # The graph is of inference.
+    assert said.replace("dropout 0.2, ", "") in source(pooled, "onnx")
+    assert f"self.fc = nn.Linear({features}, num_classes)\n" in source(pooled, "torch")
 
 
 PUBLISHED = json.loads((Path(__file__).parent / "published.json").read_text())

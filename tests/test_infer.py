@@ -343,6 +343,21 @@ def test_rate_of_stochastic_depth_leaves_no_trace_and_is_the_base_s() -> None:
     assert "drop_path" not in infer(shapes_of("plain20"), name="found", base=plain).assumed
 
 
+@pytest.mark.parametrize("pool", ["max", "avgmax", "catavgmax"])
+def test_head_pool_leaves_a_trace_only_where_it_doubles_what_the_last_layer_reads(
+    pool: str,
+) -> None:
+    pooled = load("resnet18", overrides=[f"head_pool={pool}"]).spec
+    found = infer(tensors(lower(pooled)), name="found")
+    doubles = pool == "catavgmax"
+    assert found.spec.head_pool == ("catavgmax" if doubles else "avg")
+    assert found.assumed.get("head_pool") == (None if doubles else "avg")
+    deeper = load("resnet18", overrides=[f"head_pool={pool}", "repeats=[2,3,2,2]"]).spec
+    assert ops(infer(tensors(lower(deeper)), name="found", base=pooled).spec) == ops(deeper)
+    single = infer(shapes_of("resnet18", "repeats=[2,3,2,2]"), name="found", base=pooled).spec
+    assert single.head_pool == ("avg" if doubles else pool)
+
+
 class TestMisfits:
     """Tensors of no network: one clear error that names the tensor."""
 

@@ -217,6 +217,18 @@ def test_dropout_is_where_timm_has_its_drop_rate() -> None:
     assert (outputs[0] == outputs[1]).all()
 
 
+@pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "catavgmax"])
+def test_head_pool_is_that_of_timm(pool: str) -> None:
+    need_peers()
+    from parity import peers
+
+    peers()
+    import timm
+
+    theirs = timm.create_model("resnet18", global_pool=pool)
+    holds_same("resnet18", theirs, f"head_pool={pool}")
+
+
 def holds_same(name: str, theirs: Any, *overrides: str) -> Any:
     """Our network so changed, which loads the peer's state strictly and computes the same."""
     import torch

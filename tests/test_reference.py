@@ -12,15 +12,18 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
     PadChannels,
     Padding,
@@ -249,6 +252,11 @@ def test_ops_without_tensors() -> None:
     assert value_of(Dropout("drop", ("x",), 0.5)) == x.tolist()
     assert value_of(DropPath("drop", ("x",), 0.5, index=3, last_index=3)) == x.tolist()
     assert value_of(GlobalAvgPool("mean", ("x",))) == [[[[29.0 / 9]]]]
+    assert value_of(GlobalMaxPool("max", ("x",))) == [[[[9.0]]]]
+    assert value_of(Mean("mean", ("x", "y")), x, 3 * x) == (2 * x).tolist()
+    assert value_of(Concat("cat", ("x", "y")), x, 3 * x) == [
+        [x[0, 0].tolist(), (3 * x[0, 0]).tolist()]
+    ]
     assert value_of(Flatten("flat", ("x",)), x[:, :, :1, :1]) == [[1.0]]
 
 

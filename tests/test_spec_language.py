@@ -182,6 +182,7 @@ def test_resnet50_in_full() -> None:
         output_stride=None,
         drop_path=0.0,
         block_dropout=0.0,
+        head_pool="avg",
         dropout=0.0,
         width_per_group=None,
         reduce_first=1,

@@ -19,6 +19,7 @@ from generated import hold_to_ruff, import_file
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
+from resnetgen.ir.ops import GlobalAvgPool, GlobalMaxPool
 from resnetgen.ir.rules import network_parameters, shapes, unfit_op
 from resnetgen.ir.summary import total
 from resnetgen.ir.text import text
@@ -128,6 +129,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     **({"output_stride": st.sampled_from(reached)} if reached else {}),
                     "drop_path": st.sampled_from([0.05, 0.123456]),
                     "block_dropout": st.just(0.3),
+                    "head_pool": st.sampled_from(["max", "avgmax", "catavgmax"]),
                     "dropout": st.just(0.25),
                     "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
                     "output": st.sampled_from(["logits", "softmax"]),
@@ -260,7 +262,8 @@ def test_network_is_sound_and_pytorch_builds_exactly_it(document: dict[str, Any]
     with torch.no_grad():
         model(torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
     owners = {each.name.rpartition(".")[0] for each in network_parameters(network)}
-    assert {"layer1.0.conv1", "avgpool", "fc", *owners} <= set(seen)
+    pools = {op.name for op in network.head if isinstance(op, GlobalAvgPool | GlobalMaxPool)}
+    assert {"layer1.0.conv1", "fc", *pools, *owners} <= set(seen)
     # A gate has one value per channel, in whichever form the framework has it.
     flat = {name: shape for name, shape in seen.items() if ".se." in name}
     assert all(math.prod(shape) == math.prod(known[name]) for name, shape in flat.items())

@@ -53,6 +53,7 @@ VERIFIED = (
     "dilated",
     "dilated_filters",
     "dropping",
+    "pooled",
     "smooth",
     "curved",
 )

@@ -648,7 +648,7 @@ def test_checkpoints_of_libraries_compute_what_their_models_do(
     close(found, torch_peer(model, image_of(64)))
 
 
-def cifar_port(norm: Callable[[int], Any]) -> Any:
+def cifar_port(norm: Callable[[int], Any], *, pool: str = "avg") -> Any:
     """A ResNet-20 as CIFAR ports write it: half of a shortcut's zeros come in front."""
     import torch
     from torch import nn
@@ -677,37 +677,47 @@ def cifar_port(norm: Callable[[int], Any]) -> Any:
             self.layer1 = nn.Sequential(*(Block(16, 16, 1) for _ in range(3)))
             self.layer2 = nn.Sequential(Block(16, 32, 2), Block(32, 32, 1), Block(32, 32, 1))
             self.layer3 = nn.Sequential(Block(32, 64, 2), Block(64, 64, 1), Block(64, 64, 1))
-            self.linear = nn.Linear(64, 10)
+            self.linear = nn.Linear(64 if pool == "avg" else 128, 10)
 
         def forward(self, x: Any) -> Any:
             x = functional.relu(self.bn1(self.conv1(x)))
             x = self.layer3(self.layer2(self.layer1(x)))
-            return self.linear(torch.mean(x, (2, 3)))
+            means = torch.mean(x, (2, 3))
+            both = torch.cat((means, torch.amax(x, (2, 3))), 1)
+            return self.linear(means if pool == "avg" else both)
 
     return Port()
 
 
 @needs_frameworks
-@pytest.mark.parametrize(("norm", "layer"), [("batch", "BatchNorm2d"), ("none", "Identity")])
+@pytest.mark.parametrize(
+    ("norm", "layer", "pool"),
+    [
+        ("batch", "BatchNorm2d", "avg"),
+        ("none", "Identity", "avg"),
+        ("batch", "BatchNorm2d", "catavgmax"),
+    ],
+)
 def test_cifar_ports_with_zeros_in_front_compute_the_same(
-    resnetgen: Run, norm: str, layer: str
+    resnetgen: Run, norm: str, layer: str, pool: str
 ) -> None:
     torch = pytest.importorskip("torch")
     from parity import randomize
 
     torch.manual_seed(0)
-    model = cifar_port(getattr(torch.nn, layer))
+    model = cifar_port(getattr(torch.nn, layer), pool=pool)
     randomize(model)
     wrapped = {f"module.{name}": each for name, each in model.state_dict().items()}
     torch.save({"state_dict": wrapped, "best_prec1": 91.7}, "resnet20.th")
-    options = ("--set", "shortcut=zero_pad", "--set", f"norm={norm}")
+    overrides = ("shortcut=zero_pad", f"norm={norm}", f"head_pool={pool}")
+    options = (option for override in overrides for option in ("--set", override))
 
     ran, _ = built(resnetgen, "resnet20.th", "resnet20", *options)
 
     assert "resnet20.th: the names of CIFAR ports, behind `module.`" in ran.err
     assert "channels reordered" in ran.err
     weights = Path("generated/resnet20/model.safetensors")
-    found = logits("resnet20", weights, image_of(32), "shortcut=zero_pad", f"norm={norm}")
+    found = logits("resnet20", weights, image_of(32), *overrides)
     close(found, torch_peer(model, image_of(32)))
 
 

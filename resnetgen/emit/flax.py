@@ -43,10 +43,18 @@ from resnetgen.emit.source import (
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
-from resnetgen.ir.network import Network, Stage
+from resnetgen.ir.network import HeadPool, Network, Stage
 from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, Dropout, DropPath, GroupNorm, MaxPool2d, Op
 
 FILE = "model_flax.py"
+_MEANS, _MAXIMA = "x.mean(axis=(1, 2))", "x.max(axis=(1, 2))"
+_POOLS: Mapping[HeadPool, tuple[str, ...]] = {
+    "avg": (_MEANS,),
+    "max": (_MAXIMA,),
+    "avgmax": (f"x = ({_MEANS} + {_MAXIMA}) / 2", "x"),
+    "catavgmax": (f"x = jnp.concatenate(({_MEANS}, {_MAXIMA}), axis=1)", "x"),
+}
+"""What pools features x: lines, and an expression behind them."""
 _SWITCHED: Mapping[type[Op], str] = {
     BatchNorm2d: "batch normalization",
     DropPath: "stochastic depth",
@@ -111,6 +119,7 @@ class _View:
     forward: tuple[str, ...]
     stage_loop: tuple[str, ...]
     head_forward: tuple[str, ...]
+    pools: tuple[str, ...]
     dropout: tuple[str, ...]
     classified: str
     """What the last layer makes of pooled features."""
@@ -150,7 +159,7 @@ def _view(network: Network) -> _View:
     shared = constants(network)
     found = kinds(network)
     stem, head, dropout = literal(network.stem[1:]), head_layers(network), head_dropout(network)
-    pooled = "x.mean(axis=(1, 2))"
+    *pools, pooled = _POOLS[network.head_pool]
     layers = (layer for kind in found for layer in (*kind.main, *kind.side))
     style = Style(repeated_forms([*stem, *layers]), shared)
     class_name = network_class(network)
@@ -204,6 +213,7 @@ def _view(network: Network) -> _View:
         fan_mode=shared.fan_mode,
         bias=shared.bias,
         biases=biases(network),
+        pools=tuple(pools),
         dropout=assignments(dropout, style, indent=8),
         classified=f"self.fc(self.dropout({pooled}))" if dropout else f"self.fc({pooled})",
         linear=_linear_lines(shared),

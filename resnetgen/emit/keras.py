@@ -33,7 +33,7 @@ from resnetgen.emit.source import (
     zeroed_norm,
 )
 from resnetgen.emit.target import Target
-from resnetgen.ir.network import Block, Network, Stage
+from resnetgen.ir.network import Block, HeadPool, Network, Stage
 from resnetgen.ir.ops import (
     AvgPool2d,
     BatchNorm2d,
@@ -50,6 +50,15 @@ from resnetgen.ir.rules import largest_dilation
 FILE = "model_keras.py"
 # Keras recurses once per layer on the longest path and meets Python's default limit at 986.
 _DEEP_PATH = 800
+_MEANS = 'layers.GlobalAveragePooling2D(name="avgpool")(x)'
+_MAXIMA = 'layers.GlobalMaxPooling2D(name="globalmaxpool")(x)'
+_BOTH = (f"means = {_MEANS}", f"maxima = {_MAXIMA}")
+_POOLS: Mapping[HeadPool, tuple[str, ...]] = {
+    "avg": (f"x = {_MEANS}",),
+    "max": (f"x = {_MAXIMA}",),
+    "avgmax": (*_BOTH, 'x = layers.Average(name="avgmax")([means, maxima])'),
+    "catavgmax": (*_BOTH, 'x = layers.Concatenate(name="catavgmax")([means, maxima])'),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class _View:
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     head: tuple[str, ...]
+    pools: tuple[str, ...]
     dropout: tuple[str, ...]
     features: int
     returned: str
@@ -183,6 +193,7 @@ def _view(network: Network) -> _View:
         head=layer_lines(
             head_layers(network), style, variable="x", source="x", prefix="", indent=4
         ),
+        pools=_POOLS[network.head_pool],
         dropout=layer_lines(
             head_dropout(network), style, variable="x", source="x", prefix="", indent=4
         ),

@@ -23,15 +23,18 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
     PadChannels,
     Padding,
@@ -307,6 +310,12 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             return "Pad", (), (f"shortcut.pads.{op.extra}",)
         case GlobalAvgPool():
             return "GlobalAveragePool", (), ()
+        case GlobalMaxPool():
+            return "GlobalMaxPool", (), ()
+        case Mean():
+            return "Mean", (), ()
+        case Concat():
+            return "Concat", ("axis = 1",), ()
         case Flatten():
             return "Flatten", (), ()
         case Linear():

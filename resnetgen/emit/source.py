@@ -23,6 +23,7 @@ from resnetgen.ir.ops import (
     DropPath,
     Function,
     GlobalAvgPool,
+    GlobalMaxPool,
     Linear,
     LinearInit,
     MaxPool2d,
@@ -193,8 +194,9 @@ def returned(network: Network) -> str:
 
 
 def head_layers(network: Network) -> tuple[Layer, ...]:
-    """What the head applies before it averages: a norm and an activation, or nothing."""
-    ends = (index for index, op in enumerate(network.head) if isinstance(op, GlobalAvgPool))
+    """What the head applies before it pools: a norm and an activation, or nothing."""
+    pools = GlobalAvgPool | GlobalMaxPool
+    ends = (index for index, op in enumerate(network.head) if isinstance(op, pools))
     return literal(network.head[: next(ends)])
 
 

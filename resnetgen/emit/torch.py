@@ -31,12 +31,30 @@ from resnetgen.emit.target import Target
 from resnetgen.emit.torch_layers import Helper, Style, assignments, forward, item, make, one_line
 from resnetgen.emit.torchvision import counterpart
 from resnetgen.ir.inference import inference
-from resnetgen.ir.network import Network, Stage
-from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm
+from resnetgen.ir.network import HeadPool, Network, Stage
+from resnetgen.ir.ops import (
+    Activation,
+    BatchNorm2d,
+    Conv2d,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    GroupNorm,
+    Op,
+)
 
 FILE = "model_torch.py"
 # PyTorch's own defaults; a layer that has them does not repeat them.
 _DEFAULT_EPSILON, _DEFAULT_MOMENTUM = 1e-5, 0.1
+_POOLS: Mapping[type[Op], str] = {
+    GlobalAvgPool: "self.avgpool = nn.AdaptiveAvgPool2d(1)",
+    GlobalMaxPool: "self.globalmaxpool = nn.AdaptiveMaxPool2d(1)",
+}
+_POOLED: Mapping[HeadPool, str] = {
+    "avg": "self.avgpool(x)",
+    "max": "self.globalmaxpool(x)",
+    "avgmax": "(self.avgpool(x) + self.globalmaxpool(x)) / 2",
+    "catavgmax": "torch.cat((self.avgpool(x), self.globalmaxpool(x)), 1)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +90,11 @@ class _View:
     stem: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
     head: tuple[str, ...]
+    pools: tuple[str, ...]
     dropout: tuple[str, ...]
     forward: tuple[str, ...]
+    pooled: str
+    """What the head pools of features x."""
     classified: str
     """What the last layer makes of pooled features x."""
     features: int
@@ -142,6 +163,8 @@ def _view(network: Network) -> _View:
             *(f"        x = {stage}(x)" for stage in stages),
             *forward(head),
         ),
+        pools=tuple(_POOLS[op] for op in map(type, network.head) if op in _POOLS),
+        pooled=_POOLED[network.head_pool],
         dropout=assignments(dropout, style, indent=8),
         classified="self.fc(self.dropout(x))" if dropout else "self.fc(x)",
         features=shared.features,

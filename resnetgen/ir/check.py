@@ -4,9 +4,11 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import (
     Add,
     BatchNorm2d,
+    Concat,
     Conv2d,
     GroupNorm,
     Linear,
+    Mean,
     Scale,
 )
 from resnetgen.ir.rules import Shape, network_parameters, output_shape
@@ -38,6 +40,10 @@ def check(network: Network) -> None:
                 assert op.epsilon > 0, f"{op.name}: epsilon {op.epsilon}"
             case Add():
                 assert inputs[0] == inputs[1], f"{op.name}: adds {inputs[0]} and {inputs[1]}"
+            case Mean():
+                assert inputs[0] == inputs[1], f"{op.name}: averages {inputs[0]} and {inputs[1]}"
+            case Concat():
+                assert inputs[0][1:] == inputs[1][1:], f"{op.name}: joins {inputs[0]}, {inputs[1]}"
             case Scale():
                 assert inputs[1] == (inputs[0][0], 1, 1), f"{op.name}: gates {inputs[1]}"
             case Linear():

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetgen.ir.ops import Activation, Conv2d, DropPath, Input, Op
+from resnetgen.ir.ops import Activation, Concat, Conv2d, DropPath, GlobalMaxPool, Input, Mean, Op
 
 BlockTitle = Literal["basic", "bottleneck", "custom"]
+HeadPool = Literal["avg", "max", "avgmax", "catavgmax"]
 ShortcutKind = Literal["identity", "projection", "zero_pad", "subsample", "none"]
 
 
@@ -125,6 +126,16 @@ class Network:
         image = self.stem[0]
         assert isinstance(image, Input), f"{self.name}: the stem starts with {image.name}"
         return image.channels
+
+    @property
+    def head_pool(self) -> HeadPool:
+        """What its head makes of the last block's pixels."""
+        found = {type(op) for op in self.head}
+        if Mean in found:
+            return "avgmax"
+        if Concat in found:
+            return "catavgmax"
+        return "max" if GlobalMaxPool in found else "avg"
 
     @property
     def depth(self) -> int:

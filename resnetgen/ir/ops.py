@@ -229,6 +229,30 @@ class GlobalAvgPool:
 
 
 @dataclass(frozen=True, slots=True)
+class GlobalMaxPool:
+    """The maximum over height and width, kept as (N, C, 1, 1)."""
+
+    name: str
+    inputs: tuple[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The elementwise mean of two values."""
+
+    name: str
+    inputs: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """The channels of one value, and behind them those of another."""
+
+    name: str
+    inputs: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Flatten:
     """(N, C, 1, 1) to (N, C)."""
 
@@ -275,6 +299,9 @@ Op = (
     | Dropout
     | DropPath
     | GlobalAvgPool
+    | GlobalMaxPool
+    | Mean
+    | Concat
     | Flatten
     | Linear
     | Softmax

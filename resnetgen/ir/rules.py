@@ -17,15 +17,18 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
     PadChannels,
     Padding,
@@ -80,8 +83,10 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
         case PadChannels():
             channels, height, width = inputs[0]
             return (channels + op.extra, height, width)
-        case GlobalAvgPool():
+        case GlobalAvgPool() | GlobalMaxPool():
             return (inputs[0][0], 1, 1)
+        case Concat():
+            return (inputs[0][0] + inputs[1][0], *inputs[0][1:])
         case Flatten():
             return (math.prod(inputs[0]),)
         case Linear():
@@ -94,6 +99,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             | ChannelConv()
             | Scale()
             | Add()
+            | Mean()
             | Dropout()
             | DropPath()
             | Softmax()
@@ -145,6 +151,9 @@ def parameters(op: Op) -> tuple[Parameter, ...]:
             | Dropout()
             | DropPath()
             | GlobalAvgPool()
+            | GlobalMaxPool()
+            | Mean()
+            | Concat()
             | Flatten()
             | Softmax()
         ):
@@ -178,6 +187,9 @@ def macs(op: Op, output: Shape) -> int:
             | Dropout()
             | DropPath()
             | GlobalAvgPool()
+            | GlobalMaxPool()
+            | Mean()
+            | Concat()
             | Flatten()
             | Softmax()
         ):

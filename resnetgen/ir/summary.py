@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnetgen.ir.network import Block, Network, Stage
+from resnetgen.ir.network import Block, HeadPool, Network, Stage
 from resnetgen.ir.ops import (
     BLUR_KERNEL,
     AvgPool2d,
@@ -19,6 +19,12 @@ from resnetgen.ir.ops import (
 )
 from resnetgen.ir.rules import Counts, Shape, count, shapes
 
+_POOLS: Mapping[HeadPool, str] = {
+    "avg": "global average pool",
+    "max": "global max pool",
+    "avgmax": "mean of both global pools",
+    "catavgmax": "global average and max pools",
+}
 _SHORTCUTS = {
     "projection": "projected",
     "zero_pad": "padded",
@@ -161,7 +167,7 @@ def _stem_content(network: Network) -> str:
 
 
 def _head_content(network: Network) -> str:
-    parts = ["global average pool"]
+    parts = [_POOLS[network.head_pool]]
     parts += [f"dropout {op.rate:g}" for op in network.head if isinstance(op, Dropout)]
     parts.append("linear")
     if isinstance(network.head[-1], Softmax):

@@ -1,6 +1,16 @@
-"""Lowers the head: global average pool, flatten, and the linear layer that gives the logits."""
+"""Lowers the head: global pool, flatten, and the linear layer that gives the logits."""
 
-from resnetgen.ir.ops import Dropout, Flatten, GlobalAvgPool, Linear, Op, Softmax
+from resnetgen.ir.ops import (
+    Concat,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    Linear,
+    Mean,
+    Op,
+    Softmax,
+)
 from resnetgen.lower.parts import normalize_and_activate
 from resnetgen.spec.model import ModelSpec
 
@@ -14,16 +24,31 @@ def lower_head(spec: ModelSpec, *, source: str, features: int) -> tuple[Op, ...]
     if spec.order == "pre":
         ops = normalize_and_activate(spec, norm="norm", act="act", source=source, channels=features)
         source = ops[-1].name
-    ops += (GlobalAvgPool("avgpool", (source,)), Flatten("flatten", ("avgpool",)))
+    ops += _pool(spec, source=source)
+    ops += (Flatten("flatten", (ops[-1].name,)),)
     if spec.dropout > 0:
         ops += (Dropout("dropout", ("flatten",), spec.dropout),)
     ops += (
         Linear(
             "fc",
             (ops[-1].name,),
-            in_features=features,
+            in_features=2 * features if spec.head_pool == "catavgmax" else features,
             out_features=spec.classes,
             init=spec.init.linear,
         ),
     )
     return ops if spec.output == "logits" else (*ops, Softmax("softmax", ("fc",)))
+
+
+def _pool(spec: ModelSpec, *, source: str) -> tuple[Op, ...]:
+    """One value for each channel, or two, from all of its pixels: timm's `global_pool`."""
+    mean, maximum = GlobalAvgPool("avgpool", (source,)), GlobalMaxPool("globalmaxpool", (source,))
+    match spec.head_pool:
+        case "avg":
+            return (mean,)
+        case "max":
+            return (maximum,)
+        case "avgmax":
+            return (mean, maximum, Mean("avgmax", (mean.name, maximum.name)))
+        case "catavgmax":
+            return (mean, maximum, Concat("catavgmax", (mean.name, maximum.name)))

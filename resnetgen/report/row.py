@@ -12,16 +12,19 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Mean,
     Norm,
     Op,
     PadChannels,
@@ -131,6 +134,12 @@ def operation(op: Op) -> str:
             return "in training, drop whole images"
         case GlobalAvgPool():
             return "global average pool"
+        case GlobalMaxPool():
+            return "global max pool"
+        case Mean():
+            return "mean of both"
+        case Concat():
+            return "one behind the other"
         case Flatten():
             return "flatten"
         case Linear():

@@ -29,6 +29,7 @@ _LATER_DEFAULTS: Mapping[str, _Scalar | None] = {
     "output_stride": None,
     "drop_path": 0.0,
     "block_dropout": 0.0,
+    "head_pool": "avg",
     "dropout": 0.0,
 }
 """What is in no hash, so that specs from before these keys keep theirs."""
@@ -78,6 +79,7 @@ def to_yaml(spec: ModelSpec) -> str:
         *([f"output_stride: {spec.output_stride}"] if spec.output_stride else []),
         *([f"drop_path: {_scalar(spec.drop_path)}"] if spec.drop_path else []),
         *([f"block_dropout: {_scalar(spec.block_dropout)}"] if spec.block_dropout else []),
+        *([f"head_pool: {spec.head_pool}"] if spec.head_pool != "avg" else []),
         *([f"dropout: {_scalar(spec.dropout)}"] if spec.dropout else []),
         *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
@@ -169,6 +171,7 @@ def _resolve(document: "Document") -> ModelSpec:
         output_stride=document.output_stride,
         drop_path=document.drop_path,
         block_dropout=document.block_dropout,
+        head_pool=document.head_pool,
         dropout=document.dropout,
         width_per_group=document.width_per_group,
         reduce_first=document.reduce_first,

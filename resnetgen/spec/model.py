@@ -22,6 +22,7 @@ StrideOn = Literal["1x1", "3x3"]
 StrideBlock = Literal["first", "last"]
 ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
 LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
+HeadPool = Literal["avg", "max", "avgmax", "catavgmax"]
 OutputStride = Literal[8, 16, 32]
 Output = Literal["logits", "softmax"]
 
@@ -128,6 +129,9 @@ class ModelSpec:
     """At what rate training leaves out the last block's main path; 0 for none in any block."""
     block_dropout: float
     """At what rate training drops what each block's last convolution reads."""
+    head_pool: HeadPool
+    """What becomes of the last block's pixels: means, maxima, their mean, or the ones behind the
+    others."""
     dropout: float
     """At what rate training drops what the last layer reads."""
     width_per_group: int | None

@@ -26,9 +26,9 @@ reset_parameters residual_block shortcut squeeze_excite subsample zero_pad
 _VARIABLES = """
 act axes bn bound channels cls dilation downsample downsample_dilation drop_path edge extra_channels
 filters gamma gates gn groups he_normal height image images in_channels index input_shape inputs
-kernel kernel_size kind kinds layer limit load logits main means model module name num_classes
-out_channels outputs parts pool probabilities rngs self shape softmax squeezed stage stride tensors
-uniform use_bias value variable weights width window x y
+kernel kernel_size kind kinds layer limit load logits main maxima means model module name
+num_classes out_channels outputs parts pool probabilities rngs self shape softmax squeezed stage
+stride tensors uniform use_bias value variable weights width window x y
 """
 # Set by `site`, so not everywhere among the builtins.
 _SITE = "copyright credits exit help license quit"

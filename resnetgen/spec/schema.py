@@ -48,6 +48,7 @@ from resnetgen.spec.model import (
     ConvInit,
     Dialect,
     Downsample,
+    HeadPool,
     LinearInit,
     Norm,
     Order,
@@ -387,6 +388,13 @@ class Document(_Record):
         description="At what rate training drops values right before the last convolution of each "
         "block, as in Wide ResNets.",
         examples=[0.3],
+    )
+    head_pool: HeadPool = Field(
+        "avg",
+        description="How the head pools what the last block gives: its mean over the image "
+        "(`avg`), its maximum (`max`), the mean of both (`avgmax`), or both, one behind the other "
+        "(`catavgmax`), which doubles what the last layer reads.",
+        examples=["catavgmax"],
     )
     dropout: Rate = Field(
         0.0,

@@ -16,16 +16,19 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
     PadChannels,
     Padding,
@@ -97,6 +100,14 @@ def mistakes(
         case GlobalAvgPool():
             yield Mistake("takes the maximum, not the mean", inputs[0].max((2, 3), keepdims=True))
             yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
+        case GlobalMaxPool():
+            yield Mistake("takes the mean, not the maximum", inputs[0].mean((2, 3), keepdims=True))
+        case Mean():
+            yield Mistake("takes the sum, not the mean", inputs[0] + inputs[1])
+            yield Mistake("leaves out the maxima", inputs[0])
+            yield Mistake("leaves out the means", inputs[1])
+        case Concat():
+            yield Mistake("has its halves in reverse", np.concatenate(inputs[::-1], axis=1))
         case Linear():
             yield from _of_linear(inputs[0], tensors)
         case Softmax():

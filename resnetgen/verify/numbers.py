@@ -23,15 +23,18 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Mean,
     Norm,
     Op,
     PadChannels,
@@ -113,6 +116,9 @@ class Drawn:
                 | Dropout()
                 | DropPath()
                 | GlobalAvgPool()
+                | GlobalMaxPool()
+                | Mean()
+                | Concat()
                 | Flatten()
                 | Softmax()
             ):

@@ -19,16 +19,19 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
     Dropout,
     DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Input,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
     PadChannels,
     Padding,
@@ -132,6 +135,12 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             return inputs[0]
         case GlobalAvgPool():
             return inputs[0].mean(axis=(2, 3), keepdims=True)
+        case GlobalMaxPool():
+            return inputs[0].max(axis=(2, 3), keepdims=True)
+        case Mean():
+            return (inputs[0] + inputs[1]) / 2
+        case Concat():
+            return np.concatenate(inputs, axis=1)
         case Flatten():
             return inputs[0].reshape(len(inputs[0]), -1)
         case Linear():

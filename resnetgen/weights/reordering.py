@@ -35,6 +35,9 @@ def reorderings(network: Network) -> Mapping[str, tuple[Reordering, ...]]:
         _add(found, block, given, order)
     for op in network.head:
         if isinstance(op, Linear):
+            if op.in_features > len(order):
+                # Of each channel it reads the mean, and behind all means the maximum.
+                order = np.concatenate([order, order + len(order)])
             found[f"{op.name}.weight"] = (Reordering(1, order),)
     return found
 

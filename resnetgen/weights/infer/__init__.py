@@ -17,7 +17,7 @@ from resnetgen.spec.nodes import find
 from resnetgen.spec.problems import refuse
 from resnetgen.spec.shortcuts import may_drop_paths
 from resnetgen.spec.source import parse
-from resnetgen.weights.infer.document import READ, attention_places, document
+from resnetgen.weights.infer.document import READ, attention_places, document, pools_both
 from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
 from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
@@ -93,5 +93,7 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
         assumed["output_stride"] = str(spec.output_stride or strides.reached(spec)[-1])
     if may_drop_paths(spec):
         assumed["drop_path"] = str(spec.drop_path)
+    if not pools_both(found):
+        assumed["head_pool"] = spec.head_pool
     assumed |= {"block_dropout": str(spec.block_dropout), "dropout": str(spec.dropout)}
     return assumed | others

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, product
 
 from resnetgen.spec.canonical import to_yaml
-from resnetgen.spec.model import AttentionAt, ModelSpec, SqueezeOf, StageSpec
+from resnetgen.spec.model import AttentionAt, HeadPool, ModelSpec, SqueezeOf, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
 from resnetgen.spec.overlay import merge
 from resnetgen.spec.source import parse
@@ -22,7 +22,7 @@ READ = frozenset(
         *("name", "license", "input", "classes", "stem", "conv_bias", "order", "norm"),
         *("block", "expansion", "groups", "width_per_group", "reduce_first", "stages"),
         *("shortcut", "downsample", "projection_kernel"),
-        *("attention", "se_ratio", "se_of", "se_divisor"),
+        *("attention", "se_ratio", "se_of", "se_divisor", "head_pool"),
     }
 )
 """The keys of a document that names and shapes decide, at least in part."""
@@ -61,6 +61,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
         **_norm(trace, base),
         **_projections(trace),
         **_attention(trace, base),
+        "head_pool": _head_pool(trace, base),
     }
     layer = _parsed({key: value for key, value in stated.items() if value is not None})
     rows = SequenceNode(layer.span, tuple(_parsed(stage) for stage in stages))
@@ -196,6 +197,18 @@ def _projections(trace: Trace) -> _Stated:
     if "avg" in kinds:
         return {"downsample": "avg"}
     return {"downsample": "conv", "projection_kernel": max(kernels)}
+
+
+def pools_both(trace: Trace) -> bool:
+    """Whether the last layer reads of each channel both its mean and its maximum."""
+    return trace.features == 2 * trace.stages[-1][-1].main[-1].out_channels
+
+
+def _head_pool(trace: Trace, base: ModelSpec | None) -> HeadPool:
+    """How the head pools; where it does not read both, as in `base`, or means."""
+    if pools_both(trace):
+        return "catavgmax"
+    return "avg" if base is None or base.head_pool == "catavgmax" else base.head_pool
 
 
 def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:

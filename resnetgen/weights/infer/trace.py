@@ -76,6 +76,8 @@ class Trace:
     norm: NormTrace
     stages: tuple[tuple[BlockTrace, ...], ...]
     classes: int
+    features: int
+    """What the last layer reads."""
 
 
 def without_counters(shapes: Shapes) -> dict[str, Shape]:
@@ -98,6 +100,7 @@ def trace(shapes: Shapes) -> Trace:
         norm=_norm(shapes),
         stages=_stages(shapes),
         classes=head[0],
+        features=head[1],
     )
 
 
