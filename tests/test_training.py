@@ -22,6 +22,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, Op
 from resnetgen.ir.rules import parameters, shapes
 from resnetgen.verify.cases import Case, drawn_cases, training_case
+from resnetgen.verify.check import Options, verify
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.reference import Array, Tensors
 from resnetgen.verify.training import Owned, Step, conditioning, take_step
@@ -140,6 +141,32 @@ def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: 
         assert training["running_variance"] == ("unbiased" if target == "torch" else "biased")
     assert results["unnormalized"]["training"]["statistics_compared"] == 0
     assert results["tiny"]["training"]["statistics_compared"] == 28
+
+
+@pytest.mark.frameworks
+def test_what_draws_at_random_stays_as_in_inference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Norms stand for it here: by what they then compute, they are seen to be so."""
+    named = {"torch": "torch", "keras-tensorflow": "tensorflow", "flax": "flax"}
+    targets = tuple(target for target, module in named.items() if find_spec(module))
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    monkeypatch.setattr("resnetgen.verify.training._DRAWING", (BatchNorm2d,))
+    verification = verify(
+        network,
+        directory,
+        options=Options(targets, level="train"),
+        progress=lambda *_: None,
+    )
+
+    for result in verification.targets.values():
+        assert (result.first_divergence, result.cause) == (
+            "bn1",
+            "uses the running statistics, not the batch's",
+        )
+        assert result.training is not None
+        assert result.training.switched_off[:2] == ("bn1", "layer1.0.bn1")
 
 
 FAULTS = [

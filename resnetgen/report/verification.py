@@ -118,8 +118,10 @@ def _of_training(figures: TrainingFigures) -> Iterator[str]:
     )
     if figures.switched_off:
         number = len(figures.switched_off)
-        layers = "layer that draws" if number == 1 else "layers that draw"
-        yield f"training: {number} {layers} at random were switched off, and are not compared"
+        layers = (
+            "layer that draws at random was" if number == 1 else "layers that draw at random were"
+        )
+        yield f"training: {number} {layers} switched off"
 
 
 def _clause(cause: str) -> str:
