@@ -1,6 +1,6 @@
 """Faults to put into generated files: what to edit, and which layer is then to blame."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,14 @@ class Fault:
     edit: Callable[[str], str] | Callable[[Any], None]
     layer: str | None
     cause: str | None = None
+
+    def is_named(self, result: Mapping[str, object]) -> bool:
+        """Whether a target's result names the layer, and has the cause's words."""
+        return (
+            result["status"] == "failed"
+            and result["first_divergence"] == self.layer
+            and (self.cause is None or self.cause in str(result["cause"]))
+        )
 
 
 def replace(*pairs: tuple[str, str]) -> Callable[[str], str]:

@@ -69,7 +69,7 @@ def test_completion_knows_specs_and_targets(command: str) -> None:
         assert "resnet1202" in complete(f"resnetgen {command} resnet12")
     if command == "build":
         assert complete("resnetgen build --target torch,k") == ["torch,keras"]
-        assert complete("resnetgen build --level ") == ["shapes", "forward"]
+        assert complete("resnetgen build --level ") == ["shapes", "forward", "train"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,8 @@ def test_completion_of_block_knows_the_rows_of_the_spec(words: str, offered: str
     ("arguments", "said"),
     [
         ("build resnet18 --level shape",
-         "there is no level `shape`\nexpected: shapes, forward\nhint: did you mean `shapes`?"),
+         "there is no level `shape`\nexpected: shapes, forward, train\n"
+         "hint: did you mean `shapes`?"),
         ("build resnet18 --device rocm", "there is no device `rocm`\nexpected: cpu, cuda"),
         ("verify here --device GPU",
          "there is no device `GPU`\nexpected: cpu, cuda\nhint: did you mean `cuda`?"),

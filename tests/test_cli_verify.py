@@ -22,7 +22,7 @@ from test_cli_build import TINY, tiny
 from resnetgen.ir.network import Network
 from resnetgen.verify.check import Options, Progress
 from resnetgen.verify.prepare import Prepared
-from resnetgen.verify.result import RunFigures, TargetResult, Verification
+from resnetgen.verify.result import RunFigures, TargetResult, TrainingFigures, Verification
 from resnetgen.verify.runners.launch import Died
 from resnetgen.verify.target import Trial
 
@@ -541,6 +541,74 @@ def test_verdicts_fit_into_the_terminal(
     assert (head[-2:], row[-2:]) == (["difference", "bound"], ["1.0e-15", "2.9e-13"])
     assert ("dtype" in head) == (columns == 80)
     assert "a        passed" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_verdict_on_training_fits_into_the_terminal(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, 1e-14, 2.9e-13, 1e-15)
+    step = TrainingFigures(
+        dtype="float64", batch=2, loss=2.3, loss_rel_diff=1e-16, gradients=5, max_rel_diff=4e-14,
+        tolerance=1e-9, conditioning=2e-14, bound=1e-9, minimum_tolerance=4e-14, statistics=4,
+        statistics_max_rel_diff=1e-16, running_variance="biased", switched_off=("drop",),
+    )  # fmt: skip
+    passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
+    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=step))
+    found["onnx"] = TargetResult("not_run", "why", "cpu", due=False)
+    verification = Verification("train", "ir", "shipped", 0, (), {}, found)
+    monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
+    ran = resnetgen("build", tiny(), "--no-weights", "--level", "train")
+    lines = ran.out.splitlines()
+    table = lines[2 : 5 + len(DEFAULT_TARGETS)]
+    assert max(map(len, table)) <= columns
+    assert [line.split()[-3:] for line in (table[0], table[2])] == [
+        ["difference", "bound", "gradients"], ["1.0e-15", "2.9e-13", "4.0e-14"],
+    ]  # fmt: skip
+    assert (
+        "training: gradients may be off by 1.0e-09 of their scale; an image moved by one part in"
+        " 1e15 moves them by 2.0e-14" in lines
+    )
+    assert "training: 1 layer that draws at random was switched off" in ran.out
+    assert ran.code == 0
+    assert lines[-1].startswith("passed: torch, ")
+    assert lines[-1].endswith("agree with the spec, in training too; onnx did not run")
+    printed = resnetgen("build", tiny(), "--no-weights", "--level", "train", "--json")
+    targets = printed.json["verification"]["targets"]
+    assert "training" not in targets["onnx"]
+    assert targets["torch"]["training"]["gradients_compared"] == 5
+    assert targets["torch"]["training"]["switched_off"] == ["drop"]
+
+
+def test_training_is_compared_in_float64_alone(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    ran = resnetgen("verify", "generated/tiny", "--level", "train", "--dtype", "float32")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: --level train compares gradients, and --dtype float32 rounds them too far\n"
+        "hint: leave --dtype out, or compare with --level forward\n"
+    )
+
+
+@pytest.mark.frameworks
+def test_graph_that_does_not_train_is_not_due(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    arguments = ("--target", "torch,onnx", "--level", "train", "--json")
+    ran = resnetgen("build", tiny(), *arguments)
+    found = ran.json["verification"]
+    assert (ran.code, found["status"], found["level"]) == (0, "passed", "train")
+    graph = found["targets"]["onnx"]
+    assert (graph["status"], graph["reason"]) == (
+        "not_run", "there is no level train for onnx, which computes inference alone",
+    )  # fmt: skip
+    training = found["targets"]["torch"]["training"]
+    assert training["max_rel_diff"] <= training["bound"] == training["tolerance"] == 1e-9
+    certificate = json.loads(Path("generated/tiny/certificate.json").read_text())
+    assert certificate["targets"]["torch"]["training"] == training
+    assert [each.get("training") for each in certificate["inputs"]] == [None] * 6 + [True]
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch")
+    assert "replaced one in which torch had passed at the level train;" in ran.err
 
 
 def test_interrupt_starts_no_target_that_still_waited(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from resnetgen.emit import emit
 from resnetgen.ir.network import Network
@@ -15,6 +15,7 @@ from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import load
 from resnetgen.verify import target
 from resnetgen.verify.check import Options, verify
+from resnetgen.verify.result import Level
 from resnetgen.verify.runners import process
 from resnetgen.verify.runners.protocol import (
     Report,
@@ -109,13 +110,15 @@ def files(network: Network, directory: Path, *, spec: str = TINY, weights: bool 
     return directory
 
 
-def verify_together(name: str, directories: Sequence[Path]) -> dict[str, Mapping[str, Any]]:
+def verify_together(
+    name: str, directories: Sequence[Path], *, level: Level = "forward"
+) -> dict[str, Mapping[str, Any]]:
     """Verifies one target of each directory, all in one new process; results by folder name.
 
     A framework is imported once instead of twice for each directory, and never into the tests'
     own process.
     """
-    command = [sys.executable, __file__, name, *map(str, directories)]
+    command = [sys.executable, __file__, name, level, *map(str, directories)]
     environment = {
         **os.environ,
         **runner(name).environment,
@@ -133,13 +136,12 @@ def _launch_here(request: Request, **_: object) -> Report:
     return read_report(report_path(scratch))
 
 
-def _main(name: str, directories: Sequence[str]) -> None:
+def _main(name: str, level: Level, directories: Sequence[str]) -> None:
     results: dict[str, object] = {}
     for directory in map(Path, directories):
         network = lower(load(str(directory / "spec.yaml")).spec)
-        verification = verify(
-            network, directory, options=Options((name,), jobs=1), progress=lambda *_: None
-        )
+        options = Options((name,), level=level, jobs=1)
+        verification = verify(network, directory, options=options, progress=lambda *_: None)
         results[directory.name] = verification.targets[name].to_json()
     print(json.dumps(results))
 
@@ -147,7 +149,7 @@ def _main(name: str, directories: Sequence[str]) -> None:
 if __name__ == "__main__":
     # Each in processes of its own, as always, or all here.
     if sys.argv[1] == "--processes":
-        _main(sys.argv[2], sys.argv[3:])
+        _main(sys.argv[2], "forward", sys.argv[3:])
     else:
         target.launch = _launch_here
-        _main(sys.argv[1], sys.argv[2:])
+        _main(sys.argv[1], cast(Level, sys.argv[2]), sys.argv[3:])

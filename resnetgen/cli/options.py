@@ -21,6 +21,7 @@ class Level(StrEnum):
 
     shapes = "shapes"
     forward = "forward"
+    train = "train"
 
 
 class Device(StrEnum):
@@ -173,7 +174,12 @@ OutputDirectory = Annotated[
 ]
 LevelOption = Annotated[
     Level,
-    choice("level", Level, help="Compare shapes and parameters alone, or also what is computed."),
+    choice(
+        "level",
+        Level,
+        help="Compare shapes and parameters alone, or also what is computed, or also a step of "
+        "training: the loss, every gradient, and every running statistic.",
+    ),
 ]
 DeviceOption = Annotated[
     Device,
@@ -235,6 +241,14 @@ def choose(listed: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
     if wrong:
         raise DiagnosticError(wrong)
     return names
+
+
+def check_dtype(level: Level, dtype: Dtype | None) -> None:
+    """Raises a DiagnosticError where the level has no such dtype."""
+    if level is Level.train and dtype is Dtype.float32:
+        message = "--level train compares gradients, and --dtype float32 rounds them too far"
+        hint = "leave --dtype out, or compare with --level forward"
+        raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
 
 
 def check_peer(reference: str | None) -> None:

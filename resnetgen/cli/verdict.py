@@ -63,6 +63,7 @@ def announce_losses(
 ) -> None:
     """Names what the certificate before proved of targets that this one says less about."""
     from resnetgen.report.verification import listed
+    from resnetgen.verify.result import LEVELS
 
     if not verification.ran:
         return
@@ -70,7 +71,7 @@ def announce_losses(
     lost = [
         name
         for name, before in proven.items()
-        if (before, level) == ("forward", "shapes")
+        if before in LEVELS[LEVELS.index(level) + 1 :]
         or name not in found
         # One that was seen to be wrong is in the table; one that gave no result proves nothing.
         or (found[name].status != "passed" and not found[name].parameters_compared)

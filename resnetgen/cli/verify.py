@@ -19,6 +19,7 @@ from resnetgen.cli.options import (
     RunTargets,
     SeedOption,
     TimeoutOption,
+    check_dtype,
     check_peer,
     choose,
     folder_flaw,
@@ -66,6 +67,7 @@ def verify(
     \b
       resnetgen verify generated/resnet50
       resnetgen verify generated/resnet50 --target torch,onnx --level shapes
+      resnetgen verify generated/resnet50 --level train
       resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
       resnetgen verify generated/resnet50 --against torchvision.models:resnet50
     """
@@ -79,6 +81,7 @@ def verify(
 
     with reporting(as_json=as_json):
         named = choose(target, registry.targets())
+        check_dtype(level, dtype)
         check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
         _refuse_unwritable(directory, certificate)

@@ -121,5 +121,5 @@ def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expe
         found = Diagnostic("bad-values", message, Span.of_file(file))
         raise DiagnosticError([found]) from error
     logits = network.head[-1].name
-    growth = growths(network, case.image, stored, values=values, seed=seed)
+    growth = growths(network, case, stored, values=values, seed=seed)
     return _Expected(case.image, values[logits], growth[logits])

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from resnetgen.report.cells import sized
 from resnetgen.report.grid import Column, Grid
-from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.result import TargetResult, TrainingFigures, Verification
 
 
 def verification_grid(name: str, verification: Verification) -> Grid:
-    """A row for each target; differences are relative to the reference's largest value."""
+    """A row for each target; differences are relative to the reference's largest value.
+
+    The bound is that of what is computed forwards; that of gradients is among the remarks.
+    """
+    gradients = verification.level == "train"
     return Grid(
         title=f"{name} against its spec",
         columns=(
@@ -20,8 +24,12 @@ def verification_grid(name: str, verification: Verification) -> Grid:
             Column("output", "right", drop=1),
             Column("difference", "right"),
             Column("bound", "right"),
+            *((Column("gradients", "right"),) if gradients else ()),
         ),
-        rows=tuple(_row(target, result) for target, result in verification.targets.items()),
+        rows=tuple(
+            (*_row(target, result), *((_gradients(result),) if gradients else ()))
+            for target, result in verification.targets.items()
+        ),
     )
 
 
@@ -33,6 +41,9 @@ def remarks(verification: Verification) -> Iterator[str]:
             yield f"{target}: the first wrong layer is {result.first_divergence}{cause}"
         if result.reason is not None:
             yield f"{target}: {result.reason}"
+    trained = [each.training for each in verification.targets.values() if each.training]
+    if trained:
+        yield from _of_training(trained[0])
     if (peer := verification.reference) in verification.targets:
         yield f"the others are compared with what {peer} computes, and that with the spec"
     if verification.weights == "absent" and verification.ran:
@@ -46,8 +57,10 @@ def verdict(verification: Verification) -> str:
     failed = [name for name, result in targets.items() if result.status == "failed"]
     not_run = [name for name, result in targets.items() if result.status == "not_run"]
     agree = "agrees" if len(passed) == 1 else "agree"
-    extent = " in shapes" if verification.level == "shapes" else ""
-    parts = [f"{listed(passed)} {agree} with the spec{extent}"] if passed else []
+    extent = {"shapes": " in shapes", "forward": "", "train": ", in training too"}
+    parts = (
+        [f"{listed(passed)} {agree} with the spec{extent[verification.level]}"] if passed else []
+    )
     parts += [f"{listed(failed)} failed"] if failed else []
     parts += [f"{listed(not_run)} did not run"] if not_run else []
     if not verification.ran:
@@ -91,6 +104,24 @@ def _row(target: str, result: TargetResult) -> tuple[str, ...]:
         f"{widest.max_rel_diff:.1e}" if widest else "",
         f"{widest.bound:.1e}" if widest else "",
     )
+
+
+def _gradients(result: TargetResult) -> str:
+    return f"{result.training.max_rel_diff:.1e}" if result.training else ""
+
+
+def _of_training(figures: TrainingFigures) -> Iterator[str]:
+    """What is the same for all targets: what the reference itself was measured to do."""
+    yield (
+        f"training: gradients may be off by {figures.bound:.1e} of their scale; an image moved by"
+        f" one part in 1e15 moves them by {figures.conditioning:.1e}"
+    )
+    if figures.switched_off:
+        number = len(figures.switched_off)
+        layers = (
+            "layer that draws at random was" if number == 1 else "layers that draw at random were"
+        )
+        yield f"training: {number} {layers} switched off"
 
 
 def _clause(cause: str) -> str:

@@ -1,5 +1,7 @@
-"""The runs that a target has to survive: which weights, which image, at which scale."""
+"""The runs that a target has to survive: which weights, which image, at which scale, and whether
+it is a step of training."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.rules import largest_dilation, total_stride, unfit_op
+from resnetgen.ir.ops import BatchNorm2d
+from resnetgen.ir.rules import largest_dilation, shapes, total_stride, unfit_op
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.weights.initial import stream
@@ -19,6 +22,10 @@ _SMALLEST_SIZE = 16
 """In pixels: below this the small networks' windows would hardly lie inside the image."""
 _SMALLEST_SINGLE_SCALE = 1e-30
 """Below this, float32 would hold an image with fewer digits, or not at all."""
+_FEWEST_NORMALIZED = 8
+"""How many values of each channel a batch norm has to see in training, at the least: of fewer, what
+is normalized is mostly signs."""
+_SMALLEST_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +35,18 @@ class Case:
     weights: Weights
     scale: float
     image: Array
+    labels: NDArray[np.int64] | None = None
+    """Each image's class, where the run is a step of training."""
 
     @property
     def dtypes(self) -> tuple[Dtype, ...]:
-        """The dtypes in whose range the image lies with all its digits."""
+        """The dtypes in whose range the image lies with all its digits.
+
+        A step of training has float64 alone: in float32, some value among thousands is rounded to
+        the other side of a ReLU's kink, and gradients then differ by far more than by rounding.
+        """
+        if self.labels is not None:
+            return ("float64",)
         return ("float64",) if self.scale < _SMALLEST_SINGLE_SCALE else ("float32", "float64")
 
     @property
@@ -46,7 +61,8 @@ class Case:
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
         scale = "" if self.scale == 1.0 else f", times {self.scale:g}"
-        return f"{self.weights} weights, input {shape}{scale}"
+        training = "" if self.labels is None else ", in training"
+        return f"{self.weights} weights, input {shape}{scale}{training}"
 
 
 def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
@@ -66,6 +82,21 @@ def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
         Case("drawn", 1e-3, scaled(pair[:1], 1e-3)),
         Case("drawn", 1e3, scaled(pair[:1], 1e3)),
     )
+
+
+def training_case(network: Network, *, seed: int) -> Case:
+    """A step of training, on a batch in which every batch norm sees 8 values per channel or more.
+
+    The image has at least one pixel everywhere, so a batch of 8 always does; most need 2.
+    """
+    size = _base_size(network)
+    known = shapes(network, (size, size))
+    pixels = [math.prod(known[op.name][1:]) for op in network.ops if isinstance(op, BatchNorm2d)]
+    fewest = min(pixels, default=_FEWEST_NORMALIZED)
+    batch = max(_SMALLEST_BATCH, -(-_FEWEST_NORMALIZED // fewest))
+    image = _image(network, seed, "training", shape=(batch, size, size))
+    labels = stream(seed, "labels").integers(network.classes, size=batch)
+    return Case("drawn", 1.0, image, labels)
 
 
 def sizes_only(network: Network, *, seed: int) -> tuple[Case, ...]:

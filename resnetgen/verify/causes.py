@@ -4,7 +4,7 @@ Everything is found from recorded numbers: a mistake explains a value if replayi
 that mistake gives just this value. No file is ever looked at.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from resnetgen.verify.compare import Dtype, compare, path_growth
 from resnetgen.verify.mistake import Mistake
 from resnetgen.verify.mistakes import aftermaths, mistakes
 from resnetgen.verify.reference import Array, Tensors, evaluate
+
+Loader = Callable[[Op, tuple[Array, ...]], Tensors]
+"""Gives what an op computes with, once its inputs are known."""
 
 _SLACK = 100
 """A mistake fits if it comes within what this many ops may lose by rounding; a wrong value lies
@@ -30,15 +33,19 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ops replayed together, the recorded values they start from (and others), their tensors."""
+    """Ops replayed together, the recorded values they start from (and others), and what gives
+    them their tensors."""
 
     ops: tuple[Op, ...]
     values: Mapping[str, Array]
-    tensors: Mapping[str, Tensors]
+    tensors: Loader
 
     def inputs(self, op: Op, values: Mapping[str, Array]) -> tuple[Array, ...]:
         """What the op reads, of values replayed so far or else recorded."""
         return tuple(values[name] if name in values else self.values[name] for name in op.inputs)
+
+    def evaluate(self, op: Op, inputs: tuple[Array, ...]) -> Array:
+        return evaluate(op, inputs, tensors=self.tensors(op, inputs))
 
 
 def explain(span: Span, seen: Array, *, dtype: Dtype) -> Explanation | None:
@@ -81,7 +88,8 @@ def explain_aftermath(given: Array, returned: Array, *, dtype: Dtype) -> str:
 def _candidates(
     span: Span, op: Op, right: Mapping[str, Array], seen: Array | None
 ) -> Iterator[Mistake]:
-    inputs, tensors = span.inputs(op, right), span.tensors[op.name]
+    inputs = span.inputs(op, right)
+    tensors = span.tensors(op, inputs)
     yield from mistakes(op, inputs, tensors=tensors, right=right[op.name], seen=seen)
     yield from _wrong_sources(span, op, inputs)
 
@@ -93,16 +101,14 @@ def _wrong_sources(span: Span, op: Op, inputs: tuple[Array, ...]) -> Iterator[Mi
             if other in op.inputs or value.shape != inputs[position].shape:
                 continue
             moved = (*inputs[:position], value, *inputs[position + 1 :])
-            result = evaluate(op, moved, tensors=span.tensors[op.name])
-            yield Mistake(f"reads {other}, not {name}", result)
+            yield Mistake(f"reads {other}, not {name}", span.evaluate(op, moved))
 
 
 def _replay(span: Span, values: Mapping[str, Array], *, start: int) -> dict[str, Array]:
     """The values of the span's ops from the position `start` on, given those before it."""
     result = dict(values)
     for op in span.ops[start:]:
-        inputs = span.inputs(op, result)
-        result[op.name] = evaluate(op, inputs, tensors=span.tensors[op.name])
+        result[op.name] = span.evaluate(op, span.inputs(op, result))
     return result
 
 

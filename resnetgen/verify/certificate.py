@@ -28,10 +28,7 @@ def certificate(verification: Verification, network: Network) -> dict[str, objec
         "files": dict(verification.files),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "machine": platform.machine(),
-        "inputs": [
-            {"weights": case.weights, "shape": list(case.shape), "scale": case.scale}
-            for case in verification.cases
-        ],
+        "inputs": [case.to_json() for case in verification.cases],
         "targets": {name: _target(result) for name, result in verification.targets.items()},
     }
 

@@ -20,6 +20,7 @@ from resnetgen.verify.prepare import (
     WeightsState,
     measured_growths,
     prepare,
+    reference_step,
     reference_values,
     weights_state,
 )
@@ -129,6 +130,9 @@ def _without_running(target: str, directory: Path, options: Options) -> TargetRe
     if (reason := unavailable(target)) is not None:
         return TargetResult("not_run", reason, device=options.device)
     record = runner(target)
+    if options.level == "train" and record.running_variance is None:
+        reason = f"there is no level train for {target}, which computes inference alone"
+        return TargetResult("not_run", reason, device=options.device, due=False)
     listed = _manifest_files(directory)
     for file in record.files:
         needed = file == record.file or file in listed
@@ -228,12 +232,14 @@ def _one_at_a_time(progress: Progress) -> Progress:
 def _judge(prepared: Prepared, options: Options) -> Judge:
     values: list[Mapping[str, Array]] = [{} for _ in prepared.cases]
     growths: list[Mapping[str, float]] = [{} for _ in prepared.cases]
-    if options.level == "forward":
+    step = None
+    if options.level != "shapes":
         values = reference_values(prepared)
         growths = measured_growths(prepared, values, seed=options.seed)
+        step = reference_step(prepared, growths, seed=options.seed)
     entries = prepared.stored["shipped"].entries
     return Judge(
-        Expected(prepared.network, options.level, prepared.cases, values, growths, entries)
+        Expected(prepared.network, options.level, prepared.cases, values, growths, step, entries)
     )
 
 
@@ -253,7 +259,10 @@ def _verification(
         reference=_reference(options, verdicts),
         weights=state,
         seed=options.seed,
-        cases=tuple(CaseFacts(case.weights, case.shape, case.scale) for case in cases),
+        cases=tuple(
+            CaseFacts(case.weights, case.shape, case.scale, training=case.labels is not None)
+            for case in cases
+        ),
         files={name: digest for name, digest in files.items() if name in judged},
         targets=verdicts,
     )

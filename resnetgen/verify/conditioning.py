@@ -12,8 +12,10 @@ import numpy as np
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.ir.rules import parameters
-from resnetgen.verify.reference import Array, Tensors, run
+from resnetgen.verify.cases import Case
+from resnetgen.verify.reference import Array, Tensors
 from resnetgen.verify.stored import Stored
+from resnetgen.verify.training import walk
 from resnetgen.weights.initial import stream
 
 _MOVED = 2.0**-26
@@ -22,18 +24,15 @@ that the network answers in proportion."""
 
 
 def growths(
-    network: Network, image: Array, stored: Stored, *, values: Mapping[str, Array], seed: int
+    network: Network, case: Case, stored: Stored, *, values: Mapping[str, Array], seed: int
 ) -> dict[str, float]:
     """For each of `values`, how many times larger than one op's rounding may have become.
 
-    `values` are the reference's on `image`, in the network's order. The growth is the relative
+    `values` are the reference's in `case`, in the network's order. The growth is the relative
     change of a value, in units of the weights' own, or that of any value before it.
     """
 
-    def moved(op: Op, _: tuple[Array, ...]) -> Tensors:
-        return _moved(op, stored.tensors(op), seed)
-
-    changed = run(network.ops, {network.stem[0].name: image}, tensors=moved)
+    changed = walk(network, case, lambda op: _moved(op, stored.tensors(op), seed))
     found = dict(_relative_changes(changed, values))
     return dict(zip(found, accumulate(found.values(), max), strict=True))
 

@@ -14,8 +14,10 @@ from resnetgen.verify.declared import compare_parameters, initializer_problems, 
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import Level, RunFigures
+from resnetgen.verify.result import Level, RunFigures, TrainingFigures
 from resnetgen.verify.runners.protocol import Report, SeenRun
+from resnetgen.verify.runners.registry import Variance
+from resnetgen.verify.step import ExpectedStep, compare_step
 from resnetgen.weights.layout import Entry
 
 
@@ -30,6 +32,8 @@ class Expected:
     """For each case what is right at the boundaries; nothing at level `shapes`."""
     growths: Sequence[Mapping[str, float]]
     """For each case by how much rounding may have grown at the boundaries."""
+    step: ExpectedStep | None
+    """What comes of the case that is a step of training; None below the level `train`."""
     entries: Mapping[str, Entry]
     """Where the tensors lie in `model.safetensors`."""
 
@@ -40,6 +44,7 @@ class Judgement:
 
     problems: list[Problem] = field(default_factory=list[Problem])
     runs: tuple[RunFigures, ...] = ()
+    training: TrainingFigures | None = None
     output_shape: Shape | None = None
     parameters_compared: int = 0
     shapes_compared: int = 0
@@ -68,8 +73,13 @@ class Judge:
         self._outputs = {block.ops[-1].name for block in network.blocks}
         self._due = self._outputs | {network.head[-1].name}
 
-    def judge(self, report: Report, scratch: Path) -> Judgement:
-        """Parameters, also of another build, the weights' places, then all that each run shows."""
+    def judge(
+        self, report: Report, scratch: Path, *, running_variance: Variance | None
+    ) -> Judgement:
+        """Parameters, also of another build, the weights' places, then all that each run shows.
+
+        `running_variance` is the kind that the target's framework keeps, if it trains.
+        """
         expected = self._expected
         judgement = Judgement()
         if report.parameters:
@@ -94,6 +104,9 @@ class Judge:
         if report.outcome == "ran":
             judgement.problems += self._unseen(report, seen, differences)
         judgement.problems.sort(key=self._rank)
+        if running_variance is not None:
+            # Behind all others: what is wrong forwards is so backwards, too.
+            self._judge_step(report, scratch, judgement, running_variance)
         judgement.runs = tuple(
             _figures(evaluator, dtype, by_case)
             for (evaluator, dtype), by_case in differences.items()
@@ -112,7 +125,11 @@ class Judge:
             for seen in self.observations(run, scratch):
                 if seen.array is not None and seen.place.value in known:
                     known[seen.place.value] = np.asarray(seen.array, np.float64)
-        return Judge(replace(self._expected, values=values))
+        step = self._expected.step
+        for run in report.runs:
+            if step is not None and run.step is not None:
+                step = step.by(run.step, scratch)
+        return Judge(replace(self._expected, values=values, step=step))
 
     def where_it_broke(self, report: Report, scratch: Path) -> Problem | None:
         """The op behind the last one shown by a run that an exception ended."""
@@ -122,6 +139,30 @@ class Judge:
         shown = (self._positions[seen.place.value] for seen in self.observations(run, scratch))
         position = min(max(shown, default=0) + 1, len(self._positions) - 1)
         return Problem(position, list(self._positions)[position], run.error or "", run)
+
+    def _judge_step(
+        self, report: Report, scratch: Path, judgement: Judgement, running_variance: Variance
+    ) -> None:
+        expected, network = self._expected.step, self._expected.network
+        if expected is None:
+            return
+        for run in report.runs:
+            if self._expected.cases[run.case].labels is None or run.error is not None:
+                continue
+            if run.step is None:
+                problem = Problem(len(self._positions), None, "shows no step of training", run)
+                judgement.problems.append(problem)
+                continue
+            compared = compare_step(
+                network,
+                expected,
+                run.step,
+                scratch,
+                dtype=run.dtype,
+                running_variance=running_variance,
+            )
+            judgement.problems += compared.problems
+            judgement.training = compared.figures
 
     def _judge_run(
         self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[Difference]
@@ -177,7 +218,7 @@ class Judge:
                 image = "x".join(map(str, shape))
                 reason = f"shows nothing named {name} on an input of {image}"
                 yield Problem(self._positions[name], name, reason)
-        if not differences and self._expected.level == "forward":
+        if not differences and self._expected.level != "shapes":
             yield Problem(last, None, "no value was compared")
         for (evaluator, dtype), by_case in differences.items():
             for number, case in enumerate(self._expected.cases):

@@ -4,18 +4,17 @@ The interpreter replays ops on the framework's own recorded values, so errors do
 Ops that the framework does not show lie between two recorded values and are replayed together.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from resnetgen.ir.ops import Input, Op
-from resnetgen.verify.causes import Span, explain, explain_aftermath, explain_misread
+from resnetgen.verify.causes import Loader, Span, explain, explain_aftermath, explain_misread
 from resnetgen.verify.compare import Dtype, compare, describe, path_growth
 from resnetgen.verify.observed import RETURNED, Observation
-from resnetgen.verify.reference import Array, Tensors, evaluate
+from resnetgen.verify.reference import Array, evaluate
 
-Loader = Callable[[Op], Tensors]
 Witnesses = Mapping[str, Mapping[str | None, Array]]
 """Recorded arrays by value and by reader; a producer's own is under None and comes first."""
 
@@ -62,7 +61,7 @@ def localize(
         unshown = (inner for name in op.inputs for inner in known[name].unshown)
         span = (*dict.fromkeys(unshown), op)
         inputs = tuple(known[name].array for name in op.inputs)
-        expected = evaluate(op, inputs, tensors=tensors(op))
+        expected = evaluate(op, inputs, tensors=tensors(op, inputs))
         if op.name not in witnesses:
             known[op.name] = _Known(expected, span)
             continue
@@ -88,7 +87,7 @@ def _divergence(
 ) -> Divergence:
     """Names the op to blame if a known cause explains what was seen, else all that it may be."""
     values = {name: value.array for name, value in known.items()}
-    span = Span(ops, values, {op.name: tensors(op) for op in ops})
+    span = Span(ops, values, tensors)
     explanation = explain(span, actual, dtype=dtype)
     if explanation is None:
         return Divergence("+".join(op.name for op in ops), problem, None)

@@ -12,6 +12,7 @@ from resnetgen.verify.reference import Array, Tensors, normalize, normalize_grou
 def of_batch_norm(
     op: BatchNorm2d, value: Array, tensors: Tensors, seen: Array | None
 ) -> Iterator[Mistake]:
+    # In training these are the batch's, and the running ones are called `kept`.
     mean, variance = tensors["running_mean"], tensors["running_var"]
     gamma, beta = tensors["weight"], tensors["bias"]
     ones, zeros = np.ones_like(mean), np.zeros_like(mean)
@@ -49,10 +50,19 @@ def of_batch_norm(
     yield Mistake("has neither gamma nor beta", norm(gamma=ones, beta=zeros))
     squared = np.square(variance)
     yield Mistake("divides by the variance, not its root", norm(variance=squared))
-    yield Mistake(
-        "uses the batch's statistics, not the running ones",
-        norm(mean=value.mean(axis=(0, 2, 3)), variance=value.var(axis=(0, 2, 3))),
-    )
+    if "kept_mean" in tensors:
+        yield Mistake(
+            "uses the running statistics, not the batch's",
+            norm(mean=tensors["kept_mean"], variance=tensors["kept_var"]),
+        )
+        count = value.size // op.channels
+        unbiased = variance * count / (count - 1)
+        yield Mistake("divides by the unbiased deviation", norm(variance=unbiased))
+    else:
+        yield Mistake(
+            "uses the batch's statistics, not the running ones",
+            norm(mean=value.mean(axis=(0, 2, 3)), variance=value.var(axis=(0, 2, 3))),
+        )
 
 
 def of_group_norm(

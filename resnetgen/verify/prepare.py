@@ -11,14 +11,24 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
-from resnetgen.verify.cases import Case, Weights, drawn_cases, scaled, shipped_image, sizes_only
+from resnetgen.verify.cases import (
+    Case,
+    Weights,
+    drawn_cases,
+    scaled,
+    shipped_image,
+    sizes_only,
+    training_case,
+)
 from resnetgen.verify.conditioning import growths
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
-from resnetgen.verify.reference import Array, run
+from resnetgen.verify.reference import Array
 from resnetgen.verify.result import Level
-from resnetgen.verify.runners.protocol import CaseRequest
+from resnetgen.verify.runners.protocol import CaseRequest, TrainingRequest
+from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import Stored, StoredError, read
+from resnetgen.verify.training import conditioning, gives_probabilities, take_step, walk
 from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
@@ -68,33 +78,54 @@ def prepare(
         stored["drawn"] = drawn
         cases = (first, *drawn_cases(network, seed=seed))
         known = {0: first_values, 1: drawn_values}
-    requests = tuple(_requests(cases, stored, scratch))
+        if level == "train":
+            cases = (*cases, training_case(network, seed=seed))
+    requests = tuple(_requests(network, cases, stored, scratch))
     return Prepared(network, state, stored, cases, requests, known)
 
 
 def reference_values(prepared: Prepared) -> list[Mapping[str, Array]]:
     """For each case what the interpreter computes at the boundaries."""
+    network = prepared.network
     return [
         prepared.known.get(number)
-        or _boundary_values(
-            prepared.network, _walk(prepared.network, case, prepared.stored[case.weights])
-        )
+        or _boundary_values(network, walk(network, case, prepared.stored[case.weights].tensors))
         for number, case in enumerate(prepared.cases)
     ]
+
+
+def reference_step(
+    prepared: Prepared, growths: Sequence[Mapping[str, float]], *, seed: int
+) -> ExpectedStep | None:
+    """What the interpreter finds in the case that is a step of training, if there is one.
+
+    `growths` are those of the cases' values.
+    """
+    network = prepared.network
+    for case, growth in zip(prepared.cases, growths, strict=True):
+        if case.labels is None:
+            continue
+        owned = prepared.stored[case.weights].tensors
+        step = take_step(network, case, owned)
+        moved = conditioning(network, case, step, owned, seed=seed)
+        return ExpectedStep(case, step, moved, growth[network.head[-1].name], owned)
+    return None
 
 
 def measured_growths(
     prepared: Prepared, values: Sequence[Mapping[str, Array]], *, seed: int
 ) -> list[Mapping[str, float]]:
-    """For each case how rounding grows, measured on the first case with the same weights."""
-    measured: dict[Weights, Mapping[str, float]] = {}
-    for case, expected in zip(prepared.cases, values, strict=True):
-        if case.weights not in measured:
+    """For each case how rounding grows, measured on the first case with the same weights, and on a
+    step of training by itself."""
+    measured: dict[tuple[Weights, bool], Mapping[str, float]] = {}
+    alike: list[tuple[Weights, bool]] = [
+        (case.weights, case.labels is None) for case in prepared.cases
+    ]
+    for kind, case, expected in zip(alike, prepared.cases, values, strict=True):
+        if kind not in measured:
             stored = prepared.stored[case.weights]
-            measured[case.weights] = growths(
-                prepared.network, case.image, stored, values=expected, seed=seed
-            )
-    return [measured[case.weights] for case in prepared.cases]
+            measured[kind] = growths(prepared.network, case, stored, values=expected, seed=seed)
+    return [measured[kind] for kind in alike]
 
 
 def shipped_case(
@@ -110,7 +141,7 @@ def shipped_case(
     values: dict[str, Array] = {}
     kept = set(boundaries(network))
     with np.errstate(over="ignore", invalid="ignore"):
-        for op, value in _walk(network, case, shipped):
+        for op, value in walk(network, case, shipped.tensors):
             largest = float(np.abs(value).max())
             if not math.isfinite(largest):
                 raise StoredError(f"{WEIGHTS_FILE}: these weights make {op.name} NaN or infinite")
@@ -121,7 +152,7 @@ def shipped_case(
         return case, values
     scale = 10.0 ** -math.ceil(math.log10(peak))
     case = Case("shipped", scale, scaled(case.image, scale))
-    return case, _boundary_values(network, _walk(network, case, shipped))
+    return case, _boundary_values(network, walk(network, case, shipped.tensors))
 
 
 def _draw(
@@ -135,20 +166,21 @@ def _draw(
     return shipped.copy(path, tensors=drawn.tensors), values
 
 
-def _walk(network: Network, case: Case, stored: Stored) -> Iterator[tuple[Op, Array]]:
-    given = {network.stem[0].name: case.image}
-    return run(network.ops, given, tensors=lambda op, _: stored.tensors(op))
-
-
 def _boundary_values(network: Network, walk: Iterator[tuple[Op, Array]]) -> dict[str, Array]:
     kept = set(boundaries(network))
     return {op.name: value for op, value in walk if op.name in kept}
 
 
 def _requests(
-    cases: tuple[Case, ...], stored: Mapping[Weights, Stored], scratch: Path
+    network: Network, cases: tuple[Case, ...], stored: Mapping[Weights, Stored], scratch: Path
 ) -> Iterator[CaseRequest]:
     for number, case in enumerate(cases):
         image = scratch / f"image{number}.npy"
         np.save(image, case.image)
-        yield CaseRequest(str(stored[case.weights].path.parent), str(image), case.dtypes)
+        training = None
+        if case.labels is not None:
+            labels = scratch / f"labels{number}.npy"
+            np.save(labels, case.labels)
+            training = TrainingRequest(str(labels), gives_probabilities(network))
+        weights = stored[case.weights].path.parent
+        yield CaseRequest(str(weights), str(image), case.dtypes, training)

@@ -17,6 +17,8 @@ class Problem:
     run: SeenRun | None = None
     explains: bool = False
     """Whether it accounts for whatever its op computes, so that a closer look would add nothing."""
+    cause: str | None = None
+    """What is wrong with the op, where that is known already."""
 
 
 def positions(network: Network) -> dict[str, int]:

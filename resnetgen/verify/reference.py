@@ -44,7 +44,7 @@ from resnetgen.ir.ops import (
 Array = NDArray[np.float64]
 Tensors = Mapping[str, Array]
 """One op's own tensors by their last name: weight, bias, running_mean, running_var."""
-_ERROR_FUNCTION = np.vectorize(math.erf, otypes=[np.float64])
+error_function = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def run(
@@ -224,7 +224,7 @@ def activate(function: Function, value: Array) -> Array:
         case "silu":
             return value * sigmoid(value)
         case "gelu":
-            return value * 0.5 * (1 + _ERROR_FUNCTION(value / math.sqrt(2)))
+            return value * 0.5 * (1 + error_function(value / math.sqrt(2)))
 
 
 def sigmoid(value: Array) -> Array:

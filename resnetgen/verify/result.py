@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Status = Literal["passed", "failed", "partial", "not_run"]
 TargetStatus = Literal["passed", "failed", "not_run"]
-Level = Literal["shapes", "forward"]
+Level = Literal["shapes", "forward", "train"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""Each proves all that those before it do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,52 @@ class RunFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingFigures:
+    """One step of training, against the reference.
+
+    `tolerance` is what a gradient may be off by, relative to its scale, or 100 times the
+    `conditioning`, if that is more: by how much the reference's own gradients move when the image
+    does by one part in 1e15. `bound` is the larger of both, and `minimum_tolerance` the smallest
+    tolerance that would have passed.
+    """
+
+    dtype: str
+    batch: int
+    loss: float
+    loss_rel_diff: float
+    gradients: int
+    max_rel_diff: float
+    tolerance: float
+    conditioning: float
+    bound: float
+    minimum_tolerance: float
+    statistics: int
+    """How many running means and variances were compared."""
+    statistics_max_rel_diff: float
+    running_variance: Literal["biased", "unbiased"]
+    switched_off: tuple[str, ...]
+    """The ops that would have drawn at random, and were left as in inference."""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "dtype": self.dtype,
+            "batch": self.batch,
+            "loss": _finite(self.loss),
+            "loss_rel_diff": _finite(self.loss_rel_diff),
+            "gradients_compared": self.gradients,
+            "max_rel_diff": _finite(self.max_rel_diff),
+            "tolerance": self.tolerance,
+            "conditioning": self.conditioning,
+            "bound": self.bound,
+            "minimum_tolerance": _finite(self.minimum_tolerance),
+            "statistics_compared": self.statistics,
+            "statistics_max_rel_diff": _finite(self.statistics_max_rel_diff),
+            "running_variance": self.running_variance,
+            "switched_off": list(self.switched_off),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class TargetResult:
     """One target's verdict. Figures are of the widest dtype that ran; `runs` has them all.
 
@@ -61,6 +109,8 @@ class TargetResult:
     shapes_compared: int = 0
     blocks_compared: int = 0
     runs: tuple[RunFigures, ...] = ()
+    training: TrainingFigures | None = None
+    """None below the level `train`, and where no step of training could be compared."""
     first_divergence: str | None = None
     cause: str | None = None
     versions: Mapping[str, str] | None = None
@@ -87,6 +137,7 @@ class TargetResult:
             "first_divergence": self.first_divergence,
             "cause": self.cause,
             "runs": [run.to_json() for run in self.runs],
+            **({"training": self.training.to_json()} if self.training else {}),
         }
 
 
@@ -97,6 +148,15 @@ class CaseFacts:
     weights: Literal["shipped", "drawn"]
     shape: tuple[int, ...]
     scale: float
+    training: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        facts: dict[str, object] = {
+            "weights": self.weights,
+            "shape": list(self.shape),
+            "scale": self.scale,
+        }
+        return facts | {"training": True} if self.training else facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Tries one target: runs it, has it judged, and where it is wrong looks closer for the layer."""
 
 import math
+import re
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from threading import Event
@@ -16,6 +18,8 @@ from resnetgen.verify.problem import Problem
 from resnetgen.verify.result import Level, TargetResult, TargetStatus
 from resnetgen.verify.runners.launch import Died, launch
 from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request
+from resnetgen.verify.runners.registry import runner
+from resnetgen.verify.training import drawing, tensors_in
 
 _NOTHING = "(?!)"
 """A pattern that no label matches."""
@@ -40,9 +44,9 @@ class Trial:
 
     def run(self, prepared: Prepared) -> Report | Died:
         """Runs all cases; of the values only those at the boundaries are kept."""
-        labels = boundary_labels(prepared.network) if self.level == "forward" else _NOTHING
+        labels = _NOTHING if self.level == "shapes" else boundary_labels(prepared.network)
         classes = other_classes(prepared.network)
-        return self._launch("all", prepared.requests, keep=labels, classes=classes)
+        return self._launch("all", prepared, prepared.requests, keep=labels, classes=classes)
 
     def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
         """The verdict on what `run` found."""
@@ -51,7 +55,8 @@ class Trial:
         if found.outcome in ("unavailable", "no_such_dtype"):
             result = self._result("not_run", found.reason)
             return replace(result, due=found.outcome == "unavailable", versions=found.versions)
-        judgement = judge.judge(found, self.scratch / "all")
+        keeps = runner(self.target).running_variance
+        judgement = judge.judge(found, self.scratch / "all", running_variance=keeps)
         result = replace(
             self._result("passed", None),
             device_name=found.device_name,
@@ -62,6 +67,7 @@ class Trial:
             shapes_compared=judgement.shapes_compared,
             blocks_compared=judgement.blocks_compared,
             runs=judgement.runs,
+            training=judgement.training,
         )
         seen = judgement.first
         problem = seen or judge.where_it_broke(found, self.scratch / "all")
@@ -77,11 +83,13 @@ class Trial:
             reason=self._readable(_reason(problem, divergence, found)),
             # Where a run broke off is no layer that was seen to be wrong.
             first_divergence=divergence.name if divergence else seen and seen.op,
-            cause=divergence.cause if divergence else None,
+            cause=divergence.cause if divergence else problem.cause,
         )
 
     def _unproven(self, judgement: Judgement, prepared: Prepared) -> str | None:
         """What keeps a target that has no problem from having passed."""
+        if self.level == "train" and judgement.training is None:
+            return "no step of training was run: gradients are compared in float64 alone"
         if self.level == "shapes" or prepared.state == "absent":
             return None
         compared = {number for run in judgement.runs for number in run.cases}
@@ -95,9 +103,11 @@ class Trial:
         if problem.run is None or problem.op is None or self.level == "shapes":
             return None
         ops, labels = scope(prepared.network, problem.op)
-        case = problem.run.case
-        image = prepared.cases[case].image
-        found = self._launch("closer", (prepared.requests[case],), keep=labels, classes=None)
+        number = problem.run.case
+        case = prepared.cases[number]
+        found = self._launch(
+            "closer", prepared, (prepared.requests[number],), keep=labels, classes=None
+        )
         if isinstance(found, Died):
             return None
         runs = [run for run in found.runs if run.values_sent]
@@ -107,14 +117,20 @@ class Trial:
             return None
         return localize(
             ops,
-            judge.observations(replace(run, case=case), self.scratch / "closer"),
-            given={prepared.network.stem[0].name: image},
-            tensors=prepared.stored[prepared.cases[case].weights].tensors,
+            judge.observations(replace(run, case=number), self.scratch / "closer"),
+            given={prepared.network.stem[0].name: case.image},
+            tensors=tensors_in(case, cache(prepared.stored[case.weights].tensors)),
             dtype=run.dtype,
         )
 
     def _launch(
-        self, name: str, cases: tuple[CaseRequest, ...], *, keep: str, classes: int | None
+        self,
+        name: str,
+        prepared: Prepared,
+        cases: tuple[CaseRequest, ...],
+        *,
+        keep: str,
+        classes: int | None,
     ) -> Report | Died:
         scratch = self.scratch / name
         scratch.mkdir(parents=True)
@@ -126,6 +142,7 @@ class Trial:
             device=self.device,
             dtype=self.dtype,
             keep=keep,
+            resting="|".join(map(re.escape, drawing(prepared.network))) or _NOTHING,
             threads=self.threads,
             classes=classes,
         )

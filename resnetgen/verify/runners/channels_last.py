@@ -14,6 +14,12 @@ def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[::-1]
 
 
+def torch_array(array: NDArray[Any]) -> NDArray[Any]:
+    """A kernel, or its gradient, laid out as PyTorch has it."""
+    order = (3, 2, 0, 1) if array.ndim == 4 else tuple(reversed(range(array.ndim)))
+    return np.ascontiguousarray(array.transpose(order))
+
+
 def nchw_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """NCHW for NHWC; a shape of other rank stays."""
     if len(shape) != 4:

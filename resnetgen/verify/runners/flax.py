@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.child.framework import Unavailable, framework
-from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
+from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_array, torch_shape
 from resnetgen.verify.runners.protocol import (
     INPUT,
     OUTPUT,
@@ -16,6 +16,7 @@ from resnetgen.verify.runners.protocol import (
     Request,
     SeenBuild,
     SeenParameter,
+    TrainingRequest,
 )
 from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
@@ -43,26 +44,66 @@ def _run(request: Request, recorder: Recorder) -> None:
     recorder.parameters += _parameters(nnx, model)
     model.eval()
     _listen(nnx, model, recorder)
+
+    def load(weights: str) -> None:
+        cast(jax, nnx, model, "float32")
+        getattr(module, LOADER)(model, Path(weights, WEIGHTS_FILE))
+        cast(jax, nnx, model, dtype)
+
     loaded: str | None = None
     for number, case in enumerate(request.cases):
         if dtype not in case.dtypes:
             continue
         if case.weights != loaded:
-            cast(jax, nnx, model, "float32")
-            getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
-            cast(jax, nnx, model, dtype)
+            load(case.weights)
             loaded = case.weights
-        image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
+        image = jax.numpy.asarray(np.load(case.image).astype(dtype).transpose(0, 2, 3, 1))
         with recorder.run("flax", dtype=dtype, case=number):
-            output = model(jax.numpy.asarray(image))
+            if case.training is not None:
+                _set_up_training(nnx, model, recorder)
+            output = model(image)
             if not isinstance(output, jax.Array):
                 raise TypeError(f"the model returned {type(output).__name__}, not an Array")
             if output.dtype != dtype:
                 raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
             recorder.value(OUTPUT, _array(output))
+            if case.training is not None:
+                # That has moved the running statistics.
+                load(case.weights)
+                _take_step(jax, nnx, model, image, case.training, recorder)
+                model.eval()
     if request.classes is not None:
         other = _abstract(nnx, factory(module), num_classes=request.classes)
         recorder.rebuilt = SeenBuild(tuple(_parameters(nnx, other)), image=None)
+
+
+def _set_up_training(nnx: Any, model: Any, recorder: Recorder) -> None:
+    model.train()
+    for path, module in nnx.iter_modules(model):
+        if recorder.rests(".".join(map(str, path))):
+            module.eval()
+
+
+def _take_step(
+    jax: Any, nnx: Any, model: Any, image: Any, training: TrainingRequest, recorder: Recorder
+) -> None:
+    labels = np.load(training.labels)
+
+    def compute(model: Any) -> Any:
+        output = model(image)
+        log_softmax = jax.nn.log_softmax
+        logarithms = jax.numpy.log(output) if training.probabilities else log_softmax(output)
+        return -logarithms[np.arange(len(labels)), labels].mean()
+
+    recorder.listening = False
+    loss, gradients = nnx.value_and_grad(compute)(model)
+    recorder.listening = True
+    arrays = {
+        name: torch_array(np.array(variable[...]))
+        for state in (gradients, nnx.state(model, nnx.BatchStat))
+        for name, variable in _variables(nnx, state)
+    }
+    recorder.step(float(loss), arrays)
 
 
 def _set_up_device(jax: Any, request: Request, recorder: Recorder) -> None:
@@ -119,16 +160,17 @@ def _tensors(nnx: Any, model: Any) -> Any:
 
 
 def _parameters(nnx: Any, model: Any) -> list[SeenParameter]:
-    found: list[SeenParameter] = []
-    for path, variable in nnx.to_flat_state(_tensors(nnx, model)):
+    return [
+        SeenParameter(name, torch_shape(tuple(variable.shape)), isinstance(variable, nnx.Param))
+        for name, variable in _variables(nnx, _tensors(nnx, model))
+    ]
+
+
+def _variables(nnx: Any, state: Any) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for path, variable in nnx.to_flat_state(state):
         *owner, name = map(str, path)
-        found.append(
-            SeenParameter(
-                ".".join([*owner, _TENSOR_NAMES.get(name, name)]),
-                torch_shape(tuple(variable.shape)),
-                isinstance(variable, nnx.Param),
-            )
-        )
+        found.append((".".join([*owner, _TENSOR_NAMES.get(name, name)]), variable))
     return found
 
 
@@ -153,7 +195,7 @@ def _telling(
     call: Callable[..., Any], labels: dict[int, str], recorder: Recorder
 ) -> Callable[..., Any]:
     def telling(self: Any, *inputs: Any, **options: Any) -> Any:
-        label = labels.get(id(self))
+        label = labels.get(id(self)) if recorder.listening else None
         if label is None:
             return call(self, *inputs, **options)
         if len(inputs) == 1:
@@ -187,4 +229,5 @@ RUNNER = Runner(
     },
     due="always",
     run=_run,
+    running_variance="biased",
 )

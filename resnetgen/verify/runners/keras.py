@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.child.framework import Unavailable, framework
-from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_shape
-from resnetgen.verify.runners.protocol import OUTPUT, Dtype, Request, SeenBuild, SeenParameter
+from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_array, torch_shape
+from resnetgen.verify.runners.protocol import (
+    OUTPUT,
+    Dtype,
+    Request,
+    SeenBuild,
+    SeenParameter,
+    TrainingRequest,
+)
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Due, Runner
 from resnetgen.verify.runners.source import LOADER, factory, load_source
@@ -52,12 +59,80 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         if case.weights != loaded:
             getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
             loaded = case.weights
-        image = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
+        array = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
+        image = keras.ops.convert_to_tensor(array)
         with recorder.run("keras", dtype=dtype, case=number):
-            output = model(keras.ops.convert_to_tensor(image), training=False)
+            output = model(image, training=case.training is not None)
             recorder.value(OUTPUT, _array(keras, output))
+            if case.training is not None:
+                # That has moved the running statistics, and so does the step itself.
+                loaded = None
+                getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
+                _take_step(backend, keras, model, image, case.training, recorder)
     if request.classes is not None:
         recorder.rebuilt = _rebuilt(build, request.classes)
+
+
+def _take_step(
+    backend: Backend,
+    keras: Any,
+    model: Any,
+    image: Any,
+    training: TrainingRequest,
+    recorder: Recorder,
+) -> None:
+    labels = keras.ops.convert_to_tensor(np.load(training.labels)[:, None])
+
+    def loss_of(output: Any) -> Any:
+        # Keras's own loss would clip probabilities.
+        logarithms = keras.ops.log(output) if training.probabilities else log_softmax(output)
+        return -keras.ops.mean(keras.ops.take_along_axis(logarithms, labels, axis=1))
+
+    log_softmax = keras.ops.log_softmax
+    recorder.listening = False
+    loss, gradients = _differentiated(backend, model, image, loss_of)
+    recorder.listening = True
+    of_variables = zip(model.trainable_variables, gradients, strict=True)
+    gradient_of = {id(variable): gradient for variable, gradient in of_variables}
+    # A variable that the loss does not depend on has no gradient on some backends.
+    tensors = {
+        name: gradient_of[id(variable)] if variable.trainable else variable.value
+        for name, variable in _variables(model)
+    }
+    arrays = {
+        name: torch_array(np.array(keras.ops.convert_to_numpy(tensor)))
+        for name, tensor in tensors.items()
+        if tensor is not None
+    }
+    recorder.step(float(loss), arrays)
+
+
+def _differentiated(
+    backend: Backend, model: Any, image: Any, loss_of: Callable[[Any], Any]
+) -> tuple[Any, list[Any]]:
+    """The loss in training, and the gradient of each trainable variable; moves the others."""
+    variables = [variable.value for variable in model.trainable_variables]
+    match backend:
+        case "tensorflow":
+            with framework("tensorflow").GradientTape() as tape:
+                loss = loss_of(model(image, training=True))
+            return loss, tape.gradient(loss, variables)
+        case "torch":
+            loss = loss_of(model(image, training=True))
+            loss.backward()
+            return loss, [variable.grad for variable in variables]
+        case "jax":
+            kept = [variable.value for variable in model.non_trainable_variables]
+
+            def compute(trainable: list[Any]) -> tuple[Any, Any]:
+                output, moved = model.stateless_call(trainable, kept, image, training=True)
+                return loss_of(output), moved
+
+            differentiate = framework("jax").value_and_grad(compute, has_aux=True)
+            (loss, moved), gradients = differentiate(variables)
+            for variable, value in zip(model.non_trainable_variables, moved, strict=True):
+                variable.assign(value)
+            return loss, gradients
 
 
 def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> None:
@@ -136,11 +211,14 @@ def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
 
 def _parameters(model: Any) -> list[SeenParameter]:
     return [
-        SeenParameter(
-            f"{_canonical(layer.name)}.{_TENSOR_NAMES.get(variable.name, variable.name)}",
-            torch_shape(tuple(variable.shape)),
-            bool(variable.trainable),
-        )
+        SeenParameter(name, torch_shape(tuple(variable.shape)), bool(variable.trainable))
+        for name, variable in _variables(model)
+    ]
+
+
+def _variables(model: Any) -> list[tuple[str, Any]]:
+    return [
+        (f"{_canonical(layer.name)}.{_TENSOR_NAMES.get(variable.name, variable.name)}", variable)
         for layer in model.layers
         for variable in layer.weights
     ]
@@ -160,8 +238,10 @@ def _listen(keras: Any, layer: Any, recorder: Recorder) -> None:
     label = _canonical(layer.name)
 
     def telling(*inputs: Any, **options: Any) -> Any:
+        if recorder.rests(label):
+            options["training"] = False
         output = call(*inputs, **options)
-        if keras.ops.is_tensor(output):
+        if recorder.listening and keras.ops.is_tensor(output):
             if recorder.wants(label):
                 recorder.value(label, _array(keras, output))
             else:
@@ -183,6 +263,7 @@ def _runner(backend: Backend, *, due: Due, environment: dict[str, str]) -> Runne
         environment={"KERAS_BACKEND": backend, **environment},
         due=due,
         run=partial(_run, backend),
+        running_variance="biased",
     )
 
 

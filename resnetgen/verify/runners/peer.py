@@ -24,6 +24,7 @@ def peer(reference: str) -> Runner:
         environment={"PYTHONPATH": import_path(os.getcwd())},
         due="never",
         run=_run,
+        running_variance="unbiased",
     )
 
 

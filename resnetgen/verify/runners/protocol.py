@@ -21,6 +21,16 @@ INPUT = ":input"
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """One step of training: `labels` names an array file of classes, and the loss is the mean over
+    the images of -log(probability of the label)."""
+
+    labels: str
+    probabilities: bool
+    """Whether the model returns probabilities, and not logits."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseRequest:
     """One run: `image` names an array file; `weights` the folder whose model.safetensors to use."""
 
@@ -28,6 +38,8 @@ class CaseRequest:
     image: str
     dtypes: tuple[Dtype, ...]
     """The dtypes whose range holds this case."""
+    training: TrainingRequest | None
+    """None where the model is run in inference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,9 @@ class Request:
     """None asks for the widest that the target computes."""
     keep: str
     """A pattern that a label matches whole if its values, not just its shape, are wanted."""
+    resting: str
+    """A pattern that a label matches whole if what it means stays as in inference in training,
+    since it would draw at random there."""
     threads: int
     classes: int | None
     """For how many classes the model is to be built once more; None asks for no such build."""
@@ -88,6 +103,15 @@ class SeenValue:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenStep:
+    """What came of a step of training. `arrays` names a file of arrays by the tensors' canonical
+    names: the gradient of each that is trainable, and the new value of each running statistic."""
+
+    loss: float
+    arrays: str
+
+
+@dataclass(frozen=True, slots=True)
 class SeenRun:
     """All that was seen of one case by one evaluator, in the order of execution.
 
@@ -101,6 +125,8 @@ class SeenRun:
     seen: tuple[SeenValue, ...]
     values: str
     error: str | None
+    step: SeenStep | None
+    """None where it was no step of training, or broke off before its end."""
 
     @property
     def values_sent(self) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from resnetgen.verify.runners.protocol import (
     SeenInitializer,
     SeenParameter,
     SeenRun,
+    SeenStep,
     SeenValue,
 )
 
@@ -36,17 +37,21 @@ class Recorder:
         self.parameters: list[SeenParameter] = []
         self.initializers: list[SeenInitializer] | None = None
         self.rebuilt: SeenBuild | None = None
+        self.listening = True
+        """False while layers are called with what a framework traces, and with no values."""
         self._directory = Path(request.directory)
         self._keep = re.compile(request.keep)
+        self._resting = re.compile(request.resting)
         self._scratch = Path(request.scratch)
         self._runs: list[SeenRun] = []
         self._seen: list[SeenValue] = []
         self._arrays: dict[str, NDArray[Any]] = {}
+        self._step: SeenStep | None = None
 
     @contextmanager
     def run(self, evaluator: str, *, dtype: Dtype, case: int) -> Generator[None]:
         """Within it, values belong to this run; one that breaks off keeps what it saw."""
-        self._seen, self._arrays = [], {}
+        self._seen, self._arrays, self._step = [], {}, None
         error: str | None = None
         try:
             yield
@@ -57,11 +62,21 @@ class Recorder:
             file = self._scratch / f"values{len(self._runs)}.npz"
             np.savez(file, **self._arrays)  # pyright: ignore[reportArgumentType]  (its stub confuses the names with allow_pickle)
             seen = tuple(self._seen)
-            self._runs.append(SeenRun(evaluator, dtype, case, seen, file.name, error))
+            self._runs.append(SeenRun(evaluator, dtype, case, seen, file.name, error, self._step))
 
     def wants(self, label: str) -> bool:
         """Whether the values under this label are to be sent."""
         return self._keep.fullmatch(label) is not None
+
+    def rests(self, label: str) -> bool:
+        """Whether what this label means stays as in inference."""
+        return self._resting.fullmatch(label) is not None
+
+    def step(self, loss: float, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Notes what came of a step of training: see SeenStep."""
+        file = self._scratch / f"step{len(self._runs)}.npz"
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]  (as above)
+        self._step = SeenStep(loss, file.name)
 
     def value(self, label: str, array: NDArray[Any]) -> None:
         """Notes a value: NCHW, or (N, features)."""

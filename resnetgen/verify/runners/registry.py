@@ -17,6 +17,7 @@ _GROUP = "resnetgen.runners"
 _OUR_ORDER = ("torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx")
 
 Due = Literal["always", "where_installed", "never"]
+Variance = Literal["biased", "unbiased"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ class Runner:
     due: Due
     """When it runs though nobody named it."""
     run: "Callable[[Request, Recorder], None]"
+    running_variance: Variance | None = None
+    """Which variance of a batch its batch norms keep, of n values: the mean square of deviations,
+    or n / (n - 1) times that. None where it computes inference alone."""
     beside: tuple[str, ...] = ()
     """Other files of the directory that it reads and judges, where they are there."""
 

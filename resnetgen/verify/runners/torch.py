@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnetgen.child.framework import Unavailable, framework
 from resnetgen.verify.runners.protocol import (
@@ -15,6 +16,7 @@ from resnetgen.verify.runners.protocol import (
     Request,
     SeenBuild,
     SeenParameter,
+    TrainingRequest,
 )
 from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
@@ -50,21 +52,52 @@ def run_model(build: Callable[[], Any], request: Request, recorder: Recorder) ->
     model.eval()
     _hook(torch, model, recorder)
     loaded = None
-    with torch.inference_mode():
-        for number, case in enumerate(request.cases):
-            if dtype not in case.dtypes:
-                continue
-            if case.weights != loaded:
-                weights = tensors_of(Path(case.weights, WEIGHTS_FILE))
-                model.to("cpu", torch.float32).load_state_dict(weights, strict=True)
-                model.to(request.device, getattr(torch, dtype))
-                loaded = case.weights
-            image = torch.from_numpy(np.load(case.image).astype(dtype)).to(request.device)
-            with recorder.run("torch", dtype=dtype, case=number):
-                output = model(image)
-                if not isinstance(output, torch.Tensor):
-                    raise TypeError(f"the model returned {type(output).__name__}, not a Tensor")
-                recorder.value(OUTPUT, _array(output))
+    for number, case in enumerate(request.cases):
+        if dtype not in case.dtypes:
+            continue
+        if case.weights != loaded:
+            weights = tensors_of(Path(case.weights, WEIGHTS_FILE))
+            model.to("cpu", torch.float32).load_state_dict(weights, strict=True)
+            model.to(request.device, getattr(torch, dtype))
+            loaded = case.weights
+        image = torch.from_numpy(np.load(case.image).astype(dtype)).to(request.device)
+        with recorder.run("torch", dtype=dtype, case=number):
+            if case.training is None:
+                with torch.inference_mode():
+                    _output(torch, model, image, recorder)
+            else:
+                loaded = None  # since a step changes the running statistics
+                _take_step(torch, model, image, case.training, recorder)
+
+
+def _output(torch: Any, model: Any, image: Any, recorder: Recorder) -> Any:
+    output = model(image)
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(f"the model returned {type(output).__name__}, not a Tensor")
+    recorder.value(OUTPUT, _array(output))
+    return output
+
+
+def _take_step(
+    torch: Any, model: Any, image: Any, training: TrainingRequest, recorder: Recorder
+) -> None:
+    model.train()
+    for name, module in model.named_modules():
+        if recorder.rests(name):
+            module.eval()
+    output = _output(torch, model, image, recorder)
+    labels = torch.from_numpy(np.load(training.labels)).to(image.device)
+    logarithms = output.log() if training.probabilities else output.log_softmax(1)
+    loss = torch.nn.functional.nll_loss(logarithms, labels)
+    loss.backward()
+    arrays = {
+        name: _array(value.grad)
+        for name, value in model.named_parameters()
+        if value.grad is not None
+    }
+    recorder.step(loss.item(), arrays | {name: _array(value) for name, value in _buffers(model)})
+    model.zero_grad(set_to_none=True)
+    model.eval()
 
 
 def _set_up_device(torch: Any, request: Request, recorder: Recorder) -> None:
@@ -83,11 +116,14 @@ def _parameters(model: Any) -> list[SeenParameter]:
         for name, value in model.named_parameters()
     ]
     buffers = [
-        SeenParameter(name, tuple(value.shape), trainable=False)
-        for name, value in model.named_buffers()
-        if not name.endswith(COUNTER)
+        SeenParameter(name, tuple(value.shape), trainable=False) for name, value in _buffers(model)
     ]
     return trainable + buffers
+
+
+def _buffers(model: Any) -> list[tuple[str, Any]]:
+    """The running statistics by name; PyTorch's counter of training steps is nobody else's."""
+    return [item for item in model.named_buffers() if not item[0].endswith(COUNTER)]
 
 
 def _hook(torch: Any, model: Any, recorder: Recorder) -> None:
@@ -125,7 +161,7 @@ def _note(recorder: Recorder, label: str, tensor: Any) -> None:
         recorder.shape(label, tuple(tensor.shape))
 
 
-def _array(tensor: Any) -> Any:
+def _array(tensor: Any) -> NDArray[Any]:
     return np.array(tensor.detach().cpu().numpy())
 
 
@@ -136,4 +172,5 @@ RUNNER = Runner(
     environment={},
     due="always",
     run=_run,
+    running_variance="unbiased",
 )

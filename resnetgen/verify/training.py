@@ -1,0 +1,162 @@
+"""Takes one step of training in the interpreter: the loss, every gradient, and what norms see.
+
+What draws at random in training is the identity here, as it is in inference, and frameworks are
+told to leave it so.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import BatchNorm2d, Dropout, DropPath, Op, Softmax
+from resnetgen.ir.rules import parameters
+from resnetgen.verify.cases import Case
+from resnetgen.verify.gradient import backward, cross_entropy
+from resnetgen.verify.reference import Array, Tensors, run
+from resnetgen.weights.initial import stream
+
+Owned = Callable[[Op], Tensors]
+"""Gives an op its own tensors."""
+
+_DRAWING: tuple[type[Op], ...] = (Dropout, DropPath)
+"""The ops that draw at random in training."""
+_MOVED = 1e-15
+"""How far each pixel is moved to measure the conditioning, relative to itself."""
+_NEGLIGIBLE = 1e-6
+"""The share of the network's largest gradient below which an op's gradients are what rounding has
+left of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Per channel what a batch norm kept before the step, and what it saw: `count` values of each
+    channel, their mean, and their biased variance."""
+
+    kept_mean: Array
+    kept_variance: Array
+    mean: Array
+    variance: Array
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a framework has to find; tensors by canonical name, values and norms by their op's."""
+
+    values: Mapping[str, Array]
+    """Of all ops, in training."""
+    loss: float
+    of_output: Array
+    """The gradient of what the network returns."""
+    gradients: Mapping[str, Array]
+    scales: Mapping[str, float]
+    """For each gradient, the size of what it is made of."""
+    statistics: Mapping[str, Statistics]
+
+
+def in_training(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Tensors:
+    """The op's tensors; of a batch norm, with the batch's statistics in place of the running ones,
+    which are then called `kept`."""
+    if not isinstance(op, BatchNorm2d):
+        return tensors
+    (value,) = inputs
+    return {
+        **tensors,
+        "kept_mean": tensors["running_mean"],
+        "kept_var": tensors["running_var"],
+        "running_mean": value.mean(axis=(0, 2, 3)),
+        "running_var": value.var(axis=(0, 2, 3)),
+    }
+
+
+def tensors_in(case: Case, owned: Owned) -> Callable[[Op, tuple[Array, ...]], Tensors]:
+    """What each op computes with in this case, once its inputs are known."""
+    if case.labels is None:
+        return lambda op, _: owned(op)
+    return lambda op, inputs: in_training(op, inputs, tensors=owned(op))
+
+
+def walk(network: Network, case: Case, owned: Owned) -> Iterator[tuple[Op, Array]]:
+    """Each op and its value, in inference or in training, as the case has it."""
+    given = {network.stem[0].name: case.image}
+    return run(network.ops, given, tensors=tensors_in(case, owned))
+
+
+def gives_probabilities(network: Network) -> bool:
+    """Whether the network ends with a softmax, and not with logits."""
+    return isinstance(network.head[-1], Softmax)
+
+
+def drawing(network: Network) -> tuple[str, ...]:
+    """The ops that draw at random in training, and are left out of it here."""
+    return tuple(op.name for op in network.ops if isinstance(op, _DRAWING))
+
+
+def take_step(network: Network, case: Case, owned: Owned) -> Step:
+    """The loss of the case's images and labels, and all that follows from it."""
+    assert case.labels is not None, f"{case}: nothing to be trained on"
+    statistics: dict[str, Statistics] = {}
+
+    def watched(op: Op, inputs: tuple[Array, ...]) -> Tensors:
+        tensors = in_training(op, inputs, tensors=owned(op))
+        if isinstance(op, BatchNorm2d):
+            statistics[op.name] = Statistics(
+                kept_mean=tensors["kept_mean"],
+                kept_variance=tensors["kept_var"],
+                mean=tensors["running_mean"],
+                variance=tensors["running_var"],
+                count=inputs[0].size // op.channels,
+            )
+        return tensors
+
+    given = {network.stem[0].name: case.image}
+    values = {op.name: value for op, value in run(network.ops, given, tensors=watched)}
+    last = network.head[-1].name
+    probabilities = gives_probabilities(network)
+    loss, of_output = cross_entropy(values[last], case.labels, probabilities=probabilities)
+    found = {
+        op: of_tensors
+        for op, of_tensors, _ in backward(network.ops, values, {last: of_output}, tensors=owned)
+    }
+    named = {
+        parameter.name: of_tensors[parameter.name.rpartition(".")[2]]
+        for op, of_tensors in found.items()
+        for parameter in parameters(op)
+        if parameter.trainable
+    }
+    return Step(values, loss, of_output, named, _scales(found), statistics)
+
+
+def conditioning(network: Network, case: Case, step: Step, owned: Owned, *, seed: int) -> float:
+    """How far any gradient moves, relative to its scale, when each pixel moves by one part in
+    1e15."""
+    signs = stream(seed, "conditioning.image").choice((-1.0, 1.0), case.image.shape)
+    moved = replace(case, image=case.image * (1 + _MOVED * signs))
+    changed = take_step(network, moved, owned).gradients
+    return max(
+        float(np.abs(changed[name] - gradient).max()) / step.scales[name]
+        for name, gradient in step.gradients.items()
+    )
+
+
+def _scales(found: Mapping[Op, Tensors]) -> dict[str, float]:
+    """The largest entry among an op's gradients, for each of them.
+
+    A gradient's own largest entry would not do: that of a bias in front of a norm is exactly 0,
+    and what is found is what rounding leaves of sums as large as those in the weight's gradient.
+    Nor would an op's where all of them are 0, as a norm makes them of a kernel with one weight.
+    """
+    largest = {
+        op: max(float(np.abs(each).max()) for each in of_tensors.values())
+        for op, of_tensors in found.items()
+        if of_tensors
+    }
+    least = _NEGLIGIBLE * max(largest.values())
+    return {
+        parameter.name: max(size, least)
+        for op, size in largest.items()
+        for parameter in parameters(op)
+        if parameter.trainable
+    }

@@ -1,0 +1,214 @@
+"""The level `train`: one step of training agrees in every framework, and what is wrong is named."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import Fault
+from training_faults import FLAX, KERAS, TORCH
+from verification import (
+    CHANNELING,
+    DILATING,
+    SMALL,
+    SQUEEZING,
+    TINY,
+    files,
+    network_of,
+    verify_together,
+)
+
+from resnetgen.ir.network import Network
+from resnetgen.ir.ops import BatchNorm2d, Op
+from resnetgen.ir.rules import parameters, shapes
+from resnetgen.verify.cases import Case, drawn_cases, training_case
+from resnetgen.verify.check import Options, verify
+from resnetgen.verify.numbers import Drawn
+from resnetgen.verify.reference import Array, Tensors
+from resnetgen.verify.training import Owned, Step, conditioning, take_step
+from resnetgen.weights.initial import stream
+
+PREACTIVATED = SMALL.replace("name: small", "name: preactivated\norder: pre")
+GROUPED = SMALL.replace("name: small", "name: grouped\nnorm: group\nnorm_groups: 2")
+UNNORMALIZED = SMALL.replace("name: small", "name: unnormalized\nnorm: none")
+PLAIN = SMALL.replace("name: small", "name: plain\nshortcut: none")
+# Zeros around its max pool, biases in front of its norms, and a softmax at its end.
+KERAS_DIALECT = TINY.replace("name: tiny", "name: dialect\ndialect: keras\noutput: softmax")
+DROPPING = SMALL.replace(
+    "name: small",
+    "name: dropping\ndrop_path: 0.4\ndropout: 0.3\nblock_dropout: 0.2\nhead_pool: catavgmax",
+)
+AVERAGED_MAXIMUM = TINY.replace("name: tiny", "name: averaged\nhead_pool: avgmax")
+SPECS = (
+    TINY,
+    SQUEEZING,
+    CHANNELING,
+    DILATING,
+    PREACTIVATED,
+    GROUPED,
+    UNNORMALIZED,
+    PLAIN,
+    KERAS_DIALECT,
+    DROPPING,
+    AVERAGED_MAXIMUM,
+)
+
+
+def stepped(spec: str, folder: Path) -> tuple[Network, Case, Owned, Step]:
+    """A step of training in the interpreter, with drawn weights."""
+    network = network_of(spec, folder)
+    drawn = Drawn(network, seed=0)
+    for _ in drawn.walk(drawn_cases(network, seed=0)[0].image):
+        pass
+
+    def owned(op: Op) -> Tensors:
+        return {
+            each.name.rpartition(".")[2]: drawn.tensors[each.name].astype(np.float64)
+            for each in parameters(op)
+        }
+
+    case = training_case(network, seed=0)
+    return network, case, owned, take_step(network, case, owned)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_gradients_are_what_finite_differences_come_to(spec: str, tmp_path: Path) -> None:
+    """Each tensor is moved in a direction of its own, both ways."""
+    network, case, owned, step = stepped(spec, tmp_path)
+    names = [each.name for op in network.ops for each in parameters(op) if each.trainable]
+    assert step.gradients.keys() == set(names)
+    for name in names:
+        gradient = step.gradients[name]
+        direction = stream(0, name).standard_normal(gradient.shape)
+
+        def loss(distance: float, *, name: str = name, direction: Array = direction) -> float:
+            def moved(op: Op) -> Tensors:
+                return {
+                    kind: tensor + distance * direction if f"{op.name}.{kind}" == name else tensor
+                    for kind, tensor in owned(op).items()
+                }
+
+            return take_step(network, case, moved).loss
+
+        # So near that no ReLU is moved over its kink.
+        slope = (loss(1e-9) - loss(-1e-9)) / 2e-9
+        size = step.scales[name] * float(np.abs(direction).sum())
+        assert abs(slope - float((gradient * direction).sum())) < 1e-4 * size, name
+
+
+def test_every_norm_sees_eight_values_of_a_channel_or_more(tmp_path: Path) -> None:
+    for spec in SPECS:
+        network = network_of(spec, tmp_path)
+        batch, _, height, width = training_case(network, seed=0).shape
+        assert 2 <= batch <= 8
+        known = shapes(network, (height, width))
+        for op in network.ops:
+            if isinstance(op, BatchNorm2d):
+                assert batch * np.prod(known[op.name][1:]) >= 8, op.name
+
+
+def test_gradient_of_a_bias_in_front_of_a_norm_has_its_weights_scale(tmp_path: Path) -> None:
+    """It is 0 but for rounding, which has no scale of its own."""
+    network, case, owned, step = stepped(KERAS_DIALECT, tmp_path)
+    weight, bias = (step.gradients[f"conv1.{kind}"] for kind in ("weight", "bias"))
+    assert np.abs(bias).max() < 1e-12 * np.abs(weight).max()
+    assert step.scales["conv1.bias"] == np.abs(weight).max()
+    assert 0.0 < conditioning(network, case, step, owned, seed=0) < 1e-11
+
+
+KINDS = [
+    pytest.param("torch", "torch", id="torch"),
+    pytest.param("keras-tensorflow", "tensorflow", id="keras-tensorflow"),
+    pytest.param("keras-jax", "jax", id="keras-jax"),
+    pytest.param("keras-torch", "torch", id="keras-torch"),
+    pytest.param("flax", "flax", id="flax"),
+]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("target", "module"), KINDS)
+def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: Path) -> None:
+    for each in (module, "keras") if target.startswith("keras") else (module,):
+        if find_spec(each) is None:
+            pytest.skip(f"{each} is not installed")
+    directories: dict[str, Path] = {}
+    for spec in SPECS:
+        network = network_of(spec, tmp_path)
+        directories[network.name] = files(network, tmp_path / network.name, spec=spec)
+
+    results = verify_together(target, list(directories.values()), level="train")
+
+    found = {name: (result["status"], result["reason"]) for name, result in results.items()}
+    assert found == dict.fromkeys(directories, ("passed", None))
+    for result in results.values():
+        training = result["training"]
+        assert training["dtype"] == "float64"
+        assert training["gradients_compared"] > 0
+        assert training["max_rel_diff"] < training["tolerance"] == training["bound"]
+        assert training["running_variance"] == ("unbiased" if target == "torch" else "biased")
+    assert results["unnormalized"]["training"]["statistics_compared"] == 0
+    assert results["tiny"]["training"]["statistics_compared"] == 28
+
+
+@pytest.mark.frameworks
+def test_what_draws_at_random_stays_as_in_inference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Norms stand for it here: by what they then compute, they are seen to be so."""
+    named = {"torch": "torch", "keras-tensorflow": "tensorflow", "flax": "flax"}
+    targets = tuple(target for target, module in named.items() if find_spec(module))
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    monkeypatch.setattr("resnetgen.verify.training._DRAWING", (BatchNorm2d,))
+    verification = verify(
+        network,
+        directory,
+        options=Options(targets, level="train"),
+        progress=lambda *_: None,
+    )
+
+    for result in verification.targets.values():
+        assert (result.first_divergence, result.cause) == (
+            "bn1",
+            "uses the running statistics, not the batch's",
+        )
+        assert result.training is not None
+        assert result.training.switched_off[:2] == ("bn1", "layer1.0.bn1")
+
+
+FAULTS = [
+    pytest.param("torch", "model_torch.py", "torch", TORCH, id="torch"),
+    pytest.param("keras-tensorflow", "model_keras.py", "tensorflow", KERAS, id="keras"),
+    pytest.param("flax", "model_flax.py", "flax", FLAX, id="flax"),
+]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("target", "file", "module", "faults"), FAULTS)
+def test_faults_that_only_training_shows_are_caught_and_named(
+    target: str, file: str, module: str, faults: tuple[Fault, ...], tmp_path: Path
+) -> None:
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    network = network_of(TINY, tmp_path)
+    broken = {
+        files(network, tmp_path / f"{number}-{fault.name}"): fault
+        for number, fault in enumerate(faults)
+    }
+    for directory, fault in broken.items():
+        path = directory / file
+        path.write_text(fault.edit(path.read_text()) or "")
+
+    results = verify_together(target, list(broken), level="train")
+
+    wrong = {
+        directory.name: (
+            found["status"],
+            found["reason"],
+            found["first_divergence"],
+            found["cause"],
+        )
+        for directory, fault in broken.items()
+        if not fault.is_named(found := results[directory.name])
+    }
+    assert not wrong
