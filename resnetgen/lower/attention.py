@@ -26,7 +26,7 @@ def lower_attention(
             inside = _inside(squeezed, spec.se_ratio, divisor=spec.se_divisor)
             gates = _squeeze(spec, name, source=pool.name, channels=channels, inside=inside)
         case "eca":
-            gates = (ChannelConv(f"{name}.conv", (pool.name,), _kernel(unpruned)),)
+            gates = (ChannelConv(f"{name}.conv", (pool.name,), eca_kernel(unpruned)),)
     gate = Sigmoid(f"{name}.gate", (gates[-1].name,))
     return (pool, *gates, gate, Scale(f"{name}.scale", (source, gate.name)))
 
@@ -63,7 +63,7 @@ def _inside(channels: int, ratio: float, *, divisor: int) -> int:
     return max(divisor, int(channels * ratio + divisor / 2) // divisor * divisor)
 
 
-def _kernel(channels: int) -> int:
+def eca_kernel(channels: int) -> int:
     """The odd number near (log2(channels) + 1) / 2: Wang et al., "ECA-Net", 2020, equation 12."""
     near = int(abs(math.log2(channels) + 1) / 2)
     return max(near if near % 2 else near + 1, _SHORTEST_KERNEL)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, product
 
+from resnetgen.lower.attention import eca_kernel
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.model import AttentionAt, HeadPool, ModelSpec, SqueezeOf, StageSpec
 from resnetgen.spec.nodes import Entry, MappingNode, SequenceNode, find
@@ -212,9 +213,12 @@ def _head_pool(trace: Trace, base: ModelSpec | None) -> HeadPool:
 
 
 def _attention(trace: Trace, base: ModelSpec | None) -> _Stated:
-    first = trace.stages[0][0]
-    if first.attention != "se":
-        return {"attention": first.attention}
+    attention = trace.stages[0][0].attention
+    if attention == "none":
+        return {"attention": attention}
+    if attention == "eca":
+        place = _attention_at(trace, base, squeezes_input=False)
+        return {"attention": attention, "attention_at": place}
     blocks = list(chain.from_iterable(trace.stages))
     outputs = [block.main[-1].out_channels for block in blocks]
     inputs = [trace.stem[-1].out_channels, *outputs]
@@ -271,5 +275,10 @@ def attention_places(trace: Trace) -> tuple[AttentionAt, ...]:
 
 
 def _weighs(block: BlockTrace, behind: Sequence[Convolution]) -> bool:
-    """Whether attention may stand behind this convolution; ECA leaves no channels to tell."""
-    return any(block.weighed in (None, convolution.out_channels) for convolution in behind)
+    """Whether attention may stand behind this convolution; ECA leaves a kernel, which several
+    numbers of channels have."""
+    return any(
+        block.weighed in (None, convolution.out_channels)
+        and block.eca_kernel in (None, eca_kernel(convolution.out_channels))
+        for convolution in behind
+    )

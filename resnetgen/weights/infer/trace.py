@@ -64,6 +64,8 @@ class BlockTrace:
     """Channels inside squeeze-and-excitation."""
     weighed: int | None
     """Channels that squeeze-and-excitation weighs."""
+    eca_kernel: int | None
+    """The kernel of efficient channel attention, which follows from the channels weighed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +209,13 @@ def _block(shapes: Shapes, name: str, tensors: Iterable[str]) -> BlockTrace:
     squeeze = f"{name}.se.fc1"
     attention: Attention = "none"
     narrowing: Convolution | None = None
+    eca_kernel: int | None = None
     if f"{squeeze}.weight" in shapes:
         attention = "se"
         narrowing = _convolution(shapes, squeeze)
     elif f"{name}.se.conv.weight" in shapes:
         attention = "eca"
+        eca_kernel = next(reversed(shapes[f"{name}.se.conv.weight"]), None)
     return BlockTrace(
         name=name,
         main=tuple(_convolution(shapes, f"{name}.conv{number}") for number in numbers),
@@ -222,6 +226,7 @@ def _block(shapes: Shapes, name: str, tensors: Iterable[str]) -> BlockTrace:
         attention=attention,
         squeezed=None if narrowing is None else narrowing.out_channels,
         weighed=None if narrowing is None else narrowing.in_channels,
+        eca_kernel=eca_kernel,
     )
 
 
