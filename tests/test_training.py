@@ -131,8 +131,10 @@ def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: 
     for each in (module, "keras") if target.startswith("keras") else (module,):
         if find_spec(each) is None:
             pytest.skip(f"{each} is not installed")
+    # JAX compiles each op for each shape anew, and Keras's source is run on TensorFlow whole.
+    specs = (TINY, CHANNELING, KERAS_DIALECT) if target == "keras-jax" else SPECS
     directories: dict[str, Path] = {}
-    for spec in SPECS:
+    for spec in specs:
         network = network_of(spec, tmp_path)
         directories[network.name] = files(network, tmp_path / network.name, spec=spec)
 
@@ -146,7 +148,8 @@ def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: 
         assert training["gradients_compared"] > 0
         assert training["max_rel_diff"] < training["tolerance"] == training["bound"]
         assert training["running_variance"] == ("unbiased" if target == "torch" else "biased")
-    assert results["unnormalized"]["training"]["statistics_compared"] == 0
+    if "unnormalized" in results:
+        assert results["unnormalized"]["training"]["statistics_compared"] == 0
     assert results["tiny"]["training"]["statistics_compared"] == 28
 
 
