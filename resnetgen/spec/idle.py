@@ -63,10 +63,6 @@ def _scales_branch(spec: ModelSpec) -> bool:
     )
 
 
-def _largest_kernel(spec: ModelSpec) -> int:
-    return max(layer.kernel for stage in spec.stages for layer in stage.block.convolutions)
-
-
 def _strided(spec: ModelSpec) -> Iterator[StageSpec]:
     return (stage for stage in spec.stages if stage.stride > 1)
 
@@ -168,13 +164,6 @@ _RULES = (
         lambda spec: all(len(stage.block.convolutions) == 1 for stage in spec.stages),
         "in blocks of one convolution",
         "blocks of several convolutions",
-    ),
-    _Rule(
-        ("groups",),
-        frozenset({"block", "stages", "width_per_group"}),
-        lambda spec: spec.width_per_group is None and _largest_kernel(spec) == 1,
-        "without a kernel above 1",
-        "a block with a kernel above 1",
     ),
     _Rule(
         ("stride_on",),
