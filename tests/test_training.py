@@ -163,7 +163,7 @@ def test_what_draws_at_random_stays_as_in_inference(
     targets = tuple(target for target, module in named.items() if find_spec(module))
     network = network_of(SMALL, tmp_path)
     directory = files(network, tmp_path / "built", spec=SMALL)
-    monkeypatch.setattr("resnetgen.verify.training._DRAWING", (BatchNorm2d,))
+    monkeypatch.setattr("resnetgen.verify.training.Drop", BatchNorm2d)
     verification = verify(
         network,
         directory,

@@ -97,7 +97,8 @@ class _View:
     grouped: bool
     dilated: bool
     strided_padding: bool
-    pads: str
+    pad: tuple[str, ...]
+    """What pads the image of a convolution that needs it."""
     fan_mode: FanMode | None
     attentions: frozenset[str]
     gate_init: str
@@ -147,6 +148,7 @@ def _view(network: Network) -> _View:
     found = kinds(network, channels_word="filters")
     zeroed = any(zeroed_norm(kind) for kind in found)
     paired = _is_paired(network)
+    conv_name = "conv" if paired else "name"
     style = Style(paired, _norm_word(shared), conv_biases(network))
     stem = literal(network.stem[1:])
     height, width = network.input_size
@@ -175,12 +177,12 @@ def _view(network: Network) -> _View:
         norm_signature=_norm_signature(shared, zeroed=zeroed),
         group_norm=isinstance(shared.norm, GroupNorm),
         conv_signature=_conv_signature(network, style, zeroed=zeroed),
-        conv_name="conv" if paired else "name",
+        conv_name=conv_name,
         strided=_is_strided(network),
         grouped=_is_grouped(network),
         dilated=_is_dilated(network),
         strided_padding=pads_strided(network),
-        pads=_pads(network),
+        pad=_pad_lines(network, conv_name),
         fan_mode=shared.fan_mode,
         attentions=attentions(network),
         gate_init="" if shared.fan_mode is None else ", kernel_initializer=he_normal",
@@ -304,9 +306,19 @@ def _is_dilated(network: Network) -> bool:
     return largest_dilation(network) > 1
 
 
-def _pads(network: Network) -> str:
-    """Which convolutions need padding: `never`, `sometimes` or `always`."""
-    return extent(op.kernel > 1 for op in network.ops if isinstance(op, Conv2d))
+def _pad_lines(network: Network, name: str) -> tuple[str, ...]:
+    """Pads where a convolution needs it; `name` is the variable that holds its name."""
+    pixels = "kernel_size // 2"
+    if _is_dilated(network):
+        pixels = f"dilation * ({pixels})"
+    line = f'x = layers.ZeroPadding2D({pixels}, name=f"{{{name}}}_pad")(x)'
+    match extent(op.kernel > 1 for op in network.ops if isinstance(op, Conv2d)):
+        case "never":
+            return ()
+        case "sometimes":
+            return ("    if kernel_size > 1:", f"        {line}")
+        case "always":
+            return (f"    {line}",)
 
 
 def _conv_signature(network: Network, style: Style, *, zeroed: bool) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from resnetgen.ir.network import Block, Network
-from resnetgen.ir.ops import Dropout, DropPath, Input, Op
+from resnetgen.ir.ops import Drop, Input, Op
 
 
 def inference(network: Network) -> Network:
@@ -14,7 +14,7 @@ def inference(network: Network) -> Network:
     """
     sources: dict[str, str] = {}
     for op in network.ops:
-        if isinstance(op, Dropout | DropPath):
+        if isinstance(op, Drop):
             sources[op.name] = sources.get(op.inputs[0], op.inputs[0])
     stages = (
         replace(stage, blocks=tuple(_block(block, sources) for block in stage.blocks))

@@ -280,6 +280,8 @@ class Softmax:
 
 
 Norm = BatchNorm2d | GroupNorm
+Drop = Dropout | DropPath
+"""What draws at random in training, and does nothing in inference."""
 
 Op = (
     Input

@@ -64,9 +64,14 @@ class Bracket:
     @property
     def text(self) -> str:
         """All of it on one line."""
+        return f"[{_listed(self.lines)}] x {self.repeats}{self.ending}"
+
+    @property
+    def ending(self) -> str:
+        """What stands behind the number of blocks."""
         stride = "" if self.stride == 1 else f", stride {self.stride}"
         dilation = "" if self.dilation == 1 else f", dilation {self.dilation}"
-        return f"[{_listed(self.lines)}] x {self.repeats}{stride}{dilation}"
+        return f"{stride}{dilation}"
 
 
 @dataclass(frozen=True, slots=True)

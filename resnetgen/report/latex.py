@@ -49,9 +49,7 @@ def _cell(cell: Cell) -> str:
 def _bracket(cell: Bracket) -> str:
     lines = r" \\ ".join(map(_bracket_line, cell.lines))
     array = rf"\left[\begin{{array}}{{c}} {lines} \end{{array}}\right]"
-    stride = "" if cell.stride == 1 else f", stride {cell.stride}"
-    dilation = "" if cell.dilation == 1 else f", dilation {cell.dilation}"
-    return rf"${array} \times {cell.repeats}${stride}{dilation}"
+    return rf"${array} \times {cell.repeats}${cell.ending}"
 
 
 def _bracket_line(line: BracketLine) -> str:

@@ -32,7 +32,7 @@ _LATER_DEFAULTS: Mapping[str, _Scalar | None] = {
     "head_pool": "avg",
     "dropout": 0.0,
 }
-"""What is in no hash, so that specs from before these keys keep theirs."""
+"""What is in no hash and no resolved spec, so that specs from before these keys keep theirs."""
 
 
 def resolve(document: "Document") -> ModelSpec:
@@ -76,11 +76,7 @@ def to_yaml(spec: ModelSpec) -> str:
         f"order: {spec.order}",
         f"stride_on: {spec.stride_on}",
         f"stride_block: {spec.stride_block}",
-        *([f"output_stride: {spec.output_stride}"] if spec.output_stride else []),
-        *([f"drop_path: {_scalar(spec.drop_path)}"] if spec.drop_path else []),
-        *([f"block_dropout: {_scalar(spec.block_dropout)}"] if spec.block_dropout else []),
-        *([f"head_pool: {spec.head_pool}"] if spec.head_pool != "avg" else []),
-        *([f"dropout: {_scalar(spec.dropout)}"] if spec.dropout else []),
+        *(f"{key}: {_scalar(value)}" for key, value in _later(spec).items()),
         *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
@@ -119,13 +115,16 @@ def to_yaml(spec: ModelSpec) -> str:
 
 def sha256(spec: ModelSpec) -> str:
     """The hash of all that a spec decides, however its document was written."""
-    decided = {
-        key: value
-        for key, value in asdict(spec).items()
-        if key not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[key]
-    }
+    decided = {key: value for key, value in asdict(spec).items() if key not in _LATER_DEFAULTS}
+    decided |= _later(spec)
     text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _later(spec: ModelSpec) -> dict[str, _Scalar]:
+    """What the spec has of the later keys besides their defaults."""
+    values = {key: getattr(spec, key) for key in _LATER_DEFAULTS}
+    return {key: value for key, value in values.items() if value != _LATER_DEFAULTS[key]}
 
 
 def aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:

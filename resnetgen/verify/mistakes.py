@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -46,6 +46,7 @@ from resnetgen.verify.reference import (
     binomial,
     convolve,
     convolve_channels,
+    evaluate,
     sigmoid,
     softmax,
     windows,
@@ -224,10 +225,9 @@ def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterat
     otherwise = windows(value, op.kernel, op.stride, op.padding, other)
     cause = f"pads with {_number(other)}, not with {_number(fill)}"
     yield Mistake(cause, otherwise.max(axis=(4, 5)))
-    zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
-    yield Mistake("averages, padding counted", zeros.mean(axis=(4, 5)))
-    inside = windows(np.ones_like(value), op.kernel, op.stride, op.padding, 0.0)
-    yield Mistake("averages, padding not counted", zeros.sum(axis=(4, 5)) / inside.sum(axis=(4, 5)))
+    for word, counts in (("counted", True), ("not counted", False)):
+        mean = AvgPool2d(op.name, op.inputs, op.kernel, op.stride, op.padding, counts)
+        yield Mistake(f"averages, padding {word}", evaluate(mean, (value,), tensors={}))
     yield Mistake("is missing", value)
     for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
         for geometry in _geometries(kernel, op, value, target):
@@ -244,13 +244,9 @@ def _number(fill: float) -> str:
 
 
 def _of_average_pool(op: AvgPool2d, value: Array) -> Iterator[Mistake]:
-    zeros = windows(value, op.kernel, op.stride, op.padding, 0.0)
-    if op.counts_padding:
-        inside = windows(np.ones_like(value), op.kernel, op.stride, op.padding, 0.0)
-        uncounted = zeros.sum(axis=(4, 5)) / inside.sum(axis=(4, 5))
-        yield Mistake("does not count its padding", uncounted)
-    else:
-        yield Mistake("counts its padding", zeros.mean(axis=(4, 5)))
+    cause = "does not count its padding" if op.counts_padding else "counts its padding"
+    otherwise = replace(op, counts_padding=not op.counts_padding)
+    yield Mistake(cause, evaluate(otherwise, (value,), tensors={}))
     infinite = windows(value, op.kernel, op.stride, op.padding, -math.inf)
     yield Mistake("takes the maximum, not the mean", infinite.max(axis=(4, 5)))
     inside = windows(value, op.kernel, op.stride, Padding.symmetric(0), 0.0)

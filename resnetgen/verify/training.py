@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, Dropout, DropPath, Op, Softmax
+from resnetgen.ir.ops import BatchNorm2d, Drop, Op, Softmax
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
 from resnetgen.verify.gradient import backward, cross_entropy
@@ -20,8 +20,6 @@ from resnetgen.weights.initial import stream
 Owned = Callable[[Op], Tensors]
 """Gives an op its own tensors."""
 
-_DRAWING: tuple[type[Op], ...] = (Dropout, DropPath)
-"""The ops that draw at random in training."""
 _MOVED = 1e-15
 """How far each pixel is moved to measure the conditioning, relative to itself."""
 _NEGLIGIBLE = 1e-6
@@ -91,7 +89,7 @@ def gives_probabilities(network: Network) -> bool:
 
 def drawing(network: Network) -> tuple[str, ...]:
     """The ops that draw at random in training, and are left out of it here."""
-    return tuple(op.name for op in network.ops if isinstance(op, _DRAWING))
+    return tuple(op.name for op in network.ops if isinstance(op, Drop))
 
 
 def take_step(network: Network, case: Case, owned: Owned) -> Step:
