@@ -18,26 +18,28 @@ from resnetgen.emit.flax_layers import (
 )
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import literal, repeated_forms
-from resnetgen.emit.render import LINE_LENGTH, Item, call, call_of, ending, render
-from resnetgen.emit.source import (
+from resnetgen.emit.queries import (
     Constants,
     FanMode,
     applies,
     attentions,
     biases,
-    block_docstring,
-    block_parameters,
     blur_padding,
-    complement,
     constants,
-    docstring,
-    example_shape,
     head_dropout,
     head_layers,
+    pads_strided,
+)
+from resnetgen.emit.render import LINE_LENGTH, Item, call, call_of, ending, render
+from resnetgen.emit.source import (
+    block_docstring,
+    block_parameters,
+    complement,
+    docstring,
+    example_shape,
     header,
     made,
     network_class,
-    pads_strided,
     returned,
     runs,
     zeroed_norm,

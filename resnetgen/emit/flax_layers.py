@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.layers import Form, Layer, chains, form, members
+from resnetgen.emit.queries import Constants
 from resnetgen.emit.render import LINE_LENGTH, Item, call, where_strided
-from resnetgen.emit.source import Constants
 from resnetgen.ir.ops import (
     Activation,
     AvgPool2d,

@@ -6,27 +6,29 @@ from dataclasses import dataclass
 from resnetgen.emit.keras_layers import Style, activation, layer_lines, pads_with_zeros
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
-from resnetgen.emit.render import applied, call, render
-from resnetgen.emit.source import (
+from resnetgen.emit.queries import (
     Constants,
     FanMode,
     applies,
     attentions,
     biases,
-    block_docstring,
-    block_keywords,
-    block_parameters,
     blur_padding,
-    complement,
     constants,
     conv_biases,
-    docstring,
-    example_shape,
     extent,
     head_dropout,
     head_layers,
-    header,
     pads_strided,
+)
+from resnetgen.emit.render import applied, call, render
+from resnetgen.emit.source import (
+    block_docstring,
+    block_keywords,
+    block_parameters,
+    complement,
+    docstring,
+    example_shape,
+    header,
     returned,
     runs,
     span,

@@ -11,8 +11,9 @@ from functools import partial
 from typing import assert_never
 
 from resnetgen.emit.onnx_model import model_bytes
+from resnetgen.emit.queries import applies
 from resnetgen.emit.render import render
-from resnetgen.emit.source import applies, docstring, example_shape, header, returned
+from resnetgen.emit.source import docstring, example_shape, header, returned
 from resnetgen.emit.target import Target
 from resnetgen.ir.inference import inference
 from resnetgen.ir.network import Network

@@ -1,32 +1,21 @@
 """What the sources of all frameworks say alike: header, docstring, and how blocks are called."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import groupby
-from typing import Literal
 
-from resnetgen.emit.kinds import Kind, kind_of, rate_of
-from resnetgen.emit.layers import Layer, literal
+from resnetgen.emit.expressions import rate_of
+from resnetgen.emit.kinds import Kind, kind_of
+from resnetgen.emit.queries import has_shortcuts
 from resnetgen.emit.render import LINE_LENGTH, Item
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
-    Activation,
     AvgPool2d,
-    BatchNorm2d,
     BlurPool,
-    ChannelConv,
     Conv2d,
-    ConvInit,
     Dropout,
     DropPath,
-    Function,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    Linear,
-    LinearInit,
-    MaxPool2d,
     Norm,
     Op,
     Scale,
@@ -36,53 +25,8 @@ from resnetgen.ir.summary import Row, rows, total
 
 LISTED_BLOCKS = 4
 """A stage of up to this many blocks is written out; a longer one has a loop."""
-
-FanMode = Literal["fan_in", "fan_out"]
-"""As all frameworks call it."""
-
-_FAN_MODES: Mapping[ConvInit, FanMode | None] = {
-    "he_fan_in": "fan_in",
-    "he_fan_out": "fan_out",
-    "glorot_uniform": None,
-}
 _PAPER = "He et al., 2015, https://arxiv.org/abs/1512.03385"
 _SECOND_PAPER = "He et al., 2016, arXiv:1603.05027"
-
-
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """The numbers that one network's layers share."""
-
-    norm: Norm | None
-    """One of the norms, where there are any: they differ in their channels alone."""
-    bias: bool
-    """Whether all convolutions have a bias, those of attention aside."""
-    fan_mode: FanMode | None
-    """Over which fan He's normal initialization takes the convolutions; None for Glorot's."""
-    linear_init: LinearInit
-    features: int
-
-
-def constants(network: Network) -> Constants:
-    """Reads off the shared numbers, and asserts that they are shared."""
-    norms = [op for op in network.ops if isinstance(op, Norm)]
-    convolutions = network.convolutions
-    linear = next(op for op in network.head if isinstance(op, Linear))
-    for norm in norms:
-        assert _norm_constants(norm) == _norm_constants(norms[0]), norm
-    for conv in convolutions:
-        assert conv.init == convolutions[0].init, conv
-    return Constants(
-        norm=norms[0] if norms else None,
-        bias=conv_biases(network) == "always",
-        fan_mode=_FAN_MODES[convolutions[0].init],
-        linear_init=linear.init,
-        features=linear.in_features,
-    )
-
-
-def _norm_constants(op: Norm) -> tuple[float, float]:
-    return (op.epsilon, op.momentum if isinstance(op, BatchNorm2d) else op.groups)
 
 
 def zeroed_norm(kind: Kind) -> str | None:
@@ -127,48 +71,6 @@ def example_shape(network: Network, *, channels_last: bool = False) -> str:
     return repr((1, *sizes, channels) if channels_last else (1, channels, *sizes))
 
 
-def biases(network: Network) -> Literal["never", "sometimes", "always"]:
-    """Which convolutions have a bias, those of attention too."""
-    return extent(op.bias for op in network.ops if isinstance(op, Conv2d))
-
-
-def conv_biases(network: Network) -> Literal["never", "sometimes", "always"]:
-    """Which convolutions have a bias, those of attention aside."""
-    return extent(conv.bias for conv in network.convolutions)
-
-
-def extent(found: Iterable[bool]) -> Literal["never", "sometimes", "always"]:
-    """How many of a network's layers have a property."""
-    both = set(found)
-    if both == {True}:
-        return "always"
-    return "sometimes" if True in both else "never"
-
-
-def attentions(network: Network) -> frozenset[Literal["se", "eca"]]:
-    """What attention the network's blocks have."""
-    inner = [op for block in network.blocks for op in block.attention]
-    found: set[Literal["se", "eca"]] = set()
-    if any(isinstance(op, ChannelConv) for op in inner):
-        found.add("eca")
-    if any(isinstance(op, Conv2d) for op in inner):
-        found.add("se")
-    return frozenset(found)
-
-
-def blur_padding(network: Network, stride: str) -> str | None:
-    """What the network's blur pools pad, as an expression in `stride`; None without any."""
-    found = {op.padding.top for op in network.ops if isinstance(op, BlurPool)}
-    if not found:
-        return None
-    return str(found.pop()) if len(found) == 1 else f"({stride} + 1) // 2"
-
-
-def applies(network: Network, function: Function) -> bool:
-    """Whether any activation of the network is this function."""
-    return any(isinstance(op, Activation) and op.function == function for op in network.ops)
-
-
 def network_class(network: Network) -> str:
     """The class that the source defines and its factory returns."""
     return "ResNet" if has_shortcuts(network) else "PlainNet"
@@ -193,34 +95,9 @@ def returned(network: Network) -> str:
     return "probabilities" if isinstance(network.head[-1], Softmax) else "logits"
 
 
-def head_layers(network: Network) -> tuple[Layer, ...]:
-    """What the head applies before it pools: a norm and an activation, or nothing."""
-    pools = GlobalAvgPool | GlobalMaxPool
-    ends = (index for index, op in enumerate(network.head) if isinstance(op, pools))
-    return literal(network.head[: next(ends)])
-
-
-def has_shortcuts(network: Network) -> bool:
-    """Whether any block adds a shortcut; without one the network is the paper's plain net."""
-    return any(block.shortcut != "none" for block in network.blocks)
-
-
-def head_dropout(network: Network) -> tuple[Layer, ...]:
-    """The dropout in front of the last layer, or nothing."""
-    return literal(op for op in network.head if isinstance(op, Dropout))
-
-
 def drops_paths(found: Iterable[Kind]) -> bool:
     """Whether any kind of block leaves out main paths in training."""
     return any(isinstance(layer.op, DropPath) for kind in found for layer in kind.main)
-
-
-def pads_strided(network: Network) -> bool:
-    """Whether a layer pads and has a stride, so that "same" padding would be another one."""
-    return any(
-        isinstance(op, Conv2d | MaxPool2d) and op.stride != 1 and op.kernel > 1
-        for op in network.ops
-    )
 
 
 def block_docstring(kind: Kind) -> tuple[str, ...]:

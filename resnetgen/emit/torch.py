@@ -5,21 +5,23 @@ from dataclasses import dataclass, replace
 
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_forms
-from resnetgen.emit.render import Item, call, call_of, ending, render
-from resnetgen.emit.source import (
+from resnetgen.emit.queries import (
     Constants,
     FanMode,
     attentions,
     biases,
-    block_docstring,
-    block_parameters,
     blur_padding,
     constants,
+    head_dropout,
+    head_layers,
+)
+from resnetgen.emit.render import Item, call, call_of, ending, render
+from resnetgen.emit.source import (
+    block_docstring,
+    block_parameters,
     docstring,
     drops_paths,
     example_shape,
-    head_dropout,
-    head_layers,
     header,
     made,
     network_class,
