@@ -45,7 +45,9 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
             "stride": place.stages[index].stride,
             "shortcut": place.stages[index].shortcut,
             "groups": groups[index],
-            **_block(stage[0], width, None if base is None else base.stages[index]),
+            **_block(
+                stage[0], width, widths.expansion, None if base is None else base.stages[index]
+            ),
         }
         for index, (stage, width) in enumerate(zip(trace.stages, widths.stages, strict=True))
     ]
@@ -169,21 +171,25 @@ def _widths(trace: Trace, groups: int | None) -> Widths:
     raise not_inferred(message, "multiples of one width, up to 64 times each")
 
 
-def _block(block: BlockTrace, width: StageWidth, inherited: StageSpec | None) -> _Stated:
-    """The stage's block; a list strides where the inherited one does, if their kernels agree."""
-    if isinstance(width.block, str):
-        return {"block": width.block}
+def _block(
+    block: BlockTrace, width: StageWidth, expansion: int, inherited: StageSpec | None
+) -> _Stated:
+    """The stage's block; a list where the inherited one is a list of such kernels, which alone
+    says where it strides."""
+    convolutions = () if inherited is None else inherited.block.convolutions
     kernels = [convolution.kernel for convolution in block.main]
-    marks = [False] * len(kernels)
-    if inherited is not None:
-        convolutions = inherited.block.convolutions
-        if [convolution.kernel for convolution in convolutions] == kernels:
-            marks = [convolution.strided for convolution in convolutions]
-    rows = zip(kernels, width.block, marks, strict=True)
+    alike = [convolution.kernel for convolution in convolutions] == kernels
+    listed = alike and inherited is not None and inherited.block.name is None
+    if isinstance(width.block, str) and not listed:
+        return {"block": width.block}
+    marks = (
+        [convolution.strided for convolution in convolutions] if alike else [False] * len(kernels)
+    )
+    rows = zip(kernels, width.expansions(expansion), marks, strict=True)
     return {
         "block": [
-            {"kernel": kernel, "expansion": expansion, "strided": strided}
-            for kernel, expansion, strided in rows
+            {"kernel": kernel, "expansion": multiple, "strided": strided}
+            for kernel, multiple, strided in rows
         ]
     }
 

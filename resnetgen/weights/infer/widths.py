@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from resnetgen.spec.blocks import BOTTLENECK_EXPANSION
+from resnetgen.spec.blocks import BOTTLENECK_EXPANSION, block_spec
 from resnetgen.spec.channels import BASE_WIDTH, widened
 from resnetgen.spec.fields import LARGEST_EXPANSION
 from resnetgen.spec.model import BlockName
@@ -40,6 +40,13 @@ class StageWidth:
 
     width: int
     block: BlockName | tuple[int, ...]
+
+    def expansions(self, bottleneck: int) -> tuple[int, ...]:
+        """Of each convolution; `bottleneck` is that of the last one in a block so called."""
+        if not isinstance(self.block, str):
+            return self.block
+        block = block_spec(self.block, stride_on="1x1", expansion=bottleneck)
+        return tuple(convolution.expansion for convolution in block.convolutions)
 
 
 @dataclass(frozen=True, slots=True)
