@@ -47,20 +47,47 @@ def refused(shapes: dict[str, Shape]) -> str:
     return error.value.render()
 
 
-PRUNED = {name for name in BUNDLED if name.endswith("_pruned")}
-
-
-@pytest.mark.parametrize("name", sorted(PRUNED))
-def test_channels_that_follow_no_width_are_refused(name: str) -> None:
-    assert "multiples of one width" in refused(shapes_of(name))
-
-
-@pytest.mark.parametrize("name", sorted(BUNDLED.keys() - PRUNED))
+@pytest.mark.parametrize("name", sorted(BUNDLED))
 def test_bundled_network_is_among_those_that_fit_what_is_inferred(name: str) -> None:
     shapes = shapes_of(name)
     found = infer(shapes, name="found")
     assert tensors(found.network) == shapes
     assert name in fitting(shapes, BUNDLED.values())
+
+
+@pytest.mark.parametrize("name", [name for name in BUNDLED if name.endswith("_pruned")])
+def test_pruned_network_comes_back_with_the_widths_before_pruning(name: str) -> None:
+    found = infer(shapes_of(name), name=name, base=BUNDLED[name.removesuffix("_pruned")])
+    assert found.spec == BUNDLED[name]
+    # Nothing tells that a network was pruned if its channels are those of its widths.
+    whole = shapes_of("ecaresnet50d")
+    assert infer(whole, name="whole", base=BUNDLED["ecaresnet50d_pruned"]).spec.stages == (
+        BUNDLED["ecaresnet50d"].stages
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pruned"),
+    [
+        (["stages.1.pruned=[[8, 32], [16, 32]]"], [1]),
+        (["stages.1.pruned=[[700, 701], [700, 701]]"], [1]),
+        # Either stage alone might have a width for each group.
+        (
+            [
+                "block=bottleneck",
+                "stages.0.pruned=[[150, 150, 256], [150, 150, 256]]",
+                "stages.1.pruned=[[200, 200, 512], [200, 200, 512]]",
+            ],
+            [0, 1, 2, 3],
+        ),
+    ],
+)
+def test_channels_that_follow_no_width_are_stated(overrides: list[str], pruned: list[int]) -> None:
+    stated = load("resnet18", overrides=overrides).spec
+    found = infer(tensors(lower(stated)), name="resnet18")
+    assert ops(found.spec) == ops(stated)
+    stages = found.spec.stages
+    assert [index for index, stage in enumerate(stages) if stage.pruned] == pruned
 
 
 KEY_FACTS = {

@@ -115,12 +115,13 @@ def reference_step(
 def measured_growths(
     prepared: Prepared, values: Sequence[Mapping[str, Array]], *, seed: int
 ) -> list[Mapping[str, float]]:
-    """For each case how rounding grows, measured on the first case with the same weights, and on a
-    step of training by itself."""
-    measured: dict[tuple[Weights, bool], Mapping[str, float]] = {}
-    alike: list[tuple[Weights, bool]] = [
-        (case.weights, case.labels is None) for case in prepared.cases
-    ]
+    """For each case how rounding grows, measured on the first case with the same weights and scale,
+    and on a step of training by itself.
+
+    What saturates, as a gate does, lets rounding grow otherwise at another scale.
+    """
+    measured: dict[tuple[Weights, float, bool], Mapping[str, float]] = {}
+    alike = [(case.weights, case.scale, case.labels is None) for case in prepared.cases]
     for kind, case, expected in zip(alike, prepared.cases, values, strict=True):
         if kind not in measured:
             stored = prepared.stored[case.weights]

@@ -20,6 +20,7 @@ from resnetgen.spec.source import parse
 from resnetgen.weights.infer.document import READ, attention_places, document, pools_both
 from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
+from resnetgen.weights.infer.pruning import Whole, whole
 from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
 
 __all__ = ["Inferred", "Shapes", "fitting", "infer", "with_ends"]
@@ -43,14 +44,15 @@ def infer(shapes: Shapes, *, name: str, base: ModelSpec | None = None) -> Inferr
     """
     shapes = without_counters(shapes)
     found = trace(shapes)
+    restored = whole(found)
     spec = _like(found, shapes, name=name, base=base) if base else None
     if spec is None:
-        stated = document(found, name=name, base=base)
+        stated = document(restored, name=name, base=base)
         spec = meaning(stated)
         refuse(stated, feasibility.problems(spec))
     network = lower(spec)
     prove(network, shapes)
-    return Inferred(spec, network, _assumed(spec, found))
+    return Inferred(spec, network, _assumed(spec, restored))
 
 
 def _like(found: Trace, shapes: Shapes, *, name: str, base: ModelSpec) -> ModelSpec | None:
@@ -64,7 +66,8 @@ def _like(found: Trace, shapes: Shapes, *, name: str, base: ModelSpec) -> ModelS
     return spec if tensors(lower(spec)) == shapes else None
 
 
-def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
+def _assumed(spec: ModelSpec, whole: Whole) -> dict[str, str]:
+    found = whole.found
     resolved = parse(to_yaml(spec), file=spec.name)
     assumed: dict[str, str] = {}
     for path in (("input", "size"), ("stem", "stride"), ("stem", "pool")):
@@ -84,7 +87,7 @@ def _assumed(spec: ModelSpec, found: Trace) -> dict[str, str]:
     if unprojected:
         assumed["shortcut"] = " and ".join(sorted(unprojected))
     told = READ | set(idle.keys(spec))
-    if len(attention_places(found)) < 2:
+    if len(attention_places(whole.restored)) < 2:
         told |= {"attention_at"}
     others = {
         key: written(entry.value) for key, entry in resolved.entries.items() if key not in told

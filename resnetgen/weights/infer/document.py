@@ -14,9 +14,10 @@ from resnetgen.spec.source import parse
 from resnetgen.weights.infer.biases import Biases, biases
 from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.places import Places, places
+from resnetgen.weights.infer.pruning import Whole
 from resnetgen.weights.infer.ratio import squeeze_ratio
 from resnetgen.weights.infer.trace import BlockTrace, Convolution, Trace
-from resnetgen.weights.infer.widths import MainPath, StageWidth, Widths, solve
+from resnetgen.weights.infer.widths import StageWidth
 
 READ = frozenset(
     {
@@ -31,11 +32,10 @@ READ = frozenset(
 _Stated = Mapping[str, object]
 
 
-def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
-    """The document that the trace means; what it leaves open is as in `base`, if there is one."""
+def document(whole: Whole, *, name: str, base: ModelSpec | None) -> MappingNode:
+    """The document that a trace means; what it leaves open is as in `base`, if there is one."""
+    trace, widths = whole.found, whole.widths
     place = places(trace, base)
-    groups = _groups(trace)
-    widths = _widths(trace, groups[0] if len(set(groups)) == 1 else None)
     bias = biases(trace, base)
     stages = [
         {
@@ -44,12 +44,15 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
             "width": width.width,
             "stride": place.stages[index].stride,
             "shortcut": place.stages[index].shortcut,
-            "groups": groups[index],
+            "groups": whole.groups[index],
             **_block(
                 stage[0], width, widths.expansion, None if base is None else base.stages[index]
             ),
+            **({} if pruned is None else {"pruned": pruned}),
         }
-        for index, (stage, width) in enumerate(zip(trace.stages, widths.stages, strict=True))
+        for index, (stage, width, pruned) in enumerate(
+            zip(trace.stages, widths.stages, whole.pruned, strict=True)
+        )
     ]
     stated: dict[str, object] = {
         "name": name,
@@ -63,7 +66,7 @@ def document(trace: Trace, *, name: str, base: ModelSpec | None) -> MappingNode:
         "stride_block": place.stride_block,
         **_norm(trace, base),
         **_projections(trace),
-        **_attention(trace, base),
+        **_attention(whole.restored, base),
         "head_pool": _head_pool(trace, base),
     }
     layer = _parsed({key: value for key, value in stated.items() if value is not None})
@@ -84,13 +87,14 @@ _REPLACED = ("groups", "width_per_group", "block", "shortcut", "stages")
 
 
 def _over(inherited: MappingNode, rows: SequenceNode) -> SequenceNode:
-    """The stages with what else the inherited ones say."""
+    """The stages with what else the inherited ones say, but how they were pruned."""
     merged: list[MappingNode] = []
     for index, row in enumerate(rows.items):
         before = find(inherited, ("stages", index))
         assert isinstance(before, MappingNode), f"no stage {index} to inherit from"
         assert isinstance(row, MappingNode), f"stage {index} is no mapping"
-        merged.append(merge(before, row))
+        kept = {key: entry for key, entry in before.entries.items() if key != "pruned"}
+        merged.append(merge(MappingNode(before.span, kept), row))
     return SequenceNode(rows.span, tuple(merged))
 
 
@@ -122,53 +126,6 @@ def _stem(trace: Trace, place: Places, bias: Biases) -> _Stated:
         "stride": place.stem_stride,
         "pool": place.pool,
     }
-
-
-def _groups(trace: Trace) -> tuple[int, ...]:
-    """Of each stage's first convolution that can have several: its others must have the same."""
-    before = trace.stem[-1].out_channels
-    found: list[int | None] = []
-    for stage in trace.stages:
-        found.append(_stage_groups(stage, before))
-        before = stage[0].main[-1].out_channels
-    others = next((groups for groups in found if groups is not None), 1)
-    return tuple(others if groups is None else groups for groups in found)
-
-
-def _stage_groups(stage: Sequence[BlockTrace], before: int) -> int | None:
-    for block in stage:
-        for convolution in block.main:
-            groups, rest = divmod(before, convolution.in_channels)
-            if rest or groups == 0:
-                message = f"`{convolution.name}.weight` takes {convolution.in_channels:,} channels"
-                message += f" in each group, where {before:,} come in"
-                raise not_inferred(message, "a number that divides them")
-            if convolution.kernel > 1:
-                return groups
-            before = convolution.out_channels
-    return None
-
-
-def _widths(trace: Trace, groups: int | None) -> Widths:
-    firsts = [stage[0] for stage in trace.stages]
-    paths = [
-        MainPath(
-            tuple(convolution.kernel for convolution in block.main),
-            tuple(convolution.out_channels for convolution in block.main),
-        )
-        for block in firsts
-    ]
-    found = solve(paths, groups=groups)
-    if found is not None:
-        return found
-    wrong = next(
-        block
-        for block, path in zip(firsts, paths, strict=True)
-        if solve([path], groups=groups) is None
-    )
-    channels = [convolution.out_channels for convolution in wrong.main]
-    message = f"the convolutions of `{wrong.name}` have {channels} channels"
-    raise not_inferred(message, "multiples of one width, up to 64 times each")
 
 
 def _block(
