@@ -23,8 +23,9 @@ from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load, meaning
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.source import parse
-from resnetgen.weights.infer import fitting, infer, with_ends
+from resnetgen.weights.infer import fitting, infer, renamed, with_ends
 from resnetgen.weights.infer.ratio import squeeze_ratio
+from resnetgen.weights.origins import ORIGINS, Origin
 
 BUNDLED = {name: load(name).spec for name in bundled()}
 
@@ -333,6 +334,51 @@ def test_groups_of_a_base_s_stages_give_way_to_those_that_tensors_show(tmp_path:
     assert ops(found.spec) == ops(changed)
 
 
+ORIGIN = {origin.name: origin for origin in ORIGINS}
+
+
+def names_of(origin: Origin, name: str, *overrides: str) -> dict[str, Shape]:
+    """The tensors of a network as a library calls them."""
+    network = lower(load(name, overrides=overrides).spec)
+    assert origin.knows(network)
+    return {foreign.name: foreign.shape for foreign in origin.tensors(network).values()}
+
+
+@pytest.mark.parametrize(
+    ("origin", "name"),
+    [
+        pytest.param(origin, name, id=f"{origin.name}-{name}")
+        for name in ("resnet18", "resnet50d", "keras_resnet50v2", "regnet_y_400mf")
+        for origin in ORIGINS
+        if origin.knows(lower(BUNDLED[name]))
+    ],
+)
+def test_names_of_any_library_are_read_as_ours(origin: Origin, name: str) -> None:
+    base = BUNDLED[name]
+    found = renamed(names_of(origin, name), downsample=base.downsample)
+    if found is None:
+        assert origin.name in ("torchvision", "timm")
+        return
+    assert found.origin == origin
+    assert found.shapes == shapes_of(name)
+    # Some libraries call a projection alike whether a pool stands in front of it or not.
+    tells = origin.name in ("cifar", "mmpretrain", "resnetgen_keras")
+    assert found.tells_downsample is tells
+
+
+def test_names_of_deep_networks_are_read_too() -> None:
+    found = renamed(names_of(ORIGIN["transformers"], "resnet152", "repeats=[3,8,40,3]"))
+    assert found is not None
+    assert found.shapes == shapes_of("resnet152", "repeats=[3,8,40,3]")
+
+
+@pytest.mark.parametrize(
+    "name", ["conv1_conv/kernel", "9" * 9000, "", "layer1.0.shortcut.0.weight"]
+)
+def test_names_of_nobody_stay(name: str) -> None:
+    assert renamed({name: (1,), "a": (1,), "b": ()}) is None
+
+
 def test_attention_stands_where_its_channels_fit() -> None:
     middle = shapes_of("seresnet50", "attention_at=middle")
     found = infer(middle, name="found")
@@ -393,15 +439,11 @@ class TestMisfits:
         assert "the tensor `features.0.weight` is none of a ResNet" in said
         assert "expected: torchvision's or timm's names" in said
 
-    @pytest.mark.parametrize(
-        ("name", "said"),
-        [
-            ("conv1_conv/kernel", "reads PyTorch's names; Keras's are read by `convert`"),
-            ("stem.conv.weight", "reads PyTorch's names; those of other libraries are read by"),
-        ],
-    )
-    def test_names_that_only_convert_reads(self, name: str, said: str) -> None:
-        assert f"hint: `infer` {said}" in refused({name: (7, 7, 3, 64)})
+    def test_a_name_too_many_among_those_of_a_library(self) -> None:
+        theirs = names_of(ORIGIN["keras_hub"], "resnet18")
+        found = renamed({**theirs, "stack9_extra/kernel": (1, 1)})
+        assert found is not None
+        assert "the tensor `stack9_extra/kernel` is none of a ResNet" in refused(dict(found.shapes))
 
     def test_names_behind_a_prefix(self) -> None:
         prefixed = {f"module.model.{name}": shape for name, shape in shapes_of("resnet18").items()}
@@ -553,6 +595,34 @@ class TestCommand:
         assert "with these names and shapes: resnet50, resnet50_paper, " in ran.err
         Path("spec.yaml").write_text(ran.out)
         assert lower(load("spec.yaml").spec) == lower(BUNDLED["resnet50"])
+
+    @pytest.mark.frameworks
+    def test_regnet_of_torchvision_is_read_by_its_own_names(self, resnetgen: Run) -> None:
+        need_peers()
+        import torch
+        from peers import torchvision_models
+
+        theirs = torchvision_models().regnet_y_400mf().state_dict()
+        torch.save(theirs, "regnet.pth")
+        ran = resnetgen("infer", "regnet.pth", "--assume", "regnet_y_400mf")
+        assert ran.out == "extends: regnet_y_400mf\nname: regnet\n"
+        assert "regnet.pth: the names of torchvision's RegNets\n" in ran.err
+        Path("found.yaml").write_text(resnetgen("infer", "regnet.pth", "--name", "found").out)
+        counters = [name for name in theirs if name.endswith("num_batches_tracked")]
+        shapes = tensors(lower(load("found.yaml").spec))
+        assert len(shapes) == len(theirs) - len(counters)
+        converted = resnetgen(
+            "convert", "regnet.pth", "--spec=found.yaml", "--to=torch", "-o=x.pth"
+        )
+        assert converted.code == 0
+
+    def test_names_that_leave_the_projections_open_are_told(self, resnetgen: Run) -> None:
+        save("hub.safetensors", names_of(ORIGIN["keras_hub"], "resnet50d"))
+        ran = resnetgen("infer", "hub.safetensors")
+        assert "hub.safetensors: these do not tell `downsample: conv` from `avg`" in ran.err
+        assert "downsample" not in ran.out
+        ran = resnetgen("infer", "hub.safetensors", "--assume", "resnet50d")
+        assert ran.out == "extends: resnet50d\nname: hub\n"
 
     @pytest.mark.frameworks
     def test_state_dict_of_torchvision_is_read_as_torch_saved_it(self, resnetgen: Run) -> None:

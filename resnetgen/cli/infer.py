@@ -16,7 +16,7 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
     from resnetgen.spec.load import LoadedSpec
-    from resnetgen.weights.infer import Inferred, Shapes
+    from resnetgen.weights.infer import Inferred, Renamed, Shapes
 
 _WIDTH = 76
 
@@ -26,7 +26,7 @@ def infer(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A weights file with torchvision's or timm's names.",
+            help="A weights file with torchvision's or timm's names, or any that `convert` reads.",
             autocompletion=complete_checkpoint,
             show_default=False,
         ),
@@ -52,8 +52,7 @@ def infer(
 
     Depth, blocks, widths, groups, attention and the like are read from names and shapes. Where the
     network strides, what it pools and which constants it has leave no trace: that is assumed, and
-    said on stderr. The YAML goes to stdout. Reads .safetensors, .pth, .pt, .bin and the like;
-    pickled code is never run.
+    said on stderr. The YAML goes to stdout. Reads what `convert` reads; pickled code is never run.
 
     Examples:
 
@@ -66,6 +65,7 @@ def infer(
     from resnetgen.spec.brief import brief, extension
     from resnetgen.spec.load import load
     from resnetgen.weights.infer import infer as infer_spec
+    from resnetgen.weights.infer import renamed
     from resnetgen.weights.open import opened
 
     with reporting(as_json=False):
@@ -74,6 +74,10 @@ def infer(
         # A graph without batch norms is then that of a network without any.
         with opened(checkpoint, batch_norm=False) as file:
             shapes, prefix, remarks = file.shapes, file.prefix, file.remarks
+        known = renamed(shapes, downsample="conv" if base is None else base.spec.downsample)
+        if known is not None:
+            shapes = known.shapes
+            remarks = (*remarks, *_of_names(known))
         with _about(checkpoint):
             found = infer_spec(shapes, name=chosen, base=None if base is None else base.spec)
     text = None
@@ -110,6 +114,12 @@ def _about(checkpoint: Path) -> Generator[None]:
     except DiagnosticError as error:
         place = Span.of_file(str(checkpoint))
         raise DiagnosticError(replace(each, span=place) for each in error.diagnostics) from None
+
+
+def _of_names(known: "Renamed") -> Iterable[str]:
+    yield known.origin.title
+    if not known.tells_downsample:
+        yield "these do not tell `downsample: conv` from `avg`: --assume SPEC says which it is"
 
 
 def _remarks(found: "Inferred", shapes: "Shapes", base: "LoadedSpec | None") -> Iterable[str]:

@@ -18,12 +18,13 @@ from resnetgen.spec.problems import refuse
 from resnetgen.spec.shortcuts import may_drop_paths
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.document import READ, attention_places, document, pools_both
+from resnetgen.weights.infer.names import Renamed, renamed
 from resnetgen.weights.infer.not_inferred import not_inferred
 from resnetgen.weights.infer.proof import fitting, prove, tensors, with_ends
 from resnetgen.weights.infer.pruning import Whole, whole
 from resnetgen.weights.infer.trace import Shapes, Trace, trace, without_counters
 
-__all__ = ["Inferred", "Shapes", "fitting", "infer", "with_ends"]
+__all__ = ["Inferred", "Renamed", "Shapes", "fitting", "infer", "renamed", "with_ends"]
 
 
 @dataclass(frozen=True, slots=True)

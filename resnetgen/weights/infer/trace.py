@@ -22,7 +22,10 @@ _OWNER = re.compile(
 _TENSORS = ("weight", "bias", "running_mean", "running_var")
 _BLOCK = re.compile(r"layer([1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.")
 _CONVOLUTION = re.compile(r"conv([1-9]\d{0,2})\.weight")
-_EXPECTED = "torchvision's or timm's names, such as `conv1.weight` and `layer1.0.conv1.weight`"
+_EXPECTED = (
+    "torchvision's or timm's names, such as `conv1.weight` and `layer1.0.conv1.weight`, or those "
+    "of another library that `convert` reads"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +109,18 @@ def trace(shapes: Shapes) -> Trace:
     )
 
 
+def are_ours(shapes: Shapes) -> bool:
+    """Whether each tensor has a name that a network's could have here."""
+    return all(map(_is_known, shapes))
+
+
 def _refuse_foreign(shapes: Shapes) -> None:
     foreign = [name for name in shapes if not _is_known(name)]
     if not foreign:
         return
     first = foreign[0]
     message = f"the tensor {quote(first)} is none of a ResNet"
-    raise not_inferred(message, _EXPECTED, _prefix_hint(shapes, first) or _foreign_hint(first))
+    raise not_inferred(message, _EXPECTED, _prefix_hint(shapes, first))
 
 
 def _prefix_hint(shapes: Shapes, first: str) -> str | None:
@@ -124,12 +132,6 @@ def _prefix_hint(shapes: Shapes, first: str) -> str | None:
     if not behind or not all(name.startswith(prefix) for name in shapes):
         return None
     return f"their names without {quote(prefix)} would be known"
-
-
-def _foreign_hint(first: str) -> str:
-    """Other names are read for a network that is known; a path is a Keras variable's."""
-    whose = "Keras's" if "/" in first else "those of other libraries"
-    return f"`infer` reads PyTorch's names; {whose} are read by `convert`, which is given the spec"
 
 
 def _is_known(name: str) -> bool:
