@@ -121,7 +121,9 @@ def measured_growths(
     What saturates, as a gate does, lets rounding grow otherwise at another scale.
     """
     measured: dict[tuple[Weights, float, bool], Mapping[str, float]] = {}
-    alike = [(case.weights, case.scale, case.labels is None) for case in prepared.cases]
+    alike: list[tuple[Weights, float, bool]] = [
+        (case.weights, case.scale, case.labels is None) for case in prepared.cases
+    ]
     for kind, case, expected in zip(alike, prepared.cases, values, strict=True):
         if kind not in measured:
             stored = prepared.stored[case.weights]
