@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from verification import SMALL, TINY, files, network_of, verify_together
+from verification import SMALL, SQUEEZING, TINY, files, network_of, verify_together
 
 from resnetgen import certificates
 from resnetgen.ir.ops import BatchNorm2d
@@ -17,6 +17,7 @@ from resnetgen.verify.certificate import certificate
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import bound, compare
 from resnetgen.verify.numbers import Drawn
+from resnetgen.verify.prepare import measured_growths, prepare, reference_values
 from resnetgen.verify.result import TargetResult, Verification
 from resnetgen.verify.runners.registry import targets
 
@@ -353,3 +354,18 @@ def test_drawn_weights_depend_on_seed_and_name_alone(tmp_path: Path) -> None:
         assert tensor.dtype == np.float32
         assert np.array_equal(tensor, again.tensors[name])
         assert not np.array_equal(tensor, other.tensors[name])
+
+
+def test_growth_of_rounding_is_measured_at_each_scale(tmp_path: Path) -> None:
+    """Gates that are nearly open or shut at one scale are neither at another."""
+    network = network_of(SQUEEZING, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SQUEEZING)
+    (tmp_path / "scratch").mkdir()
+    prepared = prepare(network, directory, tmp_path / "scratch", level="forward", seed=0)
+
+    found = measured_growths(prepared, reference_values(prepared), seed=0)
+
+    drawn = [(case, each["fc"]) for case, each in zip(prepared.cases, found, strict=True)][1:]
+    at = {case.scale: growth for case, growth in drawn}
+    assert len(set(at.values())) == len(at) == 3
+    assert all(growth == at[case.scale] for case, growth in drawn)
