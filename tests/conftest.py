@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 from commands import Run, runner
+from hypothesis import settings
+
+# The same examples at each run, so that what fails is what was changed; make fuzz looks for more.
+settings.load_profile("ci")
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime", "torchvision", "timm")
 

@@ -1,4 +1,4 @@
-"""Saves a model of keras.applications, and what it computes: TensorFlow wants its own process.
+"""Saves a model of keras.applications or KerasHub, and what it computes, in a process of its own.
 
 `keras_peer.py MODEL FOLDER FILE...` builds the model with weights and statistics drawn at random
 and writes the files in the folder, each in the format that its name says. It computes the logits of
@@ -23,6 +23,32 @@ KERAS = {
     for depth in (50, 101, 152)
 }
 """What keras.applications calls the networks that are bundled under these names."""
+_BASIC = {"block_type": "basic_block", "input_conv_filters": [64], "input_conv_kernel_sizes": [7]}
+_BOTTLENECK = {**_BASIC, "block_type": "bottleneck_block"}
+_VD = {
+    "block_type": "bottleneck_block_vd",
+    "input_conv_filters": [32, 32, 64],
+    "input_conv_kernel_sizes": [3, 3, 3],
+}
+KERAS_HUB: dict[str, dict[str, Any]] = {
+    "resnet_18": {**_BASIC, "stackwise_num_blocks": [2, 2, 2, 2]},
+    "resnet_50": {**_BOTTLENECK, "stackwise_num_blocks": [3, 4, 6, 3]},
+    "resnet_101": {**_BOTTLENECK, "stackwise_num_blocks": [3, 4, 23, 3]},
+    "resnet_152": {**_BOTTLENECK, "stackwise_num_blocks": [3, 8, 36, 3]},
+    "resnet_v2_50": {
+        **_BOTTLENECK,
+        "stackwise_num_blocks": [3, 4, 6, 3],
+        "use_pre_activation": True,
+    },
+    "resnet_v2_101": {
+        **_BOTTLENECK,
+        "stackwise_num_blocks": [3, 4, 23, 3],
+        "use_pre_activation": True,
+    },
+    "resnet_vd_50": {**_VD, "stackwise_num_blocks": [3, 4, 6, 3]},
+    "resnet_vd_101": {**_VD, "stackwise_num_blocks": [3, 4, 23, 3]},
+}
+"""The arguments of KerasHub's backbone for its presets of these names."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +61,10 @@ class Peer:
 
 
 def keras_peer(name: str, folder: Path, images: Sequence[NDArray[np.float32]], *files: str) -> Peer:
-    """The logits that Keras's model of the bundled network computes of each image."""
+    """The logits that the library's model of that name computes of each image."""
     for number, image in enumerate(images):
         np.save(folder / f"image{number}.npy", image)
-    program = [sys.executable, __file__, KERAS[name], str(folder), *files]
+    program = [sys.executable, __file__, name, str(folder), *files]
     environment = {
         **os.environ,
         "KERAS_BACKEND": "tensorflow",
@@ -83,7 +109,17 @@ def build(name: str, size: tuple[int, ...]) -> Any:
     """The model without its softmax, which would hide differences."""
     import keras
 
-    return getattr(keras.applications, name)(
+    if name in KERAS_HUB:
+        import keras_hub
+
+        backbone = keras_hub.models.ResNetBackbone(
+            stackwise_num_filters=[64, 128, 256, 512],
+            stackwise_num_strides=[1, 2, 2, 2],
+            image_shape=(*size, 3),
+            **KERAS_HUB[name],
+        )
+        return keras_hub.models.ResNetImageClassifier(backbone, num_classes=1000)
+    return getattr(keras.applications, KERAS[name])(
         weights=None, input_shape=(*size, 3), classifier_activation=None
     )
 
@@ -93,14 +129,16 @@ def randomize(model: Any) -> None:
     import keras
 
     random = np.random.default_rng(0)
-    norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
-    for layer in model.layers:
+    # KerasHub's classifiers are a model in a model.
+    layers = [layer for part in (model, *model.layers) for layer in getattr(part, "layers", ())]
+    norms = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
+    for layer in layers:
         if layer in norms:
             layer.gamma.assign(random.uniform(0.5, 1.5, layer.gamma.shape))
             layer.gamma.assign(layer.gamma * random.choice([-1, 1], layer.gamma.shape))
             layer.beta.assign(random.normal(0, 0.3, layer.beta.shape))
             layer.momentum = 0.0
-        elif layer.weights and layer.use_bias:
+        elif getattr(layer, "use_bias", False):
             layer.bias.assign(random.normal(0, 0.1, layer.bias.shape))
     model(random.normal(size=(4, *model.input_shape[1:])).astype(np.float32), training=True)
     for norm in norms:

@@ -2,8 +2,8 @@
 
 Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
 bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
-torchvision's RegNets and keras.applications what is read from a file of their weights. It must then
-give the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times
+torchvision's RegNets, keras.applications and, where they are installed, KerasHub and Hugging Face's
+transformers what is read from a file of their weights. It must then give the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times
 their measured growth.
 """
 
@@ -14,11 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_peer import KERAS, keras_peer
+from keras_peer import KERAS, KERAS_HUB, keras_peer
 from peers import torchvision_models
 
 from generated import import_file
@@ -43,13 +44,15 @@ MOVED = 2.0**-26
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody else's network of a name that is also bundled here."""
+    """Somebody else's network, which is also bundled here."""
 
     name: str
     library: str
     build: Callable[[], Any]
     origin: str | None = None
     """By whose names its weights are read; None where they are ours."""
+    spec: str | None = None
+    """The bundled spec, where that has another name."""
 
     @property
     def names(self) -> str:
@@ -61,14 +64,18 @@ class Peer:
 
 @dataclass(frozen=True)
 class KerasPeer:
-    """A network of keras.applications, whose names and layouts are not PyTorch's."""
+    """A network of keras.applications or KerasHub, whose names and layouts are not PyTorch's."""
 
     name: str
-    library: str = "keras.applications"
+    library: str
+    origin: str
+    spec: str
+    """The bundled spec, and behind it what makes it this network."""
+    overrides: tuple[str, ...] = ()
     names: str = "read"
 
     def parity(self) -> "Parity":
-        return keras_parity(self.name)
+        return keras_parity(self)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def parity(peer: Peer) -> Parity:
     import torch
 
     torch.manual_seed(0)
-    network = compile_spec(peer.name).network
+    network = compile_spec(peer.spec or peer.name).network
     theirs = peer.build()
     randomize(theirs)
     ours = built(network)
@@ -129,19 +136,72 @@ def parity(peer: Peer) -> Parity:
     return compared(ours, images, single, double)
 
 
-def keras_parity(name: str) -> Parity:
-    """The same for a model of keras.applications, whose file of weights is read as a user's is."""
+def keras_peers() -> dict[str, KerasPeer]:
+    """All of keras.applications, and of KerasHub where it is installed, by name."""
+    found = {
+        name: KerasPeer(name, "keras.applications", "keras_applications", name, ("output=logits",))
+        for name in KERAS
+    }
+    if find_spec("keras_hub") is None:
+        return found
+    for name in KERAS_HUB:
+        _, *kind, depth = name.split("_")
+        spec = f"resnet{depth}d" if kind == ["vd"] else f"resnet{depth}"
+        overrides = ("order=pre", "stem.norm=false") if kind == ["v2"] else ()
+        found[name] = KerasPeer(name, "KerasHub", "keras_hub", spec, overrides)
+    return found
+
+
+def transformers_peers() -> dict[str, Peer]:
+    """The ResNets of Hugging Face's transformers, where it is installed, by the hub's names."""
+    if find_spec("transformers") is None:
+        return {}
+    # It imports torchvision, which may need help.
+    torchvision_models()
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    class Logits(ResNetForImageClassification):  # type: ignore[misc]
+        def forward(self, image: Any) -> Any:
+            return super().forward(image).logits
+
+    def build(layer_type: str, depths: list[int], sizes: list[int]) -> Any:
+        config = ResNetConfig(layer_type=layer_type, depths=depths, hidden_sizes=sizes)
+        config.num_labels = 1000
+        return Logits(config)
+
+    basic, bottleneck = [64, 128, 256, 512], [256, 512, 1024, 2048]
+    configs = {
+        18: ("basic", [2, 2, 2, 2], basic),
+        34: ("basic", [3, 4, 6, 3], basic),
+        50: ("bottleneck", [3, 4, 6, 3], bottleneck),
+        101: ("bottleneck", [3, 4, 23, 3], bottleneck),
+        152: ("bottleneck", [3, 8, 36, 3], bottleneck),
+    }
+    return {
+        f"microsoft/resnet-{depth}": Peer(
+            f"microsoft/resnet-{depth}",
+            "transformers",
+            lambda config=config: build(*config),
+            "transformers",
+            f"resnet{depth}",
+        )
+        for depth, config in configs.items()
+    }
+
+
+def keras_parity(peer: KerasPeer) -> Parity:
+    """The same for a model of Keras, whose file of weights is read as a user's is."""
     import torch
 
     torch.manual_seed(0)
-    network = compile_spec(name, overrides=("output=logits",)).network
+    network = compile_spec(peer.spec, overrides=peer.overrides).network
     images = [torch.randn(1, 3, *size) for size in sizes(network)]
     ours = built(network)
     file = "peer.weights.h5"
     with tempfile.TemporaryDirectory() as folder:
-        theirs = keras_peer(name, Path(folder), [image.numpy() for image in images], file)
-        load_read(ours, Path(folder, file), network, origin="keras_applications")
-    assert theirs.params == total(network).trainable, f"{name}: {theirs.params} parameters"
+        theirs = keras_peer(peer.name, Path(folder), [image.numpy() for image in images], file)
+        load_read(ours, Path(folder, file), network, origin=peer.origin)
+    assert theirs.params == total(network).trainable, f"{peer.name}: {theirs.params} parameters"
     single = [torch.from_numpy(value) for value in theirs.single]
     return compared(ours, images, single, [torch.from_numpy(value) for value in theirs.double])
 
@@ -265,12 +325,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
     parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
     names = parser.parse_args().name
-    found = {**peers(), **{name: KerasPeer(name) for name in KERAS}}
+    found = {**peers(), **keras_peers(), **transformers_peers()}
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")
     chosen = names or list(found)
-    missing = [name for name in chosen if name not in bundled()]
+    missing = [name for name in chosen if (found[name].spec or name) not in bundled()]
     agree = report([found[name] for name in chosen if name not in missing])
     if missing:
         print(f"not bundled, so not compared: {', '.join(missing)}")

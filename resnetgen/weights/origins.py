@@ -238,13 +238,17 @@ def _keras_hub(layer: Layer) -> str | None:
     match layer.place:
         case Stem(number):
             return f"conv{number + 1}_{kind}"
+        case Preactivation(stage, block):
+            return f"stack{stage}_block{block}_pre_activation_bn"
         case Main(stage, block, number):
             return f"stack{stage}_block{block}_{number + 1}_{kind}"
         case Side(stage, block, _):
             return f"stack{stage}_block{block}_0_{kind}"
+        case Postactivation():
+            return "post_bn"
         case Head():
             return "predictions"
-        case Preactivation() | Squeeze() | Postactivation() | Elsewhere():
+        case Squeeze() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
