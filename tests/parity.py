@@ -3,8 +3,8 @@
 Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
 bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
 torchvision's RegNets, keras.applications and, where they are installed, KerasHub and Hugging Face's
-transformers what is read from a file of their weights. It must then give the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times
-their measured growth.
+transformers what is read from a file of their weights. It must then give the same output: in
+float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their measured growth.
 """
 
 import argparse
