@@ -32,6 +32,10 @@ test: .venv/tests ## Run all tests, in every framework
 parity: .venv/tests ## Compare the bundled networks with torchvision's, timm's and Keras's
 	$(BIN)/python tests/parity.py
 
+.PHONY: fuzz
+fuzz: .venv/tests ## Draw and damage thousands of specs and files, and see what comes of it
+	$(BIN)/python tests/fuzz.py
+
 .PHONY: check
 check: lint types fast current ## Style, types, the tests that need no framework, and generated/
 
