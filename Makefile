@@ -29,7 +29,7 @@ test: .venv/tests ## Run all tests, in every framework
 	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: parity
-parity: .venv/tests ## Compare the bundled networks with torchvision's, timm's and Keras's
+parity: .venv/peers ## Compare the bundled networks with those of five other libraries
 	$(BIN)/python tests/parity.py
 
 .PHONY: fuzz
@@ -92,4 +92,9 @@ help: ## List these targets
 
 .venv/tests: .venv/frameworks .venv/tools
 	$(PIP) torchvision timm
+	@touch $@
+
+# Without what they ask for: KerasHub would bring a second TensorFlow, for texts.
+.venv/peers: .venv/tests
+	$(PIP) --no-deps keras-hub kagglehub kagglesdk regex transformers tokenizers
 	@touch $@
