@@ -158,7 +158,7 @@ def test_certificate_can_go_elsewhere(resnetgen: Run) -> None:
     pytest.importorskip("torch")
     resnetgen("build", tiny(), "--no-verify", "--target", "torch")
     before = contents("generated/tiny")
-    arguments = ("--target", "torch", "--level", "shapes", "--certificate", "proof.json")
+    arguments = ("--target", "torch", "--level", "shapes", "--output", "proof.json")
     assert resnetgen("verify", "generated/tiny", *arguments).code == 0
     assert contents("generated/tiny") == before
     assert json.loads(Path("proof.json").read_text())["level"] == "shapes"
@@ -212,11 +212,11 @@ def test_directory_that_build_did_not_write_is_bad_input(
 
 def test_certificate_that_cannot_be_written_is_refused_at_once(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
-    ran = resnetgen("verify", "generated/tiny", "--certificate", "nowhere/proof.json")
+    ran = resnetgen("verify", "generated/tiny", "-o", "nowhere/proof.json")
     assert ran.code == 2
     assert ran.err == (
         "nowhere: error: is not a directory\n"
-        "hint: --certificate takes a file in a directory that exists and can be written to\n"
+        "hint: --output takes a file in a directory that exists and can be written to\n"
     )
 
 
@@ -238,7 +238,7 @@ def test_certificate_replaces_nothing_but_a_certificate(
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     Path("dangling").symlink_to("nowhere")
     before = contents("generated/tiny")
-    ran = resnetgen("verify", "generated/tiny", "--certificate", name)
+    ran = resnetgen("verify", "generated/tiny", "-o", name)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"{name}: error: {reason}\nhint: move it away")
     assert contents("generated/tiny") == before
@@ -247,7 +247,7 @@ def test_certificate_replaces_nothing_but_a_certificate(
 def test_certificate_replaces_an_older_one(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pass_without_running(monkeypatch)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
-    arguments = ("verify", "generated/tiny", "--certificate", "proof.json")
+    arguments = ("verify", "generated/tiny", "--output", "proof.json")
     assert resnetgen(*arguments, "--seed", 1).code == 0
     assert resnetgen(*arguments, "--seed", 2).code == 0
     assert json.loads(Path("proof.json").read_text())["seed"] == 2
@@ -275,7 +275,7 @@ def test_certificate_that_says_less_than_the_one_before_is_not_silent(
     statuses = {name: {"status": status} for name, status in targets.items()}
     certificate.write_text(json.dumps({"level": level, "targets": statuses}))
     ran = resnetgen("verify", "generated/tiny")
-    remark = f"{certificate}: replaced one in which {said}; --certificate FILE writes elsewhere\n"
+    remark = f"{certificate}: replaced one in which {said}; --output FILE writes elsewhere\n"
     assert (ran.code, ran.err) == (0, remark if said else "")
     assert json.loads(certificate.read_text())["targets"].keys() == {"torch"}
 
@@ -322,7 +322,7 @@ def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
     assert ran.out.endswith(
         "failed: nothing was proven, and no certificate was written; torch did not run\n"
     )
-    ran = resnetgen(*arguments, "--certificate", "proof.json", "--json")
+    ran = resnetgen(*arguments, "--output", "proof.json", "--json")
     assert (ran.code, ran.json["verification"]["status"]) == (1, "failed")
     assert certificate.read_bytes() == before
     assert not Path("proof.json").exists()

@@ -15,7 +15,7 @@ from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import load
 from resnetgen.verify import target
 from resnetgen.verify.check import Options, verify
-from resnetgen.verify.result import Level
+from resnetgen.verify.document import Level
 from resnetgen.verify.runners import process
 from resnetgen.verify.runners.protocol import (
     Report,

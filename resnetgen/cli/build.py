@@ -24,6 +24,7 @@ from resnetgen.cli.options import (
     TimeoutOption,
     check_peer,
     choose,
+    refuse_unread,
 )
 from resnetgen.cli.printing import print_grids, print_json, reporting, say
 from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict, runners_of
@@ -104,7 +105,7 @@ def build(
     """
     if check:
         with reporting(as_json=as_json):
-            _refuse_unread(context)
+            refuse_unread(context, _READ_BY_CHECK, "--check, which writes and runs nothing")
         check_current(spec or (), output, overrides=overrides or (), as_json=as_json)
         return
     from resnetgen import pipeline
@@ -172,19 +173,6 @@ def build(
         _sum_up(verifications)
     if verifications:
         raise typer.Exit(exit_code(verifications.values(), named=runners or ()))
-
-
-def _refuse_unread(context: typer.Context) -> None:
-    """Raises a DiagnosticError with the options that --check would not look at."""
-    found: list[Diagnostic] = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        is_stated = source is not None and source.name == "COMMANDLINE"
-        if is_stated and parameter.name not in _READ_BY_CHECK:
-            message = f"{parameter.opts[0]} means nothing to --check, which writes and runs nothing"
-            found.append(Diagnostic("idle-option", message, hint="leave it out"))
-    if found:
-        raise DiagnosticError(found)
 
 
 @contextmanager

@@ -116,19 +116,29 @@ def _shown(folder: Path) -> str:
 
 
 class SchemaFormat(StrEnum):
-    """What the language is printed as."""
+    """What a schema is printed as."""
 
     json = auto()
     markdown = auto()
 
 
+class Subject(StrEnum):
+    """What a schema is of."""
+
+    spec = auto()
+    certificate = auto()
+
+
 def schema(
+    of: Annotated[
+        Subject, choice("of", Subject, help="What is described: specs, or certificates.")
+    ] = Subject.spec,
     form: Annotated[
         SchemaFormat,
-        choice("format", SchemaFormat, help="JSON Schema for editors, or a page for people."),
+        choice("format", SchemaFormat, help="JSON Schema, or a page for people, of specs alone."),
     ] = SchemaFormat.json,
 ) -> None:
-    """Print what a spec may say: as JSON Schema, or as a page that explains each key.
+    """Print what a spec or a certificate may say, as JSON Schema; or a page on each key of specs.
 
     Examples:
 
@@ -137,12 +147,20 @@ def schema(
       # first line of a spec, for editors with the YAML language server:
       # yaml-language-server: $schema=spec.schema.json
       resnetgen schema --format markdown
+      resnetgen schema --of certificate
     """
+    with reporting(as_json=False):
+        if form is SchemaFormat.markdown and of is Subject.certificate:
+            message = "there is a page on specs alone"
+            hint = "leave out --format, or --of"
+            raise DiagnosticError([Diagnostic("no-page", message, hint=hint)])
     if form is SchemaFormat.markdown:
         from resnetgen.report.language import language
 
         sys.stdout.write(language())
         return
-    from resnetgen.spec.schema import json_schema
-
+    if of is Subject.certificate:
+        from resnetgen.verify.document import json_schema
+    else:
+        from resnetgen.spec.schema import json_schema
     print_json(json_schema())

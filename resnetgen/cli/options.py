@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -282,3 +282,16 @@ def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:
         hint=did_you_mean(_MEANT.get(word.lower(), word), known),
         expected=", ".join(known),
     )
+
+
+def refuse_unread(context: typer.Context, read: Collection[str], what: str) -> None:
+    """Raises a DiagnosticError with the stated options that `what` would not look at."""
+    found: list[Diagnostic] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        is_stated = source is not None and source.name == "COMMANDLINE"
+        if is_stated and parameter.name not in read:
+            message = f"{parameter.opts[0]} means nothing to {what}"
+            found.append(Diagnostic("idle-option", message, hint="leave it out"))
+    if found:
+        raise DiagnosticError(found)

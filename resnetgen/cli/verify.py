@@ -23,9 +23,11 @@ from resnetgen.cli.options import (
     check_peer,
     choose,
     folder_flaw,
+    refuse_unread,
 )
 from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress
+from resnetgen.cli.recheck import recheck_certificate
 from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
     from resnetgen.ir.network import Network
 
 
+_READ_BY_CERTIFICATE = frozenset({"directory", "certificate", "as_json"})
+
+
 def verify(
+    context: typer.Context,
     directory: OutputDirectory,
     target: RunTargets = None,
     level: LevelOption = Level.forward,
@@ -43,12 +49,23 @@ def verify(
     against: AgainstOption = None,
     timeout: TimeoutOption = 600.0,
     jobs: RunJobs = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the certificate here instead of DIR/certificate.json; what is there must "
+            "be a certificate too.",
+            show_default=False,
+        ),
+    ] = None,
     certificate: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the certificate here instead of DIR/certificate.json; what is there must "
-            "be a certificate too.",
+            help="Run nothing: say whether DIR still has the files that this certificate is about. "
+            "Exit code 1 if not, or if they had failed.",
             show_default=False,
         ),
     ] = None,
@@ -68,8 +85,9 @@ def verify(
       resnetgen verify generated/resnet50
       resnetgen verify generated/resnet50 --target torch,onnx --level shapes
       resnetgen verify generated/resnet50 --level train
-      resnetgen verify generated/resnet50 --device cuda --certificate gpu.json
+      resnetgen verify generated/resnet50 --device cuda -o gpu.json
       resnetgen verify generated/resnet50 --against torchvision.models:resnet50
+      resnetgen verify generated/resnet50 --certificate generated/resnet50/certificate.json
     """
     from resnetgen.certificates import passed
     from resnetgen.emit.manifest import files
@@ -80,13 +98,17 @@ def verify(
     from resnetgen.verify.runners import registry
 
     with reporting(as_json=as_json):
+        if certificate is not None:
+            refuse_unread(context, _READ_BY_CERTIFICATE, "--certificate, which runs nothing")
         named = choose(target, registry.targets())
         check_dtype(level, dtype)
         check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
-        _refuse_unwritable(directory, certificate)
-        path = certificate or directory / CERTIFICATE
-        _refuse_to_replace(path, is_ours=certificate is None)
+        if certificate is not None:
+            recheck_certificate(network, directory, certificate, as_json=as_json)
+        _refuse_unwritable(directory, output)
+        path = output or directory / CERTIFICATE
+        _refuse_to_replace(path, is_ours=output is None)
         _announce_edited_spec(directory, network)
         proven = passed(path)
         options = Options(
@@ -118,20 +140,20 @@ def verify(
         )
     else:
         print_verdict(network.name, verification, building=False)
-    announce_losses(path, proven, verification, way_out="--certificate FILE writes elsewhere")
+    announce_losses(path, proven, verification, way_out="--output FILE writes elsewhere")
     raise typer.Exit(exit_code([verification], named=named or ()))
 
 
-def _refuse_unwritable(directory: Path, certificate: Path | None) -> None:
+def _refuse_unwritable(directory: Path, output: Path | None) -> None:
     """Says at once what would otherwise be found out when the frameworks have run."""
-    folder = directory if certificate is None else certificate.parent
+    folder = directory if output is None else output.parent
     reason = folder_flaw(folder)
     if reason is None:
         return
-    if certificate is None:
-        hint = "--certificate FILE puts the certificate elsewhere"
+    if output is None:
+        hint = "--output FILE puts the certificate elsewhere"
     else:
-        hint = "--certificate takes a file in a directory that exists and can be written to"
+        hint = "--output takes a file in a directory that exists and can be written to"
     raise DiagnosticError([Diagnostic("not-written", reason, Span.of_file(str(folder)), hint=hint)])
 
 
@@ -147,7 +169,7 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
         reason = "is no certificate, and would be overwritten"
     else:
         return
-    hint = "move it away, or name another file with --certificate"
+    hint = "move it away, or name another file with --output"
     raise DiagnosticError(
         [Diagnostic("not-a-certificate", reason, Span.of_file(str(path)), hint=hint)]
     )

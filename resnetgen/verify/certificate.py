@@ -5,13 +5,14 @@ import platform
 import numpy as np
 
 from resnetgen.ir.network import Network
+from resnetgen.verify.document import CertificateJson, CertifiedRunJson, CertifiedTargetJson
 from resnetgen.verify.result import RunFigures, TargetResult, Verification
 
 KEYS = frozenset({"name", "spec_sha256", "status", "level", "files", "targets"})
 """What certificates of every version have."""
 
 
-def certificate(verification: Verification, network: Network) -> dict[str, object]:
+def certificate(verification: Verification, network: Network) -> CertificateJson:
     """The content of `certificate.json`.
 
     It holds neither a clock nor a path: the same files, versions and machine give the same
@@ -33,7 +34,7 @@ def certificate(verification: Verification, network: Network) -> dict[str, objec
     }
 
 
-def _target(result: TargetResult) -> dict[str, object]:
+def _target(result: TargetResult) -> CertifiedTargetJson:
     return {
         **result.to_json(),
         "device_name": result.device_name,
@@ -45,6 +46,6 @@ def _target(result: TargetResult) -> dict[str, object]:
     }
 
 
-def _run(run: RunFigures) -> dict[str, object]:
+def _run(run: RunFigures) -> CertifiedRunJson:
     """The figures, and which of the certificate's inputs they are of, counted from 0."""
     return {**run.to_json(), "inputs_compared": list(run.cases)}

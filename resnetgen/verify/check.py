@@ -13,6 +13,7 @@ from resnetgen.ir.network import Network
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.cores import cores
+from resnetgen.verify.document import Level
 from resnetgen.verify.hashes import hashes
 from resnetgen.verify.judge import Expected, Judge
 from resnetgen.verify.prepare import (
@@ -25,7 +26,7 @@ from resnetgen.verify.prepare import (
     weights_state,
 )
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import CaseFacts, Level, TargetResult, Verification
+from resnetgen.verify.result import CaseFacts, TargetResult, Verification
 from resnetgen.verify.runners.launch import Died
 from resnetgen.verify.runners.protocol import Device, Report
 from resnetgen.verify.runners.registry import (

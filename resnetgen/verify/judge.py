@@ -11,10 +11,11 @@ from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import TOLERANCES, Difference, Dtype, compare, describe
 from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
+from resnetgen.verify.document import Level
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import Level, RunFigures, TrainingFigures
+from resnetgen.verify.result import RunFigures, TrainingFigures
 from resnetgen.verify.runners.protocol import Report, SeenRun
 from resnetgen.verify.runners.registry import Variance
 from resnetgen.verify.step import ExpectedStep, compare_step

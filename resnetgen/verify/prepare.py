@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -21,10 +20,10 @@ from resnetgen.verify.cases import (
     training_case,
 )
 from resnetgen.verify.conditioning import growths
+from resnetgen.verify.document import Level, WeightsState
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import Level
 from resnetgen.verify.runners.protocol import CaseRequest, TrainingRequest
 from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import Stored, StoredError, read
@@ -36,9 +35,6 @@ from resnetgen.weights.layout import WEIGHTS_FILE, layout
 _LARGEST_PEAK = 1e6
 """If shipped weights drive a value beyond this, their image is scaled down until it is below one:
 fresh weights double a residual sum at every block."""
-
-
-WeightsState = Literal["shipped", "absent"]
 
 
 @dataclass(frozen=True, slots=True)

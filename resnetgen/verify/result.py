@@ -5,9 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Status = Literal["passed", "failed", "partial", "not_run"]
-TargetStatus = Literal["passed", "failed", "not_run"]
-Level = Literal["shapes", "forward", "train"]
+from resnetgen.verify.document import (
+    InputJson,
+    Level,
+    RunJson,
+    Status,
+    TargetJson,
+    TargetStatus,
+    TrainingJson,
+    VerificationJson,
+    WeightsState,
+)
+
 LEVELS: tuple[Level, ...] = get_args(Level)
 """Each proves all that those before it do."""
 
@@ -31,7 +40,7 @@ class RunFigures:
     bound: float
     minimum_tolerance: float
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> RunJson:
         return {
             "evaluator": self.evaluator,
             "dtype": self.dtype,
@@ -71,7 +80,7 @@ class TrainingFigures:
     switched_off: tuple[str, ...]
     """The ops that would have drawn at random, and were left as in inference."""
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> TrainingJson:
         return {
             "dtype": self.dtype,
             "batch": self.batch,
@@ -120,10 +129,10 @@ class TargetResult:
         """The figures of the widest dtype, or None where nothing was compared."""
         return max(self.runs, key=lambda run: run.dtype == "float64", default=None)
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> TargetJson:
         """The target's object in the output of `build --json` and `verify --json`."""
         widest = self.widest
-        return {
+        found: TargetJson = {
             "status": self.status,
             "reason": self.reason,
             "device": self.device,
@@ -137,8 +146,10 @@ class TargetResult:
             "first_divergence": self.first_divergence,
             "cause": self.cause,
             "runs": [run.to_json() for run in self.runs],
-            **({"training": self.training.to_json()} if self.training else {}),
         }
+        if self.training is not None:
+            found["training"] = self.training.to_json()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +161,15 @@ class CaseFacts:
     scale: float
     training: bool = False
 
-    def to_json(self) -> dict[str, object]:
-        facts: dict[str, object] = {
+    def to_json(self) -> InputJson:
+        facts: InputJson = {
             "weights": self.weights,
             "shape": list(self.shape),
             "scale": self.scale,
         }
-        return facts | {"training": True} if self.training else facts
+        if self.training:
+            facts["training"] = True
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +178,7 @@ class Verification:
 
     level: Level
     reference: str
-    weights: Literal["shipped", "absent"]
+    weights: WeightsState
     seed: int
     cases: tuple[CaseFacts, ...]
     files: Mapping[str, str]
@@ -189,7 +202,7 @@ class Verification:
             return "partial"
         return "passed"
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> VerificationJson:
         """The `verification` object of `build --json` and `verify --json`."""
         return {
             "status": self.status,

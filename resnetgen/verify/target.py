@@ -10,12 +10,13 @@ from threading import Event
 
 from resnetgen.verify.compare import Dtype
 from resnetgen.verify.declared import other_classes
+from resnetgen.verify.document import Level, TargetStatus
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope
 from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.problem import Problem
-from resnetgen.verify.result import Level, TargetResult, TargetStatus
+from resnetgen.verify.result import TargetResult
 from resnetgen.verify.runners.launch import Died, launch
 from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request
 from resnetgen.verify.runners.registry import runner

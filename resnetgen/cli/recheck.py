@@ -1,0 +1,72 @@
+"""`verify --certificate`: says whether a directory is still what a certificate is about."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from resnetgen.cli.printing import FAILED, PASSED, print_json, reporting, say
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+
+if TYPE_CHECKING:
+    from resnetgen.ir.network import Network
+    from resnetgen.verify.recheck import Recheck
+
+
+def recheck_certificate(
+    network: "Network", directory: Path, certificate: Path, *, as_json: bool
+) -> None:
+    """Compares the files with the certificate, prints what differs, and exits."""
+    with reporting(as_json=as_json):
+        found = _found(network, directory, certificate)
+    if as_json:
+        print_json(
+            {
+                "name": network.name,
+                "output_dir": directory.as_posix(),
+                "certificate": certificate.as_posix(),
+                "matches": found.matches,
+                "same_spec": found.same_spec,
+                "files": dict(found.files),
+                "status": found.certificate["status"],
+                "level": found.certificate["level"],
+            }
+        )
+    else:
+        _print(found, network, directory, certificate)
+    raise typer.Exit(PASSED if found.holds else FAILED)
+
+
+def _found(network: "Network", directory: Path, certificate: Path) -> "Recheck":
+    from resnetgen.verify.recheck import NoCertificateError, recheck
+
+    try:
+        return recheck(network, directory, certificate)
+    except NoCertificateError:
+        reason = "is no certificate"
+        expected: str | None = "a file that `resnetgen verify` or `build` wrote"
+    except OSError as error:
+        reason, expected = f"cannot be read: {error.strerror or error}", None
+    place = Span.of_file(str(certificate))
+    raise DiagnosticError([Diagnostic("not-a-certificate", reason, place, expected=expected)])
+
+
+def _print(found: "Recheck", network: "Network", directory: Path, certificate: Path) -> None:
+    from resnetgen.report.verification import listed
+
+    document = found.certificate
+    if not found.same_spec:
+        typer.echo(f"{directory / 'spec.yaml'}: means another network than was certified")
+    for name, state in found.files.items():
+        if state not in ("as certified", "not here"):
+            typer.echo(f"{directory / name}: {state}")
+    if not found.matches:
+        typer.echo(f"not as certified: verify {directory} again to know what it is now")
+        return
+    if "not here" in found.files.values():
+        say("the weights that were certified are not here, so nothing is said of them")
+    passed = [name for name, each in document["targets"].items() if each["status"] == "passed"]
+    typer.echo(
+        f"{network.name} is as certified in {certificate}: {document['status']} at the level "
+        f"{document['level']}" + (f", in {listed(passed)}" if passed else "")
+    )

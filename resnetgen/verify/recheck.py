@@ -1,0 +1,62 @@
+"""Compares a directory with a certificate: whether its files are those that were judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from resnetgen.ir.network import Network
+from resnetgen.verify.document import CertificateJson, parse
+from resnetgen.verify.hashes import hashes
+from resnetgen.weights.layout import WEIGHTS_FILE
+
+State = Literal["as certified", "changed", "missing", "not here"]
+
+
+class NoCertificateError(Exception):
+    """The file is none, for this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """The certificate, and what has become of the files that it is about."""
+
+    certificate: CertificateJson
+    files: Mapping[str, State]
+    """By name; `not here` are weights alone, which a clone does without."""
+    same_spec: bool
+    """Whether `spec.yaml` still means the network that was certified."""
+
+    @property
+    def matches(self) -> bool:
+        """Whether all that is here is what was judged."""
+        states = set(self.files.values())
+        return self.same_spec and states <= {"as certified", "not here"}
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is, and was not found to be wrong."""
+        return self.matches and self.certificate["status"] in ("passed", "partial")
+
+
+def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
+    """Takes the hashes of the directory's files, and runs none of them.
+
+    `network` is what its `spec.yaml` compiles to. Raises NoCertificateError, or OSError where the
+    certificate cannot be read.
+    """
+    try:
+        document = parse(certificate.read_bytes())
+    except ValueError as error:
+        raise NoCertificateError(str(error)) from error
+    found = hashes(directory, document["files"])
+    states: dict[str, State] = {
+        name: _state(name, digest, found.get(name)) for name, digest in document["files"].items()
+    }
+    return Recheck(document, states, document["spec_sha256"] == network.spec_sha256)
+
+
+def _state(name: str, certified: str, found: str | None) -> State:
+    if found is None:
+        return "not here" if name == WEIGHTS_FILE else "missing"
+    return "as certified" if found == certified else "changed"

@@ -1,0 +1,114 @@
+"""Certificates: their JSON Schema, and whether a directory is still what one is about."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import Run
+
+from resnetgen.verify.document import parse
+
+ROOT = Path(__file__).parent.parent
+CERTIFIED = sorted((ROOT / "generated").glob("*/certificate.json"))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A network as it is committed, without its weights."""
+    ignore = shutil.ignore_patterns("*.safetensors")
+    return shutil.copytree(ROOT / "generated" / "resnet20", tmp_path / "resnet20", ignore=ignore)
+
+
+@pytest.mark.parametrize("path", CERTIFIED, ids=lambda path: path.parent.name)
+def test_committed_certificate_has_the_keys_of_the_schema(path: Path) -> None:
+    text = path.read_bytes()
+    assert parse(text) == json.loads(text)
+
+
+def test_schema_requires_what_is_always_there(resnetgen: Run) -> None:
+    schema = resnetgen("schema", "--of", "certificate").json
+    certificate = json.loads(CERTIFIED[0].read_text())
+    assert set(schema["required"]) == certificate.keys() == schema["properties"].keys()
+    target = schema["$defs"]["CertifiedTargetJson"]
+    assert set(target["required"]) == certificate["targets"]["torch"].keys()
+    assert target["properties"].keys() - set(target["required"]) == {"training"}
+
+
+def test_page_on_certificates_is_refused(resnetgen: Run) -> None:
+    ran = resnetgen("schema", "--of", "certificate", "--format", "markdown")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is a page on specs alone" in ran.err
+
+
+def test_files_that_are_as_certified(resnetgen: Run, directory: Path) -> None:
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    ran = resnetgen("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert ran.code == 0
+    assert ran.out.startswith(
+        "resnet20 is as certified in resnet20/certificate.json: passed at the level forward, in "
+    )
+    assert ran.err == "the weights that were certified are not here, so nothing is said of them\n"
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_files_that_changed_are_named(resnetgen: Run, directory: Path) -> None:
+    source = directory / "model_torch.py"
+    source.write_text(source.read_text() + "\n")
+    (directory / "model_keras.py").unlink()
+    (directory / "model.safetensors").write_bytes(b"other weights")
+    arguments = ("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    ran = resnetgen(*arguments)
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out == (
+        "resnet20/model.safetensors: changed\n"
+        "resnet20/model_keras.py: missing\n"
+        "resnet20/model_torch.py: changed\n"
+        "not as certified: verify resnet20 again to know what it is now\n"
+    )
+    found = resnetgen(*arguments, "--json").json
+    assert found["matches"] is False
+    assert found["files"]["model_flax.py"] == "as certified"
+    assert found["files"]["model_torch.py"] == "changed"
+
+
+def test_another_spec_is_named(resnetgen: Run, directory: Path) -> None:
+    path = directory / "spec.yaml"
+    path.write_text(path.read_text().replace("classes: 10", "classes: 11"))
+    ran = resnetgen("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert ran.code == 1
+    assert "resnet20/spec.yaml: means another network than was certified\n" in ran.out
+
+
+def test_certificate_of_a_failure_holds_nothing(resnetgen: Run, directory: Path) -> None:
+    path = directory / "certificate.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "failed"}))
+    ran = resnetgen("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert ran.code == 1
+    assert "resnet20/certificate.json: failed at the level forward" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "is no certificate\nexpected: a file that `resnetgen verify` or `build` wrote"),
+        ("no JSON", "is no certificate"),
+        ('{"name": ' + "[" * 100_000, "is no certificate"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_no_certificate_is_refused(
+    resnetgen: Run, directory: Path, text: str | None, said: str
+) -> None:
+    assert directory.is_dir()
+    if text is not None:
+        Path("other.json").write_text(text)
+    ran = resnetgen("verify", "resnet20", "--certificate", "other.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"other.json: error: {said}" in ran.err
+
+
+def test_options_of_a_run_mean_nothing_to_it(resnetgen: Run, directory: Path) -> None:
+    ran = resnetgen("verify", directory, "--certificate", "x.json", "--level", "train")
+    assert ran.code == 2
+    assert "--level means nothing to --certificate, which runs nothing" in ran.err
