@@ -1,4 +1,4 @@
-"""Measures how rounding grows in a network, by moving all of its weights a little.
+"""Measures how rounding grows in a network, by moving its weights a little.
 
 A plain network of a hundred layers amplifies what its first ones round away a hundred times; a
 residual one of a thousand does not. So the growth is measured for each network, not assumed.
@@ -10,16 +10,16 @@ from itertools import accumulate
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Op
+from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
-from resnetgen.verify.reference import Array, Tensors
+from resnetgen.verify.reference import Array, Inputs, Tensors, run
 from resnetgen.verify.stored import Stored
-from resnetgen.verify.training import walk
+from resnetgen.verify.training import tensors_in
 from resnetgen.weights.initial import stream
 
 _MOVED = 2.0**-26
-"""How far each weight is moved, relative to itself: far above float64's rounding, and so little
+"""How far each number is moved, relative to itself: far above float64's rounding, and so little
 that the network answers in proportion."""
 
 
@@ -30,20 +30,33 @@ def growths(
 
     `values` are the reference's in `case`, in the network's order. The growth is the relative
     change of a value, in units of the weights' own, or that of any value before it.
-    """
 
-    changed = walk(network, case, lambda op: _moved(op, stored.tensors(op), seed))
+    What is normalized by its own statistics does not feel weights that move all its pixels as one,
+    as rounding does not: so these are moved too, each by itself.
+    """
+    training = case.labels is not None
+
+    def received(op: Op, inputs: Inputs) -> Inputs:
+        if not isinstance(op, GroupNorm) and not (training and isinstance(op, BatchNorm2d)):
+            return inputs
+        return tuple(moved(value, f"{op.name}.input", seed=seed) for value in inputs)
+
+    given = {network.stem[0].name: case.image}
+    owned = tensors_in(case, lambda op: _moved_tensors(op, stored.tensors(op), seed))
+    changed = run(network.ops, given, tensors=owned, received=received)
     found = dict(_relative_changes(changed, values))
     return dict(zip(found, accumulate(found.values(), max), strict=True))
 
 
-def _moved(op: Op, tensors: Tensors, seed: int) -> Tensors:
+def moved(value: Array, name: str, *, seed: int) -> Array:
+    """The value with each of its numbers moved a little by itself."""
+    noise = stream(seed, f"conditioning.{name}").standard_normal(value.shape)
+    return value * (1 + _MOVED * noise)
+
+
+def _moved_tensors(op: Op, tensors: Tensors, seed: int) -> Tensors:
     names = {parameter.name.rpartition(".")[2]: parameter.name for parameter in parameters(op)}
-    return {
-        kind: tensor
-        * (1 + _MOVED * stream(seed, f"conditioning.{names[kind]}").standard_normal(tensor.shape))
-        for kind, tensor in tensors.items()
-    }
+    return {kind: moved(tensor, names[kind], seed=seed) for kind, tensor in tensors.items()}
 
 
 def _relative_changes(

@@ -44,6 +44,7 @@ from resnetgen.ir.ops import (
 Array = NDArray[np.float64]
 Tensors = Mapping[str, Array]
 """One op's own tensors by their last name: weight, bias, running_mean, running_var."""
+Inputs = tuple[Array, ...]
 error_function = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -51,12 +52,14 @@ def run(
     ops: Iterable[Op],
     given: Mapping[str, Array],
     *,
-    tensors: Callable[[Op, tuple[Array, ...]], Tensors],
+    tensors: Callable[[Op, Inputs], Tensors],
+    received: Callable[[Op, Inputs], Inputs] = lambda _, inputs: inputs,
 ) -> Iterator[tuple[Op, Array]]:
     """Yields each op and its value in order, starting from the values in `given`.
 
-    `tensors` is asked for an op's tensors when its inputs are known. A value is dropped behind
-    its last use, so memory holds what is still to be read and no more.
+    `tensors` is asked for an op's tensors when its inputs are known, and `received` for what
+    becomes of these on their way. A value is dropped behind its last use, so memory holds what is
+    still to be read and no more.
     """
     todo = tuple(ops)
     last_reader = {name: op.name for op in todo for name in op.inputs}
@@ -65,7 +68,7 @@ def run(
         if isinstance(op, Input):
             value = values[op.name]
         else:
-            inputs = tuple(values[name] for name in op.inputs)
+            inputs = received(op, tuple(values[name] for name in op.inputs))
             value = evaluate(op, inputs, tensors=tensors(op, inputs))
             values[op.name] = value
         yield op, value
