@@ -81,7 +81,7 @@ def mistakes(
         case Activation():
             yield from _of_activation(op, inputs[0], seen)
         case Sigmoid():
-            yield from _of_sigmoid(inputs[0])
+            yield from _of_sigmoid(inputs[0], seen)
         case ChannelConv():
             yield from _of_channel_convolution(inputs[0], tensors["weight"])
         case Scale():
@@ -142,25 +142,41 @@ def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator
     yield Mistake("is tanh", np.tanh(value))
     yield Mistake("is softplus", np.logaddexp(value, 0.0))
     yield Mistake("is a hard swish", value * np.clip(value / 6 + 0.5, 0.0, 1.0))
+    if seen is not None and seen.shape == value.shape:
+        slope = _slope(value, seen / value)
+        hard = value * np.clip(slope * value + 0.5, 0.0, 1.0)
+        yield Mistake(f"is a hard swish, with a slope of {slope:.4g}", hard)
     yield Mistake("keeps the negative part", np.minimum(value, 0.0))
     cube = value + 0.044715 * value**3
     approximation = value * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * cube))
     yield Mistake("is GELU's approximation by a tanh", approximation)
 
 
-def _of_sigmoid(value: Array) -> Iterator[Mistake]:
+def _of_sigmoid(value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     yield Mistake("is a hard sigmoid", np.clip(value / 6 + 0.5, 0.0, 1.0))
+    if seen is not None and seen.shape == value.shape:
+        slope = _slope(value, seen)
+        hard = np.clip(slope * value + 0.5, 0.0, 1.0)
+        yield Mistake(f"is a hard sigmoid, with a slope of {slope:.4g}", hard)
     yield Mistake("is tanh", np.tanh(value))
     yield Mistake("is ReLU", np.maximum(value, 0.0))
     yield Mistake("is a softmax", softmax(value))
 
 
+def _slope(value: Array, opened: Array) -> float:
+    """That of the line through (0, 1/2) on which a hard sigmoid lies where it is not 0 or 1."""
+    inside = (opened > 0.0) & (opened < 1.0)
+    steps = value[inside]
+    return float((steps * (opened[inside] - 0.5)).sum() / max(np.square(steps).sum(), SMALLEST))
+
+
 def _of_channel_convolution(value: Array, weight: Array) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     yield Mistake("its kernel is flipped", convolve_channels(value, weight[:, :, ::-1]))
-    for shift in (-1, 1):
-        moved = np.roll(convolve_channels(value, weight), shift, axis=1)
+    wide = np.pad(value, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    for start in (0, 2):
+        moved = convolve_channels(wide, weight)[:, start : start + value.shape[1]]
         yield Mistake("its channels are shifted by one", moved)
 
 
