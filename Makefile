@@ -32,6 +32,10 @@ test: .venv/tests ## Run all tests, in every framework
 parity: .venv/tests ## Compare the bundled networks with torchvision's, timm's and Keras's
 	$(BIN)/python tests/parity.py
 
+.PHONY: mutants
+mutants: .venv/tests ## Put one fault at a time into networks' files, and score what verify finds
+	$(BIN)/python tests/mutants.py
+
 .PHONY: check
 check: lint types fast current ## Style, types, the tests that need no framework, and generated/
 

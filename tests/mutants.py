@@ -10,9 +10,10 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import drawn_cases
+from resnetgen.verify.cores import cores
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.reference import Array, Tensors, run
 
@@ -239,25 +241,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", action="append", help="only these kinds")
     parser.add_argument("--target", action="append", choices=TARGETS, help="only these targets")
-    parser.add_argument("--most", type=int, default=3, help="networks of each kind and target")
+    parser.add_argument("--most", type=int, default=1, help="networks of each kind and target")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         networks = {spec: network_of(spec, folder) for spec in SPECS}
 
-        def found() -> Iterator[Verdict]:
-            for target in arguments.target or TARGETS:
-                wanted = (
-                    *mutants(KINDS, networks, target, most=arguments.most),
-                    *table_mutants(target),
-                )
-                chosen = [
-                    each for each in wanted if arguments.kind is None or each.kind in arguments.kind
-                ]
-                yield from verdicts(target, networks, chosen, folder / target)
+        def of_target(target: Target) -> list[Verdict]:
+            made = (
+                *mutants(KINDS, networks, target, most=arguments.most),
+                *table_mutants(target),
+            )
+            wanted = [
+                each for each in made if arguments.kind is None or each.kind in arguments.kind
+            ]
+            return list(verdicts(target, networks, wanted, folder / target))
 
-        counted = score(found(), networks)
+        with ThreadPoolExecutor(max_workers=cores()) as pool:
+            # In this order the one that takes longest, Flax, is not begun last.
+            of_targets = pool.map(of_target, arguments.target or reversed(TARGETS))
+            counted = score(chain.from_iterable(of_targets), networks)
     print(table(counted))
     print(summary(counted))
     if arguments.write:

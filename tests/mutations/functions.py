@@ -112,12 +112,6 @@ KINDS = (
         ),
     ),
     Kind(
-        "clipped-activation",
-        first_norm_activations,
-        "is ReLU6",
-        **_behind_norm("nn.functional.relu6", "ops.relu6(x)", "nnx.relu6"),
-    ),
-    Kind(
         "absolute-value",
         first_norm_activations,
         "is the absolute value",
@@ -234,7 +228,7 @@ KINDS = (
         blurs,
         "takes every stride-th pixel without a filter",
         torch=torch_call("x[:, :, ::2, ::2]"),
-        flax=flax_call("x[:, ::2, ::2]"),
+        flax=text((r"return nnx\.avg_pool\(nnx.*$", "return x[:, 1:-1:stride, 1:-1:stride]")),
     ),
     Kind(
         "zeros-around-the-blur",
@@ -346,7 +340,6 @@ KINDS = (
         "drops values, as in training",
         torch=torch_layer("layer.train = lambda mode=True: layer"),
         keras=keras_call("call(x, training=True)"),
-        flax=flax_call("call(layer, x, deterministic=False)"),
     ),
     Kind(
         "scaled-by-what-is-kept",

@@ -35,7 +35,7 @@ def _groups(groups: int) -> dict[str, Edit]:
         "torch": torch_layer(f"layer.num_groups = {groups}"),
         "keras": keras_layer(f"layer.groups = {groups}"),
         "flax": flax_layer(
-            f"layer.num_groups, layer.group_size = {groups}, layer.num_features // {groups}"
+            lambda op: f"layer.num_groups, layer.group_size = {groups}, {op.channels // groups}"
         ),
     }
 

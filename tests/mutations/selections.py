@@ -185,6 +185,11 @@ def first_gate(network: Network) -> Iterator[Sigmoid]:
     return islice((op for op in network.ops if isinstance(op, Sigmoid)), 1)
 
 
+def first_gate_of_two_layers(network: Network) -> Iterator[Sigmoid]:
+    """Of squeeze-and-excitation, whose gates are (N, C, 1, 1) in all sources."""
+    return first_gate(network) if any(squeezed_activation(network)) else iter(())
+
+
 def first_scale(network: Network) -> Iterator[Scale]:
     return islice((op for op in network.ops if isinstance(op, Scale)), 1)
 

@@ -9,6 +9,7 @@ from mutations.selections import (
     channel_convolutions,
     channel_paddings,
     first_gate,
+    first_gate_of_two_layers,
     first_scale,
     first_squeeze,
     first_sum,
@@ -169,7 +170,7 @@ KINDS = (
     ),
     Kind(
         "softmax-for-the-sigmoid",
-        first_gate,
+        first_gate_of_two_layers,
         "is a softmax",
         torch=text((r"\.sigmoid\(\)", ".softmax(1)")),
         keras=keras_call("ops.softmax(x)"),
