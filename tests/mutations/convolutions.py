@@ -52,14 +52,10 @@ def _shifted(by: int) -> dict[str, Edit]:
     }
 
 
-def _padded(mode: str) -> dict[str, Edit]:
-    """Edges that are made from the image, not of zeros."""
-    numpy = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+def _padded(torch: str, numpy: str) -> dict[str, Edit]:
+    """Edges that are made from the image, not of zeros: PyTorch's word for it, and NumPy's."""
     return {
-        "torch": torch_layer(f'layer.padding_mode = "{mode}"'),
-        **(
-            {} if mode == "replicate" else {"flax": flax_layer(f'layer.padding = "{mode.upper()}"')}
-        ),
+        "torch": torch_layer(f'layer.padding_mode = "{torch}"'),
         "onnx": graphs.padded(numpy),
     }
 
@@ -136,9 +132,21 @@ KINDS = (
         flax=flax_layer("layer.padding = 0"),
         onnx=graphs.ints("pads", lambda _: (0, 0, 0, 0)),
     ),
-    Kind("reflected-padding", symmetric, "pads with reflected edges", **_padded("reflect")),
-    Kind("wrapped-padding", symmetric, "pads with the opposite edges", **_padded("circular")),
-    Kind("repeated-padding", symmetric, "pads with repeated edges", **_padded("replicate")),
+    Kind(
+        "reflected-padding",
+        symmetric,
+        "pads with reflected edges",
+        **_padded("reflect", "reflect"),
+        flax=flax_layer('layer.padding = "REFLECT"'),
+    ),
+    Kind(
+        "wrapped-padding",
+        symmetric,
+        "pads with the opposite edges",
+        **_padded("circular", "wrap"),
+        flax=flax_layer('layer.padding = "CIRCULAR"'),
+    ),
+    Kind("repeated-padding", symmetric, "pads with repeated edges", **_padded("replicate", "edge")),
     Kind("lost-stride", strided, "its stride is 1, not 2", **_strides(1)),
     Kind("further-stride", unstrided, "its stride is 2, not 1", **_strides(2)),
     Kind(

@@ -131,7 +131,9 @@ KINDS = (
         "approximate-gelu",
         first_norm_activations,
         "is GELU's approximation by a tanh",
-        keras=keras_call("ops.gelu(x, approximate=True)"),
+        keras=keras_call(
+            "x / 2 * (1 + ops.tanh((2 / 3.141592653589793) ** 0.5 * (x + 0.044715 * x**3)))"
+        ),
         flax=text(
             (
                 lambda op: rf"\b(nnx\.|){op.function}\(self\.{_norm(op)}\(",

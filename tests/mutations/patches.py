@@ -41,7 +41,12 @@ def torch_call(value: Code) -> Edit:
 
 def keras_layer(code: Code) -> Edit:
     """As `torch_layer`; what pads in front of it is the layer `pad`."""
-    return lambda op, source: _made(_KERAS_MODEL, source, _keras_layer(op) + _lines(code, op))
+
+    def edit(op: Op, source: str) -> str:
+        made = _made(_KERAS_MODEL, source, _keras_layer(op) + _lines(code, op))
+        return made.replace("import KerasTensor, layers\n", "import KerasTensor, layers, ops\n")
+
+    return edit
 
 
 def keras_call(value: Code, *, of: str = "layer") -> Edit:
@@ -160,7 +165,6 @@ def _torch_layer(op: Op) -> list[str]:
 def _keras_layer(op: Op) -> list[str]:
     name = op.name.replace(".", "_")
     return [
-        "ops = keras.ops",
         f'layer = model.get_layer("{name}")',
         f'pad = next((each for each in model.layers if each.name == "{name}_pad"), None)',
     ]

@@ -145,10 +145,6 @@ def head_means(network: Network) -> Iterator[GlobalAvgPool]:
     return (op for op in network.head if isinstance(op, GlobalAvgPool))
 
 
-def head_mean_alone(network: Network) -> Iterator[GlobalAvgPool]:
-    return head_means(network) if network.head_pool == "avg" else iter(())
-
-
 def softmaxes(network: Network) -> Iterator[Softmax]:
     return (op for op in network.ops if isinstance(op, Softmax))
 
