@@ -61,6 +61,8 @@ class Verdict:
     @property
     def cause_found(self) -> bool:
         """Whether the cause has the words that were expected; a reason may say all by itself."""
+        if self.mutant.cause is None:
+            return False
         said = self.result["cause"] or self.result["reason"] or ""
         return self.caught and any(words in said for words in self.mutant.cause.split(" | "))
 
@@ -70,7 +72,7 @@ class Verdict:
         checks = {
             "passed": self.caught,
             "layer": self.layer_named,
-            "cause": self.cause_found,
+            "cause": self.cause_found or self.mutant.cause is None,
         }
         wrong = next((what for what, holds in checks.items() if not holds), None)
         if wrong is None:
@@ -135,6 +137,7 @@ class Tally:
     equivalent: int = 0
     caught: int = 0
     layer_named: int = 0
+    cause_known: int = 0
     cause_found: int = 0
 
     def count(self, verdict: Verdict, *, equivalent: bool) -> None:
@@ -142,6 +145,7 @@ class Tally:
         self.equivalent += equivalent
         self.caught += verdict.caught
         self.layer_named += verdict.layer_named
+        self.cause_known += verdict.mutant.cause is not None and not equivalent
         self.cause_found += verdict.cause_found
 
     @property
@@ -165,6 +169,7 @@ class Score:
                 total.equivalent += tally.equivalent
                 total.caught += tally.caught
                 total.layer_named += tally.layer_named
+                total.cause_known += tally.cause_known
                 total.cause_found += tally.cause_found
         return total
 
@@ -215,7 +220,8 @@ def summary(found: Score) -> str:
     return (
         f"{len(found.kinds)} kinds, {total.mutants} mutants, of which {total.equivalent} compute "
         f"the same; of the other {total.due}, {total.caught} were caught, the layer was named "
-        f"right for {total.layer_named} and the cause for {total.cause_found}"
+        f"right for {total.layer_named}, and the cause for {total.cause_found} of the "
+        f"{total.cause_known} that have a known one"
     )
 
 

@@ -58,14 +58,15 @@ class Kind:
 class Mutant:
     """A network's file for one target, with one fault in one op.
 
-    `layer` is that op's name, or None where a run breaks off and all that it showed is right.
+    `layer` is that op's name, or None where a run breaks off and all that it showed is right;
+    `cause` has the words of what is to be found, where any cause is known.
     """
 
     kind: str
     target: Target
     spec: str
     layer: str | None
-    cause: str
+    cause: str | None
     level: Level
     change: Callable[[Any], Any]
     becomes: Op | None = None

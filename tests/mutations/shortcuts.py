@@ -227,7 +227,7 @@ KINDS = (
     Kind(
         "activation-before-the-sum",
         first_sum_activation,
-        "",
+        "comes in front of the addition",
         torch=text((r"self\.(\w+)\(x \+ shortcut\)", r"self.\1(x) + shortcut")),
         flax=text((r"\b((?:nnx\.)?\w+)\(x \+ shortcut\)", r"\1(x) + shortcut")),
     ),

@@ -35,7 +35,7 @@ def _mutant(fault: Fault, target: Target, spec: str, level: Level) -> Mutant:
         target=target,
         spec=spec,
         layer=fault.layer,
-        cause=fault.cause or "",
+        cause=fault.cause,
         level=level,
         change=fault.edit,
     )
