@@ -36,6 +36,10 @@ parity: .venv/peers ## Compare the bundled networks with those of five other lib
 fuzz: .venv/tests ## Draw and damage thousands of specs and files, and see what comes of it
 	$(BIN)/python tests/fuzz.py
 
+.PHONY: mutants
+mutants: .venv/tests ## Put one fault at a time into networks' files, and score what verify finds
+	$(BIN)/python tests/mutants.py
+
 .PHONY: check
 check: lint types fast current ## Style, types, the tests that need no framework, and generated/
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Op
+from resnetgen.ir.ops import BatchNorm2d, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.causes import Explanation
 from resnetgen.verify.gradient import backward
@@ -33,11 +33,12 @@ _FITS = 1e-8
 @dataclass(frozen=True, slots=True)
 class _Contribution:
     """What `op` passes back to `source`, one of its inputs, and what that adds to the gradients of
-    the ops before it."""
+    the ops before it; or what it would pass back besides with a mistake, in words."""
 
     op: Op
     source: str
     added: Mapping[Op, Tensors]
+    mistake: str | None = None
 
 
 def explain_gradient(
@@ -53,7 +54,7 @@ def explain_gradient(
     found: list[tuple[_Contribution, float, bool]] = []
     for each in _contributions(ops, step, owned, wrong, witnesses):
         factor = _factor(_off(wrong, step, seen), each.added[wrong], step, wrong)
-        if factor is not None:
+        if factor is not None and (each.mistake is None or abs(factor - 1) <= _FITS):
             agree = all(
                 _is_small(_left(_off(op, step, seen), each.added.get(op, {}), factor), step, op)
                 for op in witnesses
@@ -65,6 +66,8 @@ def explain_gradient(
     if not found:
         return None
     first, factor, _ = found[0]
+    if first.mistake is not None:
+        return Explanation(first.op.name, first.mistake)
     alike = [each.op.name for each, other, _ in found if abs(other - factor) <= _FITS]
     share = "no" if abs(factor + 1) <= _FITS else f"{1 + factor:.6g} times the"
     return Explanation("+".join(alike), f"passes {share} gradient back to {first.source}")
@@ -93,12 +96,42 @@ def _contributions(
         if op in behind:
             passed[op] = of_inputs
     for position, op in enumerate(behind, start + 1):
-        for source, gradient in zip(op.inputs, passed[op], strict=True):
+        for source, gradient, mistake in _passed(op, passed, step, owned):
             between = ops[first:position]
             reached = backward(between, step.values, {source: gradient}, tensors=owned)
             added = {each: of_tensors for each, of_tensors, _ in reached if of_tensors}
             if wrong in added and added.keys() <= {wrong, *witnesses}:
-                yield _Contribution(op, source, added)
+                yield _Contribution(op, source, added, mistake)
+
+
+def _passed(
+    op: Op, passed: Mapping[Op, tuple[Array, ...]], step: Step, owned: Owned
+) -> Iterator[tuple[str, Array, str | None]]:
+    """To which of its inputs the op passes what back, and what besides with which mistake."""
+    for source, gradient in zip(op.inputs, passed[op], strict=True):
+        yield source, gradient, None
+    if isinstance(op, BatchNorm2d):
+        of_output = sum(
+            (
+                gradient
+                for reader, gradients in passed.items()
+                for name, gradient in zip(reader.inputs, gradients, strict=True)
+                if name == op.name
+            ),
+            start=np.zeros_like(passed[op][0]),
+        )
+        deviation = np.sqrt(step.statistics[op.name].variance + op.epsilon)
+        constant = of_output * (owned(op)["weight"] / deviation)[:, None, None]
+        yield op.inputs[0], constant - passed[op][0], "takes its statistics for constants"
+
+
+def suspects(network: Network, wrong: Op) -> str:
+    """The ops that may be to blame where the gradients of `wrong` are, and nothing explains them:
+    itself, and those behind down to the next one with gradients, which are right."""
+    ops = tuple(network.ops)
+    behind = ops[ops.index(wrong) + 1 :]
+    until = next((place for place, op in enumerate(behind) if parameters(op)), len(behind))
+    return "+".join(op.name for op in (wrong, *behind[: until + 1]))
 
 
 def _factor(off: Tensors, added: Tensors, step: Step, wrong: Op) -> float | None:

@@ -102,9 +102,10 @@ class Judge:
             if found:
                 by_case = differences.setdefault((run.evaluator, run.dtype), {})
                 by_case.setdefault(run.case, []).extend(found)
-        if report.outcome == "ran":
-            judgement.problems += self._unseen(report, seen, differences)
         judgement.problems.sort(key=self._rank)
+        if report.outcome == "ran":
+            # Behind all others: a layer is not seen, too, where another is used in its place.
+            judgement.problems += sorted(self._unseen(report, seen, differences), key=self._rank)
         if running_variance is not None:
             # Behind all others: what is wrong forwards is so backwards, too.
             self._judge_step(report, scratch, judgement, running_variance)

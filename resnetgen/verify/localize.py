@@ -48,6 +48,7 @@ def localize(
 
     `given` are values that the framework was given, and so need not show.
     """
+    ops = tuple(ops)
     witnesses = _witnesses(seen)
     known = {name: _Known(array, ()) for name, array in given.items()}
     for op in ops:
@@ -69,7 +70,9 @@ def localize(
         difference = compare(actual, expected, dtype=dtype, growth=path_growth(len(span)))
         if not difference.passed:
             problem = describe(actual, expected, difference)
-            return _divergence(span, actual, known, problem, tensors=tensors, dtype=dtype)
+            return _divergence(
+                span, actual, known, problem, tensors=tensors, around=ops, dtype=dtype
+            )
         known[op.name] = _Known(actual, ())
         if misread := _misread(op.name, witnesses, known, dtype=dtype):
             return misread
@@ -83,11 +86,12 @@ def _divergence(
     problem: str,
     *,
     tensors: Loader,
+    around: tuple[Op, ...],
     dtype: Dtype,
 ) -> Divergence:
     """Names the op to blame if a known cause explains what was seen, else all that it may be."""
     values = {name: value.array for name, value in known.items()}
-    span = Span(ops, values, tensors)
+    span = Span(ops, values, tensors, around)
     explanation = explain(span, actual, dtype=dtype)
     if explanation is None:
         return Divergence("+".join(op.name for op in ops), problem, None)

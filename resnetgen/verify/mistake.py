@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from resnetgen.verify.reference import Array
 
+SMALLEST = 1e-300
+"""What a sum of squares that is 0 is taken to be, where a factor is solved for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mistake:

@@ -1,9 +1,8 @@
 """The mistakes that each op is known to suffer, and the value that each of them gives."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -37,14 +36,15 @@ from resnetgen.ir.ops import (
     Softmax,
     Subsample,
 )
-from resnetgen.verify.mistake import Mistake
+from resnetgen.verify.convolution_mistakes import of_convolution
+from resnetgen.verify.geometry import geometries
+from resnetgen.verify.mistake import SMALLEST, Mistake
 from resnetgen.verify.norm_mistakes import of_batch_norm, of_group_norm
 from resnetgen.verify.reference import (
     Array,
     Tensors,
     activate,
     binomial,
-    convolve,
     convolve_channels,
     evaluate,
     sigmoid,
@@ -52,8 +52,10 @@ from resnetgen.verify.reference import (
     windows,
 )
 
-_STRIDES = (1, 2, 3, 4)
-_DILATIONS = (1, 2, 3, 4)
+_DIGITS: Mapping[str, int] = {"bfloat16": 8, "float16": 11, "float32": 24}
+"""How many binary digits a floating-point type has, the fewest first."""
+_RESIDUAL_FACTORS = (0.1, 0.17, 0.2, 0.3, 0.5, 2.0)
+"""By what residual branches are scaled elsewhere."""
 _FUNCTIONS: Mapping[Function, str] = {
     "relu": "ReLU",
     "silu": "SiLU",
@@ -71,7 +73,7 @@ def mistakes(
     """
     match op:
         case Conv2d():
-            yield from _of_convolution(op, inputs[0], tensors, right, seen)
+            yield from of_convolution(op, inputs[0], tensors, right, seen)
         case BatchNorm2d():
             yield from of_batch_norm(op, inputs[0], tensors, seen)
         case GroupNorm():
@@ -79,7 +81,7 @@ def mistakes(
         case Activation():
             yield from _of_activation(op, inputs[0], seen)
         case Sigmoid():
-            yield from _of_sigmoid(inputs[0])
+            yield from _of_sigmoid(inputs[0], seen)
         case ChannelConv():
             yield from _of_channel_convolution(inputs[0], tensors["weight"])
         case Scale():
@@ -95,12 +97,13 @@ def mistakes(
         case PadChannels():
             yield from _of_channel_padding(op, inputs[0])
         case Add():
-            yield from _of_addition(inputs[0], inputs[1])
+            yield from _of_addition(inputs[0], inputs[1], seen)
         case Dropout() | DropPath():
             yield from _of_dropping(op, inputs[0], seen)
         case GlobalAvgPool():
             yield Mistake("takes the maximum, not the mean", inputs[0].max((2, 3), keepdims=True))
             yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
+            yield Mistake("takes the first pixel, not the mean", inputs[0][:, :, :1, :1])
         case GlobalMaxPool():
             yield Mistake("takes the mean, not the maximum", inputs[0].mean((2, 3), keepdims=True))
         case Mean():
@@ -121,68 +124,12 @@ def mistakes(
         yield from aftermaths(right, seen)
 
 
-def _of_convolution(
-    op: Conv2d, value: Array, tensors: Tensors, right: Array, seen: Array | None
-) -> Iterator[Mistake]:
-    weight = tensors["weight"]
-    bias = tensors["bias"][:, None, None] if op.bias else np.zeros((1, 1, 1))
-    target = right if seen is None else seen
-
-    def convolved(
-        kernel: Array = weight,
-        *,
-        image: Array = value,
-        stride: int = op.stride,
-        padding: Padding = op.padding,
-        dilation: int = op.dilation,
-    ) -> Array:
-        product = convolve(
-            image, kernel, stride=stride, dilation=dilation, padding=padding, groups=op.groups
-        )
-        return product + bias
-
-    if op.kernel > 1:
-        for dilation in (each for each in _DILATIONS if each != op.dilation):
-            for pixels in {op.padding.top, dilation * (op.kernel // 2)}:
-                cause = f"its dilation is {dilation}, not {op.dilation} (padding {pixels})"
-                if _fits(value, dilation * (op.kernel - 1) + 1, pixels):
-                    padding = Padding.symmetric(pixels)
-                    yield Mistake(cause, convolved(dilation=dilation, padding=padding))
-    for geometry in _geometries(op.extent, op, value, target):
-        cause = geometry.cause(op, shape_kept=target.shape == right.shape)
-        if cause is not None:
-            moved = convolved(stride=geometry.stride, padding=geometry.padding)
-            yield Mistake(cause, geometry.cut(moved))
-    if op.bias:
-        yield Mistake("has no bias", right - bias)
-    if op.groups > 1:
-        order = np.arange(op.in_channels).reshape(op.groups, -1).T.ravel()
-        yield Mistake("takes its groups' channels alternately", convolved(image=value[:, order]))
-        order = np.arange(op.out_channels).reshape(op.groups, -1).T.ravel()
-        yield Mistake("gives its groups' channels alternately", convolved()[:, order])
-        yield Mistake("takes its groups in reverse", convolved(weight[::-1]))
-    if op.kernel > 1:
-        yield Mistake("its kernel is transposed", convolved(weight.swapaxes(2, 3)))
-        yield Mistake("its kernel is flipped", convolved(weight[:, :, ::-1, ::-1]))
-    if op.in_channels == op.out_channels and op.groups == 1:
-        yield Mistake(
-            "its kernel's input and output channels are swapped", convolved(weight.swapaxes(0, 1))
-        )
-    if seen is not None and seen.shape == right.shape:
-        offset = (seen - right).mean(axis=(0, 2, 3), keepdims=True)
-        yield Mistake("adds a bias that the spec does not have", right + offset)
-
-
-def _fits(value: Array, extent: int, pixels: int) -> bool:
-    """Whether a window that reaches so far fits into an image that is padded so."""
-    return min(value.shape[2:]) + 2 * pixels >= extent
-
-
 def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     for function, name in _FUNCTIONS.items():
         if function != op.function:
             yield Mistake(f"is {name}", activate(function, value))
+    yield Mistake("is the absolute value", np.abs(value))
     if seen is not None and seen.shape == value.shape and (value < 0).any():
         negative = np.minimum(value, 0.0)
         slope = float((negative * seen).sum() / np.square(negative).sum())
@@ -193,24 +140,43 @@ def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator
     yield Mistake("is ELU", np.where(value > 0, value, exponential - 1))
     yield Mistake("is a sigmoid", sigmoid(value))
     yield Mistake("is tanh", np.tanh(value))
+    yield Mistake("is softplus", np.logaddexp(value, 0.0))
+    yield Mistake("is a hard swish", value * np.clip(value / 6 + 0.5, 0.0, 1.0))
+    if seen is not None and seen.shape == value.shape:
+        slope = _slope(value, seen / value)
+        hard = value * np.clip(slope * value + 0.5, 0.0, 1.0)
+        yield Mistake(f"is a hard swish, with a slope of {slope:.4g}", hard)
+    yield Mistake("keeps the negative part", np.minimum(value, 0.0))
     cube = value + 0.044715 * value**3
     approximation = value * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * cube))
     yield Mistake("is GELU's approximation by a tanh", approximation)
 
 
-def _of_sigmoid(value: Array) -> Iterator[Mistake]:
+def _of_sigmoid(value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     yield Mistake("is a hard sigmoid", np.clip(value / 6 + 0.5, 0.0, 1.0))
+    if seen is not None and seen.shape == value.shape:
+        slope = _slope(value, seen)
+        hard = np.clip(slope * value + 0.5, 0.0, 1.0)
+        yield Mistake(f"is a hard sigmoid, with a slope of {slope:.4g}", hard)
     yield Mistake("is tanh", np.tanh(value))
     yield Mistake("is ReLU", np.maximum(value, 0.0))
     yield Mistake("is a softmax", softmax(value))
 
 
+def _slope(value: Array, opened: Array) -> float:
+    """That of the line through (0, 1/2) on which a hard sigmoid lies where it is not 0 or 1."""
+    inside = (opened > 0.0) & (opened < 1.0)
+    steps = value[inside]
+    return float((steps * (opened[inside] - 0.5)).sum() / max(np.square(steps).sum(), SMALLEST))
+
+
 def _of_channel_convolution(value: Array, weight: Array) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
     yield Mistake("its kernel is flipped", convolve_channels(value, weight[:, :, ::-1]))
-    for shift in (-1, 1):
-        moved = np.roll(convolve_channels(value, weight), shift, axis=1)
+    wide = np.pad(value, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    for start in (0, 2):
+        moved = convolve_channels(wide, weight)[:, start : start + value.shape[1]]
         yield Mistake("its channels are shifted by one", moved)
 
 
@@ -218,6 +184,7 @@ def _of_scaling(value: Array, gates: Array) -> Iterator[Mistake]:
     yield Mistake("leaves out the gates", value)
     yield Mistake("adds the gates instead of multiplying", value + gates)
     yield Mistake("adds what it scales once more", value + value * gates)
+    yield Mistake("divides by the gates", value / gates)
 
 
 def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterator[Mistake]:
@@ -230,7 +197,7 @@ def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterat
         yield Mistake(f"averages, padding {word}", evaluate(mean, (value,), tensors={}))
     yield Mistake("is missing", value)
     for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
-        for geometry in _geometries(kernel, op, value, target):
+        for geometry in geometries(kernel, op, value, target):
             moved = geometry.cause(op, shape_kept=target.shape == right.shape)
             sized = f"its kernel is {kernel}, not {op.kernel}" if kernel != op.kernel else None
             causes = [each for each in (sized, moved) if each is not None]
@@ -286,14 +253,22 @@ def _of_channel_padding(op: PadChannels, value: Array) -> Iterator[Mistake]:
         yield Mistake(f"puts the zero channels {words}, not behind", np.pad(value, sides))
 
 
-def _of_addition(main: Array, shortcut: Array) -> Iterator[Mistake]:
+def _of_addition(main: Array, shortcut: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("leaves out the shortcut", main)
     yield Mistake("leaves out the main path", shortcut)
     yield Mistake("subtracts the shortcut", main - shortcut)
     yield Mistake("subtracts the main path", shortcut - main)
     yield Mistake("multiplies instead of adding", main * shortcut)
     yield Mistake("adds the shortcut twice", main + 2 * shortcut)
+    yield Mistake("averages instead of adding", (main + shortcut) / 2)
+    for factor in _RESIDUAL_FACTORS:
+        yield Mistake(f"takes {factor:g} times the main path", factor * main + shortcut)
+    yield Mistake("takes the larger of both", np.maximum(main, shortcut))
     yield Mistake("comes behind the activation of the main path", np.maximum(main, 0.0) + shortcut)
+    if seen is not None and seen.shape == main.shape:
+        rest = seen - shortcut
+        factor = float((rest * main).sum() / max(np.square(main).sum(), SMALLEST))
+        yield Mistake(f"takes {factor:.6g} times the main path", factor * main + shortcut)
 
 
 def _of_dropping(op: Dropout | DropPath, value: Array, seen: Array | None) -> Iterator[Mistake]:
@@ -323,65 +298,23 @@ def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
         yield Mistake("is followed by a softmax", softmax(right))
         yield Mistake("is followed by a sigmoid", sigmoid(right))
     if seen.shape == right.shape:
-        factor = float((seen * right).sum() / max(np.square(right).sum(), 1e-300))
+        factor = float((seen * right).sum() / max(np.square(right).sum(), SMALLEST))
         yield Mistake(f"is multiplied by {factor:.6g}", right * factor)
+        yield Mistake("gives its channels in reverse", right[:, ::-1])
+        yield from _of_rounding(right, seen)
 
 
-@dataclass(frozen=True, slots=True)
-class _Geometry:
-    """A stride and padding of a window, and how many rows and columns they must give."""
+def _of_rounding(right: Array, seen: Array) -> Iterator[Mistake]:
+    """What was seen, if it is the correct value in a shorter floating-point type.
 
-    stride: int
-    padding: Padding
-    height: int
-    width: int
-
-    def cut(self, value: Array) -> Array:
-        return value[:, :, : self.height, : self.width]
-
-    def cause(self, op: Conv2d | MaxPool2d, *, shape_kept: bool) -> str | None:
-        """How it differs from the op's own, if it does."""
-        padding, own = self.padding, op.padding
-        if self.stride != op.stride:
-            return f"its stride is {self.stride}, not {op.stride} (padding {_sides(padding)})"
-        if padding == own:
-            return None
-        cause = f"its padding is {_sides(padding)}, not {_sides(own)}"
-        shifted = padding.top == own.top - 1 and padding.left == own.left - 1
-        same = 0 <= padding.bottom - padding.top <= 1 and 0 <= padding.right - padding.left <= 1
-        if shape_kept and shifted and same:
-            return f"{cause}: a pixel's shift, as SAME padding makes"
-        return cause
-
-
-def _geometries(
-    kernel: int, op: Conv2d | MaxPool2d, value: Array, target: Array
-) -> Iterator[_Geometry]:
-    """Every stride and padding with which a window gives the target's size, the op's stride first.
-
-    What is padded at the bottom and right follows from the size, but for what no window reaches:
-    that is taken to be padded alike on all sides, where it may be.
+    It is not rounded anew here: of two neighbours, rounding of what is slightly off takes either.
     """
-    if target.ndim != 4:
+    if not np.isfinite(seen).all():
         return
-    height, width = target.shape[2:]
-    for stride in (op.stride, *(each for each in _STRIDES if each != op.stride)):
-        for top, left in itertools.product(range(kernel), repeat=2):
-            bottom = (height - 1) * stride + kernel - top - value.shape[2]
-            right = (width - 1) * stride + kernel - left - value.shape[3]
-            if -stride < bottom < kernel and -stride < right < kernel:
-                # Pixels that no window reaches may be there as well, which one number says shorter.
-                if (
-                    top == left
-                    and bottom <= top < bottom + stride
-                    and right <= top < right + stride
-                ):
-                    padding = Padding.symmetric(top)
-                else:
-                    padding = Padding(top, left, max(bottom, 0), max(right, 0))
-                yield _Geometry(stride, padding, height, width)
-
-
-def _sides(padding: Padding) -> str:
-    sides = (padding.top, padding.left, padding.bottom, padding.right)
-    return f"{sides[0]}" if len(set(sides)) == 1 else f"{sides} (top, left, bottom, right)"
+    scale = float(np.abs(right).max())
+    distance = float(np.abs(seen - right).max())
+    for name, digits in _DIGITS.items():
+        mantissa, _ = np.frexp(seen)
+        shifted = np.ldexp(mantissa, digits)
+        if distance <= scale * 2.0**-digits and (shifted == np.rint(shifted)).all():
+            yield Mistake(f"is rounded to {name}", seen)

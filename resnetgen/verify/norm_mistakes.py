@@ -30,6 +30,7 @@ def of_batch_norm(
         )
 
     yield Mistake("is missing", value)
+    yield Mistake("has no epsilon", norm(epsilon=0.0))
     if seen is not None and seen.shape == value.shape:
         channel = int(np.argmin(variance))
         epsilon = _solve_epsilon(
@@ -41,8 +42,9 @@ def of_batch_norm(
         if epsilon is not None:
             yield Mistake(_epsilon_cause(epsilon, op), norm(epsilon=epsilon))
     yield Mistake("gamma and beta are swapped", norm(gamma=beta, beta=gamma))
-    if (mean >= 0).all():
-        yield Mistake("mean and variance are swapped", norm(mean=variance, variance=mean))
+    # A negative mean has no root: where it stands for the variance, some channels are NaN.
+    yield Mistake("mean and variance are swapped", norm(mean=variance, variance=mean))
+    yield Mistake("takes the mean for the variance", norm(variance=mean))
     yield Mistake("does not scale by gamma", norm(gamma=ones))
     yield Mistake("does not add beta", norm(beta=zeros))
     yield Mistake("does not subtract the mean", norm(mean=zeros))
@@ -50,6 +52,13 @@ def of_batch_norm(
     yield Mistake("has neither gamma nor beta", norm(gamma=ones, beta=zeros))
     squared = np.square(variance)
     yield Mistake("divides by the variance, not its root", norm(variance=squared))
+    yield Mistake("has running statistics of 0 and 1", norm(mean=zeros, variance=ones))
+    behind = np.square(np.sqrt(variance) + op.epsilon)
+    yield Mistake("adds epsilon behind the root", norm(variance=behind, epsilon=0.0))
+    of_images = normalize_groups(
+        value, gamma=gamma, beta=beta, groups=op.channels, epsilon=op.epsilon
+    )
+    yield Mistake("normalizes each image by itself", of_images)
     if "kept_mean" in tensors:
         yield Mistake(
             "uses the running statistics, not the batch's",
@@ -81,13 +90,14 @@ def of_group_norm(
         return normalize_groups(value, gamma=gamma, beta=beta, groups=groups, epsilon=epsilon)
 
     yield Mistake("is missing", value)
+    yield Mistake("has no epsilon", norm(epsilon=0.0))
     if seen is not None and seen.shape == value.shape:
         rows = value[0].reshape(op.groups, op.channels // op.groups, -1)
         variances = rows.var(axis=(1, 2))
         group = int(np.argmin(variances))
         channel = group * (op.channels // op.groups)
         epsilon = _solve_epsilon(
-            (rows[group, 0] - rows[group].mean()) * gamma[channel],
+            (value[0, channel] - rows[group].mean()) * gamma[channel],
             seen[0, channel] - beta[channel],
             variance=float(variances[group]),
             wanted=op.epsilon,

@@ -87,6 +87,10 @@ def scope(network: Network, op: str) -> tuple[tuple[Op, ...], str]:
     if block is None:
         stem = any(each.name == op for each in network.stem)
         ops, own = network.stem if stem else network.head, outer
+        if stem:
+            # Its last op may be a function, of which only the first block's input tells.
+            first = next(network.blocks)
+            own = rf"{outer}|{re.escape(first.name)}(?:\..*)?{re.escape(INPUT)}"
     elif block.ops[0].inputs[0] == network.stem[-1].name:
         # The stem's last ops may be functions, which only the first block's output shows.
         ops, own = (*network.stem, *block.ops), rf"{outer}|{re.escape(block.name)}(?:[.:].*)?"

@@ -21,7 +21,7 @@ from resnetgen.verify.compare import (
     compare_gradient,
     describe,
 )
-from resnetgen.verify.gradient_causes import explain_gradient
+from resnetgen.verify.gradient_causes import explain_gradient, suspects
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import TrainingFigures
@@ -156,7 +156,7 @@ def _compare_gradients(
             cause = explain_gradient(network, expected.step, expected.owned, op, arrays)
             first = Problem(
                 position[op.name],
-                cause.op if cause else op.name,
+                cause.op if cause else suspects(network, op),
                 reason,
                 cause=cause.cause if cause else None,
             )

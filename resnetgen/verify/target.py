@@ -77,7 +77,11 @@ class Trial:
             return replace(result, status="not_run", reason=reason) if reason else result
         if problem is None:
             return replace(result, status="failed", reason=self._readable(found.reason or ""))
-        divergence = self._look_closer(problem, judge, prepared)
+        divergence = self._look_closer(problem, judge, prepared, name="closer")
+        if divergence is None and (other := _in_another_case(problem, judgement)) is not None:
+            again = self._look_closer(other, judge, prepared, name="another")
+            # Of another layer it would say what follows from this one's mistake.
+            divergence = again if again and again.name == problem.op else None
         return replace(
             result,
             status="failed",
@@ -99,15 +103,20 @@ class Trial:
         dtypes = " and ".join(sorted({run.dtype for run in judgement.runs}))
         return f"the shipped weights were not run: their values leave the range of {dtypes}"
 
-    def _look_closer(self, problem: Problem, judge: Judge, prepared: Prepared) -> Divergence | None:
-        """Runs the problem's case again with every layer around it recorded, and replays them."""
+    def _look_closer(
+        self, problem: Problem, judge: Judge, prepared: Prepared, *, name: str
+    ) -> Divergence | None:
+        """Runs the problem's case again with every layer around it recorded, and replays them.
+
+        None if it breaks off before it shows them. `name` is that of a folder to run it in.
+        """
         if problem.run is None or problem.op is None or self.level == "shapes":
             return None
         ops, labels = scope(prepared.network, problem.op)
         number = problem.run.case
         case = prepared.cases[number]
         found = self._launch(
-            "closer", prepared, (prepared.requests[number],), keep=labels, classes=None
+            name, prepared, (prepared.requests[number],), keep=labels, classes=None
         )
         if isinstance(found, Died):
             return None
@@ -118,7 +127,7 @@ class Trial:
             return None
         return localize(
             ops,
-            judge.observations(replace(run, case=number), self.scratch / "closer"),
+            judge.observations(replace(run, case=number), self.scratch / name),
             given={prepared.network.stem[0].name: case.image},
             tensors=tensors_in(case, cache(prepared.stored[case.weights].tensors)),
             dtype=run.dtype,
@@ -157,6 +166,20 @@ class Trial:
         for path in (self.scratch, self.directory, self.scratch.parent):
             reason = reason.replace(f"{path}/", "")
         return " ".join(reason.split())
+
+
+def _in_another_case(problem: Problem, judgement: Judgement) -> Problem | None:
+    """The first problem of a run that came to its end, where the one that is to be explained may
+    have ended its own."""
+    if problem.run is None:
+        return None
+    case = problem.run.case
+    whole = (
+        other
+        for other in judgement.problems
+        if other.run is not None and other.run.case != case and other.run.error is None
+    )
+    return next((other for other in whole if other.run and other.run.values_sent), None)
 
 
 def _trainable(found: Report) -> int | None:

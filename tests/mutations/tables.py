@@ -1,0 +1,41 @@
+"""The faults that were written by hand for one network's files each, as mutants."""
+
+from collections.abc import Iterator, Sequence
+
+import faults
+import training_faults
+from faults import Fault
+from verification import CHANNELING, DILATING, SQUEEZING, TINY
+
+from mutations.kind import Mutant, Target
+from resnetgen.verify.result import Level
+
+_PREFIXES: dict[Target, str] = {
+    "torch": "TORCH",
+    "keras-tensorflow": "KERAS",
+    "flax": "FLAX",
+    "onnx": "ONNX",
+}
+_SUFFIXES = {"": TINY, "_SQUEEZING": SQUEEZING, "_CHANNELING": CHANNELING, "_DILATING": DILATING}
+
+
+def table_mutants(target: Target) -> Iterator[Mutant]:
+    """All of a target's, those that only training shows included."""
+    prefix = _PREFIXES[target]
+    for suffix, spec in _SUFFIXES.items():
+        table: Sequence[Fault] = getattr(faults, prefix + suffix)
+        yield from (_mutant(fault, target, spec, "forward") for fault in table)
+    table = getattr(training_faults, prefix, ())
+    yield from (_mutant(fault, target, TINY, "train") for fault in table)
+
+
+def _mutant(fault: Fault, target: Target, spec: str, level: Level) -> Mutant:
+    return Mutant(
+        kind=fault.name,
+        target=target,
+        spec=spec,
+        layer=fault.layer,
+        cause=fault.cause,
+        level=level,
+        change=fault.edit,
+    )
