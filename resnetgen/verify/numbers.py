@@ -9,7 +9,7 @@ Everything is drawn in float32, so that each framework can hold it exactly, and 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import numpy as np
@@ -44,7 +44,7 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 from resnetgen.ir.rules import parameters
-from resnetgen.verify.reference import Array, Tensors, run
+from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate, run
 from resnetgen.weights.initial import stream
 
 Single = NDArray[np.float32]
@@ -57,6 +57,11 @@ _SMALLEST_SHARE = 0.5
 nearly silent on this image would else amplify rounding."""
 
 
+_LARGEST_BEFORE_GATE = 4.0
+"""What a sigmoid is given at most: beyond it gates are open or shut, and show nothing of what is in
+front of them."""
+
+
 class Drawn:
     """The drawn tensors by canonical name, filled while `walk` goes through the network."""
 
@@ -66,6 +71,7 @@ class Drawn:
         self._seed = seed
         self._branch_share = _branch_shares(network)
         self._normalized = {op.inputs[0] for op in network.ops if isinstance(op, Norm)}
+        self._gating = {op.inputs[0] for op in network.ops if isinstance(op, Sigmoid)}
 
     def walk(self, image: Array) -> Iterator[tuple[Op, Array]]:
         """Draws every op's tensors from what it sees of `image`; yields each op and its value."""
@@ -73,11 +79,13 @@ class Drawn:
 
     def _draw(self, op: Op, inputs: tuple[Array, ...]) -> Tensors:
         single = self._draw_single(op, inputs)
+        if op.name in self._gating:
+            single = _held_down(op, inputs, single)
         for parameter in parameters(op):
             kind = parameter.name.rpartition(".")[2]
             assert single[kind].shape == parameter.shape, parameter.name
             self.tensors[parameter.name] = single[kind]
-        return {kind: tensor.astype(np.float64) for kind, tensor in single.items()}
+        return _doubles(single)
 
     def _draw_single(self, op: Op, inputs: tuple[Array, ...]) -> dict[str, Single]:
         match op:
@@ -149,6 +157,24 @@ class Drawn:
 
     def _normal(self, name: str, shape: tuple[int, ...]) -> Single:
         return stream(self._seed, name).standard_normal(shape, dtype=np.float32)
+
+
+def _doubles(single: Mapping[str, Single]) -> dict[str, Array]:
+    return {kind: tensor.astype(np.float64) for kind, tensor in single.items()}
+
+
+def _held_down(op: Op, inputs: Inputs, single: dict[str, Single]) -> dict[str, Single]:
+    """The tensors, or so much less of them that a sigmoid behind the op is not saturated.
+
+    They are turned round where that leaves the widest gate open: if the image is then scaled up and
+    all were shut, the values behind them would be those of rounding.
+    """
+    value = evaluate(op, inputs, tensors=_doubles(single))
+    highest, lowest = float(value.max()), float(value.min())
+    peak = max(highest, -lowest)
+    share = min(1.0, _LARGEST_BEFORE_GATE / peak) if peak else 1.0
+    turned = np.float32(share if highest >= -lowest else -share)
+    return {kind: tensor * turned for kind, tensor in single.items()}
 
 
 def _branch_shares(network: Network) -> dict[str, float]:

@@ -231,8 +231,8 @@ def activate(function: Function, value: Array) -> Array:
 
 
 def sigmoid(value: Array) -> Array:
-    """1 / (1 + exp(-value)), which does not overflow so."""
-    return 0.5 * (1 + np.tanh(value / 2))
+    """1 / (1 + exp(-value)), so that nothing overflows and small ones keep their digits."""
+    return np.exp(-np.logaddexp(0.0, -value))
 
 
 def softmax(value: Array) -> Array:
