@@ -763,3 +763,14 @@ def test_against_what_cannot_be_compared_builds_nothing(
     assert ran.code == 2
     assert message in ran.err
     assert not Path("generated").exists()
+
+
+def test_training_on_one_class_is_refused(resnetgen: Run) -> None:
+    """Its loss is 0, and so are all gradients: nothing would be compared."""
+    spec = tiny()
+    ran = resnetgen("build", spec, "--set", "classes=1", "--level", "train")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--level train compares gradients, and tiny has one class" in ran.err
+    assert not Path("generated").exists()
+    resnetgen("build", spec, "--set", "classes=1", "--no-verify", "--level", "train")
+    assert resnetgen("verify", "generated/tiny", "--level", "train").code == 2

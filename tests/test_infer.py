@@ -348,7 +348,10 @@ def names_of(origin: Origin, name: str, *overrides: str) -> dict[str, Shape]:
     ("origin", "name"),
     [
         pytest.param(origin, name, id=f"{origin.name}-{name}")
-        for name in ("resnet18", "resnet50d", "keras_resnet50v2", "regnet_y_400mf")
+        for name in (
+            *("resnet18", "resnet50d", "keras_resnet50v2", "regnet_y_400mf"),
+            *("ecaresnet50t", "resnetrs50", "preact_resnet164"),
+        )
         for origin in ORIGINS
         if origin.knows(lower(BUNDLED[name]))
     ],
@@ -377,6 +380,12 @@ def test_names_of_deep_networks_are_read_too() -> None:
 )
 def test_names_of_nobody_stay(name: str) -> None:
     assert renamed({name: (1,), "a": (1,), "b": ()}) is None
+
+
+def test_very_many_names_of_nobody_stay() -> None:
+    assert renamed({f"conv2d_{number}.kernel": (1,) for number in range(13_000)}) is None
+    theirs = {"backbone.conv1.weight": (1, 1, 1, 1), "backbone.layer1.999999.conv1.weight": (1,)}
+    assert renamed(theirs | {f"x{number}": (1,) for number in range(13_000)}) is None
 
 
 def test_attention_stands_where_its_channels_fit() -> None:
@@ -490,6 +499,20 @@ class TestMisfits:
     )  # fmt: skip
     def test_shapes_that_cannot_be(self, name: str, shape: Shape, said: str) -> None:
         assert said in refused({**shapes_of("resnet50"), name: shape})
+
+    @pytest.mark.parametrize(
+        ("name", "shape", "said"),
+        [
+            ("fc.weight", (0, 64), "`classes` is `0`"),
+            ("conv1.weight", (16, 100_000, 3, 3), "`input.channels` is `100000`"),
+        ],
+    )
+    def test_ends_that_a_base_cannot_have(self, name: str, shape: Shape, said: str) -> None:
+        shapes = {**shapes_of("resnet20"), name: shape}
+        shapes["fc.bias"] = shapes["fc.weight"][:1]
+        with pytest.raises(DiagnosticError) as error:
+            infer(shapes, name="refused", base=BUNDLED["resnet20"])
+        assert said in error.value.render()
 
     def test_squeezes_that_follow_no_ratio(self) -> None:
         squeezes = {f"layer1.{index}.se.fc1.weight": (300 + index, 256, 1, 1) for index in (0, 1)}

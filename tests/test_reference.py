@@ -275,3 +275,11 @@ def test_a_value_lives_until_its_last_reader() -> None:
         "c": [-1.0, 4.0],
         "d": [-2.0, 8.0],
     }
+
+
+def test_small_gates_keep_their_digits() -> None:
+    found = evaluate(
+        Sigmoid("gate", ("x",)), (np.array([-800.0, -34.0, -20.0, 800.0]),), tensors={}
+    )
+    exact = [0.0, np.exp(-34.0) / (1 + np.exp(-34.0)), 1 / (1 + np.exp(20.0)), 1.0]
+    np.testing.assert_allclose(found, exact, rtol=1e-14, atol=0)

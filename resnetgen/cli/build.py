@@ -23,6 +23,7 @@ from resnetgen.cli.options import (
     SeedOption,
     TimeoutOption,
     check_peer,
+    check_trains,
     choose,
     refuse_unread,
 )
@@ -128,8 +129,11 @@ def build(
             message = f"--against names one network, and there are {len(spec)} specs"
             raise DiagnosticError([Diagnostic("one-spec", message, hint="give one SPEC")])
         named = choose(target, targets())
+        compiled = pipeline.compile_specs(spec, overrides=overrides or ())
+        if not no_verify:
+            check_trains(level, (item.network for item in compiled))
         built = pipeline.build(
-            pipeline.compile_specs(spec, overrides=overrides or ()),
+            compiled,
             output,
             options=pipeline.BuildOptions(
                 targets=named or tuple(targets()),

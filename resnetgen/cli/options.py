@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterable
 from enum import StrEnum
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quote
+
+if TYPE_CHECKING:
+    from resnetgen.ir.network import Network
 
 _MEANT = {"gpu": "cuda"}
 """Words that look like one known word and mean another."""
@@ -249,6 +252,16 @@ def check_dtype(level: Level, dtype: Dtype | None) -> None:
         message = "--level train compares gradients, and --dtype float32 rounds them too far"
         hint = "leave --dtype out, or compare with --level forward"
         raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
+
+
+def check_trains(level: Level, networks: Iterable["Network"]) -> None:
+    """Raises a DiagnosticError where a step of training would have no gradient to compare."""
+    for network in networks:
+        if level is Level.train and network.classes == 1:
+            message = f"--level train compares gradients, and {network.name} has one class: its "
+            message += "cross entropy is 0 whatever its weights are"
+            hint = "compare with --level forward"
+            raise DiagnosticError([Diagnostic("no-gradient", message, hint=hint)])
 
 
 def check_peer(reference: str | None) -> None:

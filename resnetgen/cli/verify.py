@@ -21,6 +21,7 @@ from resnetgen.cli.options import (
     TimeoutOption,
     check_dtype,
     check_peer,
+    check_trains,
     choose,
     folder_flaw,
     refuse_unread,
@@ -106,6 +107,7 @@ def verify(
         network = compile_spec(str(_spec_file(directory))).network
         if certificate is not None:
             recheck_certificate(network, directory, certificate, as_json=as_json)
+        check_trains(level, [network])
         _refuse_unwritable(directory, output)
         path = output or directory / CERTIFICATE
         _refuse_to_replace(path, is_ours=output is None)

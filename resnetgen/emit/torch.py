@@ -236,9 +236,10 @@ def _block_view(kind: Kind, style: Style) -> _BlockView:
     layers = [*kind.preactivation, *kind.main, *filter(None, (kind.activation,))]
     # The activation that all share comes last.
     layers.sort(key=lambda layer: isinstance(layer.op, Activation))
-    if kind.has_shortcut and kind.preactivation:
-        # Without a norm in front, the activation reads what the shortcut carries to the end.
-        style = replace(style, in_place=not isinstance(kind.preactivation[0].op, Activation))
+    if kind.preactivation and isinstance(kind.preactivation[0].op, Activation):
+        # Without a norm in front it reads what is needed unchanged: by the shortcut, or for the
+        # gradient of the stem's activation.
+        style = replace(style, in_place=False)
     return _BlockView(
         class_name=kind.class_name,
         docstring=block_docstring(kind),

@@ -46,11 +46,13 @@ def infer(shapes: Shapes, *, name: str, base: ModelSpec | None = None) -> Inferr
     shapes = without_counters(shapes)
     found = trace(shapes)
     restored = whole(found)
-    spec = _like(found, shapes, name=name, base=base) if base else None
-    if spec is None:
+    like = _like(found, shapes, name=name, base=base) if base else None
+    if like is None:
         stated = document(restored, name=name, base=base)
-        spec = meaning(stated)
-        refuse(stated, feasibility.problems(spec))
+    else:
+        stated = parse(to_yaml(like), file="inferred")
+    spec = meaning(stated)
+    refuse(stated, feasibility.problems(spec))
     network = lower(spec)
     prove(network, shapes)
     return Inferred(spec, network, _assumed(spec, restored))

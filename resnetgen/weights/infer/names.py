@@ -1,7 +1,7 @@
 """Reads the names of other libraries as ours, by the rules by which `convert` reads them.
 
-A rule says what a library calls a layer, not what layer a name is of. So networks with all that
-may be called something are lowered, and their names looked for in the file.
+A rule says what a library calls a layer, not what layer a name is of. So networks with all kinds of
+layers are lowered, and what they are called there is looked for in the file.
 """
 
 import json
@@ -12,15 +12,16 @@ from itertools import product
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape
 from resnetgen.lower import lower
+from resnetgen.spec.limits import MOST_BLOCKS
 from resnetgen.spec.load import meaning
-from resnetgen.spec.model import Downsample, Order
+from resnetgen.spec.model import Attention, Downsample, Order
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.trace import Shapes, are_ours
 from resnetgen.weights.origins import ORIGINS, Foreign, Origin
 
 _MOST_STAGES = 8
 _MOST_CONVOLUTIONS = 4
-"""In a block; the libraries' own blocks have at most three."""
+"""Of a block whose names can be told; the libraries' own have at most three."""
 _LEAST_SHARE = 0.5
 """Below this, a file that has some of a library's names has them by chance."""
 
@@ -33,11 +34,14 @@ class _Kind:
     hidden: tuple[int, ...]
     """Of the stem."""
     downsample: Downsample
+    attention: Attention
 
 
 _ORDERS: tuple[Order, ...] = ("post", "pre")
 _DOWNSAMPLES: tuple[Downsample, ...] = ("conv", "avg")
-_KINDS = tuple(_Kind(*each) for each in product(_ORDERS, ((), (1, 1)), _DOWNSAMPLES))
+_ATTENTIONS: tuple[Attention, ...] = ("se", "eca")
+_STEMS = ((), (1, 1), (1,), (1, 1, 1))
+_KINDS = tuple(_Kind(*each) for each in product(_ORDERS, _STEMS, _DOWNSAMPLES, _ATTENTIONS))
 """The simplest first."""
 
 
@@ -59,16 +63,18 @@ def renamed(shapes: Shapes, *, downsample: Downsample = "conv") -> Renamed | Non
     """
     if are_ours(shapes):
         return None
-    numbers = [int(digits) for name in shapes for digits in re.findall(r"\d{1,6}", name)]
-    most = min(max(numbers, default=0), len(shapes)) + 1
-    stages = min(most, _MOST_STAGES)
-    # Two blocks of each stage tell whose the names are.
-    probes = {kind: _probe(kind, stages=stages, blocks=2) for kind in _KINDS}
+    # Two stages of a block each tell whose the names are.
+    probes = {kind: _probe(kind, stages=2, blocks=1) for kind in _KINDS}
     shares = {
         (kind, origin): len(shapes.keys() & _names(probe, origin).keys())
         for (kind, probe), origin in product(probes.items(), ORIGINS)
     }
     kind, origin = max(shares, key=lambda each: (shares[each], each[0].downsample == downsample))
+    if shares[kind, origin] == 0:
+        return None
+    numbers = [int(digits) for name in shapes for digits in re.findall(r"\d{1,6}", name)]
+    most = min(max(numbers) + 1, len(shapes), MOST_BLOCKS // _MOST_STAGES)
+    stages = min(most, _MOST_STAGES)
     known = _names(_probe(kind, stages=stages, blocks=most), origin)
     if len(shapes.keys() & known.keys()) < _LEAST_SHARE * len(shapes):
         return None
@@ -95,15 +101,21 @@ def _names(network: Network, origin: Origin) -> dict[str, tuple[str, Foreign]]:
 def _probe(kind: _Kind, *, stages: int, blocks: int) -> Network:
     document = {
         "name": "probe",
-        "input": {"channels": 1, "size": 2**stages},
+        "input": {"channels": 1, "size": 2 ** (stages + 1)},
         "classes": 1,
-        "stem": {"hidden": kind.hidden, "width": 1, "kernel": 3, "stride": 1, "pool": "none"},
+        "stem": {
+            "hidden": kind.hidden,
+            "width": 1,
+            "kernel": 3,
+            "stride": 1,
+            "pool": "conv",
+        },
         "conv_bias": True,
         "order": kind.order,
         "block": [{"kernel": 3}] * _MOST_CONVOLUTIONS,
         "shortcut": "projection_all",
         "downsample": kind.downsample,
-        "attention": "se",
+        "attention": kind.attention,
         "stages": [
             {"name": f"s{stage}", "repeats": blocks, "width": 1, "stride": min(stage + 1, 2)}
             for stage in range(stages)
