@@ -1,8 +1,8 @@
 """Looks for what nobody thought of: `python tests/fuzz.py [--seed N] [--specs N] [--bytes N]`.
 
-Specs are drawn from the whole language. Each valid one has to hold what `test_spec_space` says, and
-a share of them is verified in every target. Then specs and weights files that are right are damaged
-at random: reading them has to give a diagnostic, or what they now mean. It prints what it did, and
+Specs are drawn from the language. Each valid one has to hold what `test_spec_space` says, and some
+are verified, in PyTorch in training too. Then specs and weights files that are right are damaged at
+random: reading them has to give a diagnostic, or what they now mean. It prints what it did, and
 anything that came of it is a finding, with what reproduces it.
 """
 
@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,22 +36,27 @@ from resnetgen.lower import feasibility, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load, meaning
 from resnetgen.spec.source import parse
+from resnetgen.verify.document import Level
 from resnetgen.weights.infer import infer, renamed
 from resnetgen.weights.open import opened
 
-TARGETS = ("torch", "onnx", "keras-tensorflow", "keras-jax", "keras-torch", "flax")
+RUNS: tuple[tuple[str, Level], ...] = (
+    *(("torch", "forward"), ("onnx", "forward"), ("torch", "train")),
+    *((target, "forward") for target in ("keras-tensorflow", "keras-jax", "keras-torch", "flax")),
+)
 EVERYWHERE = 10
 """Of so many specs that are verified in PyTorch and ONNX, one is in the other targets too."""
 MOST_LAYERS = 60
 """Deeper networks would take most of the time."""
 LARGEST_FILE = 20_000
 """In bytes: longer corpus files would be damaged in what they repeat."""
-LEGAL = (b"0", b"-1", b"1e9", b"null", b"[", b"]", b"{", b"}", b": ", b"\n", b"- ", b"\t", b"&a ",
+PIECES = (b"0", b"-1", b"1e9", b"null", b"[", b"]", b"{", b"}", b": ", b"\n", b"- ", b"\t", b"&a ",
          b"*a", b"!!int ", b"'", b'"', b"#", b"<<: ", b"\xc3\xa9", b"\xff", b"\x00", b"..", b"%",
          b"stages", b"extends: resnet18\n", b"depth: 50\n", b"true", b"NaN", b"0x10",
          b"1_0")  # fmt: skip
-"""What is put in: much of it means something in YAML or in the language."""
+"""What is put in: most of it means something in YAML or in the language."""
 
+VERSIONS = ("hypothesis", "numpy", "torch", "onnx", "onnxruntime", "keras", "jax", "flax")
 Finding = dict[str, str]
 
 
@@ -104,15 +109,37 @@ class Specs:
                 network = lower(load(str(path)).spec)
                 if network.depth <= MOST_LAYERS:
                     directories.append(files(network, path.with_suffix(""), spec=text))
-            for target in TARGETS:
+            for target, level in RUNS:
                 few = target in ("torch", "onnx")
                 chosen = directories if few else directories[::EVERYWHERE]
-                for directory, result in verify_together(target, chosen).items():
-                    done[target] += 1
+                if level == "train":
+                    # Of one class there is no gradient.
+                    chosen = [each for each in chosen if _classes(each) > 1]
+                for directory, result in self._together(target, level, chosen):
+                    done[f"{target}, {level}"] += 1
                     if result["status"] != "passed":
                         spec = Path(name, f"{directory}.yaml").read_text()
-                        found.append({"of": target, "what": f"{result['reason']}: {spec}"})
+                        what = f"{result['reason']}: {spec}"
+                        found.append({"of": f"{target}, {level}", "what": what})
         return done, found
+
+    def _together(
+        self, target: str, level: Level, directories: Sequence[Path]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each directory's result; where the verifier breaks off, each by itself."""
+        try:
+            yield from verify_together(target, directories, level=level).items()
+        except AssertionError as error:
+            if len(directories) == 1:
+                broken = {"status": "broke off", "reason": str(error)}
+                yield directories[0].name, broken
+                return
+            for directory in directories:
+                yield from self._together(target, level, [directory])
+
+
+def _classes(directory: Path) -> int:
+    return load(str(directory / "spec.yaml")).spec.classes
 
 
 def damaged(original: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
@@ -129,9 +156,9 @@ def damaged(original: bytes, chance: random.Random, others: Sequence[bytes]) -> 
             case 2:
                 data[start:start] = data[start:end]
             case 3:
-                data[start:end] = chance.choice(LEGAL)
+                data[start:end] = chance.choice(PIECES)
             case 4:
-                data[start:start] = chance.choice(LEGAL)
+                data[start:start] = chance.choice(PIECES)
             case _:
                 other = chance.choice(others)
                 data[start:end] = other[start:end]
@@ -214,28 +241,28 @@ def weights_corpus() -> list[bytes]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="by default another one each time")
     parser.add_argument("--specs", type=int, default=5000, help="valid specs to draw")
     parser.add_argument("--verified", type=int, default=200, help="how many of them to verify")
     parser.add_argument("--bytes", type=int, default=50_000, help="files to damage, of each kind")
     parser.add_argument("--json", type=Path, help="where to write what was done, too")
     arguments = parser.parse_args()
+    chosen = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
 
     start = time.monotonic()
-    specs = Specs(arguments.specs, arguments.seed, arguments.verified)
+    print(f"seed {chosen}", flush=True)
+    specs = Specs(arguments.specs, chosen, arguments.verified)
     findings = list(specs.run())
     print(f"{specs.drawn:,} valid specs were drawn", flush=True)
     verified, more = specs.verify()
     findings += more
-    print(f"verified: {', '.join(f'{count} in {name}' for name, count in verified.items())}")
+    print("verified: " + "; ".join(f"{count} in {name}" for name, count in verified.items()))
     damaged_files: dict[str, dict[str, int]] = {}
     for suffix, corpus, read in (
         (".yaml", spec_corpus(), read_spec),
         (".safetensors", weights_corpus(), read_weights),
     ):
-        outcomes, more = damage(
-            corpus, suffix, read, count=arguments.bytes, random_seed=arguments.seed
-        )
+        outcomes, more = damage(corpus, suffix, read, count=arguments.bytes, random_seed=chosen)
         findings += more
         damaged_files[suffix] = dict(sorted(outcomes.items()))
         said = ", ".join(f"{count:,} {name}" for name, count in damaged_files[suffix].items())
@@ -246,9 +273,9 @@ def main() -> int:
     if arguments.json is not None:
         document = {
             "command": "python tests/fuzz.py " + " ".join(sys.argv[1:]),
-            "seed": arguments.seed,
+            "seed": chosen,
             "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("hypothesis", "torch", "onnx", "numpy")},
+            "versions": {name: version(name) for name in VERSIONS},
             "seconds": round(time.monotonic() - start),
             "valid_specs": specs.drawn,
             "verified": dict(verified),

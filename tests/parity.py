@@ -329,12 +329,15 @@ def main() -> int:
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")
+    absent = [name for name in ("keras_hub", "transformers") if find_spec(name) is None]
     chosen = names or list(found)
     missing = [name for name in chosen if (found[name].spec or name) not in bundled()]
     agree = report([found[name] for name in chosen if name not in missing])
     if missing:
         print(f"not bundled, so not compared: {', '.join(missing)}")
-    return 0 if agree and not missing else 1
+    if absent and not names:
+        print(f"not installed, so not compared: {', '.join(absent)}")
+    return 0 if agree and not missing and (names or not absent) else 1
 
 
 if __name__ == "__main__":
