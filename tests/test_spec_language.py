@@ -66,6 +66,7 @@ ORIGINS = (
     "timm",
     "keras.applications",
     "The authors' ResNet-",
+    "Flax's ImageNet example",
 )
 """Papers and programs that the bundled specs describe networks of."""
 
@@ -196,6 +197,7 @@ def test_resnet50_in_full() -> None:
         anti_alias="none",
         activation="relu",
         convolution_bias=False,
+        conv_padding="symmetric",
         norm=NormSpec("batch", 32, 1e-5, 0.1),
         init=InitSpec("he_fan_out", "uniform_fan_in", zero_last_gamma=False),
         output="logits",

@@ -32,6 +32,7 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
+    Same,
     Scale,
     Sigmoid,
     Softmax,
@@ -47,6 +48,7 @@ from resnetgen.verify.reference import (
     convolve,
     convolve_channels,
     evaluate,
+    pads,
     sigmoid,
     softmax,
     windows,
@@ -127,13 +129,14 @@ def _of_convolution(
     weight = tensors["weight"]
     bias = tensors["bias"][:, None, None] if op.bias else np.zeros((1, 1, 1))
     target = right if seen is None else seen
+    own = pads(op, value)
 
     def convolved(
         kernel: Array = weight,
         *,
         image: Array = value,
         stride: int = op.stride,
-        padding: Padding = op.padding,
+        padding: Padding = own,
         dilation: int = op.dilation,
     ) -> Array:
         product = convolve(
@@ -143,13 +146,13 @@ def _of_convolution(
 
     if op.kernel > 1:
         for dilation in (each for each in _DILATIONS if each != op.dilation):
-            for pixels in {op.padding.top, dilation * (op.kernel // 2)}:
+            for pixels in {own.top, dilation * (op.kernel // 2)}:
                 cause = f"its dilation is {dilation}, not {op.dilation} (padding {pixels})"
                 if _fits(value, dilation * (op.kernel - 1) + 1, pixels):
                     padding = Padding.symmetric(pixels)
                     yield Mistake(cause, convolved(dilation=dilation, padding=padding))
     for geometry in _geometries(op.extent, op, value, target):
-        cause = geometry.cause(op, shape_kept=target.shape == right.shape)
+        cause = geometry.cause(op, own, shape_kept=target.shape == right.shape)
         if cause is not None:
             moved = convolved(stride=geometry.stride, padding=geometry.padding)
             yield Mistake(cause, geometry.cut(moved))
@@ -222,16 +225,17 @@ def _of_scaling(value: Array, gates: Array) -> Iterator[Mistake]:
 
 def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterator[Mistake]:
     fill, other = (0.0, -math.inf) if op.pads_zeros else (-math.inf, 0.0)
-    otherwise = windows(value, op.kernel, op.stride, op.padding, other)
+    own = pads(op, value)
+    otherwise = windows(value, op.kernel, op.stride, own, other)
     cause = f"pads with {_number(other)}, not with {_number(fill)}"
     yield Mistake(cause, otherwise.max(axis=(4, 5)))
     for word, counts in (("counted", True), ("not counted", False)):
-        mean = AvgPool2d(op.name, op.inputs, op.kernel, op.stride, op.padding, counts)
+        mean = AvgPool2d(op.name, op.inputs, op.kernel, op.stride, own, counts)
         yield Mistake(f"averages, padding {word}", evaluate(mean, (value,), tensors={}))
     yield Mistake("is missing", value)
     for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
         for geometry in _geometries(kernel, op, value, target):
-            moved = geometry.cause(op, shape_kept=target.shape == right.shape)
+            moved = geometry.cause(op, own, shape_kept=target.shape == right.shape)
             sized = f"its kernel is {kernel}, not {op.kernel}" if kernel != op.kernel else None
             causes = [each for each in (sized, moved) if each is not None]
             if causes:
@@ -339,14 +343,17 @@ class _Geometry:
     def cut(self, value: Array) -> Array:
         return value[:, :, : self.height, : self.width]
 
-    def cause(self, op: Conv2d | MaxPool2d, *, shape_kept: bool) -> str | None:
-        """How it differs from the op's own, if it does."""
-        padding, own = self.padding, op.padding
+    def cause(self, op: Conv2d | MaxPool2d, own: Padding, *, shape_kept: bool) -> str | None:
+        """How it differs from the op's stride and from its `own` padding, if it does."""
+        padding = self.padding
         if self.stride != op.stride:
             return f"its stride is {self.stride}, not {op.stride} (padding {_sides(padding)})"
         if padding == own:
             return None
         cause = f"its padding is {_sides(padding)}, not {_sides(own)}"
+        if isinstance(op.padding, Same):
+            symmetric = padding == Padding.symmetric(op.extent // 2)
+            return f"{cause}: symmetric, not SAME" if symmetric else cause
         shifted = padding.top == own.top - 1 and padding.left == own.left - 1
         same = 0 <= padding.bottom - padding.top <= 1 and 0 <= padding.right - padding.left <= 1
         if shape_kept and shifted and same:
