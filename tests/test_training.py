@@ -10,6 +10,7 @@ from training_faults import FLAX, KERAS, TORCH
 from verification import (
     CHANNELING,
     DILATING,
+    SAME,
     SMALL,
     SQUEEZING,
     TINY,
@@ -44,6 +45,7 @@ SPECS = (
     SQUEEZING,
     CHANNELING,
     DILATING,
+    SAME,
     PREACTIVATED,
     GROUPED,
     UNNORMALIZED,
@@ -132,7 +134,7 @@ def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: 
         if find_spec(each) is None:
             pytest.skip(f"{each} is not installed")
     # JAX compiles each op for each shape anew, which takes minutes for all of them.
-    few = (TINY, CHANNELING, KERAS_DIALECT, DROPPING)
+    few = (TINY, CHANNELING, SAME, KERAS_DIALECT, DROPPING)
     specs = few if target in ("keras-jax", "flax") else SPECS
     directories: dict[str, Path] = {}
     for spec in specs:
