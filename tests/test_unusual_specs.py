@@ -52,6 +52,7 @@ VERIFIED = (
     "keras_biases",
     "dilated",
     "dilated_filters",
+    "same_padded",
     "dropping",
     "pooled",
     "smooth",
