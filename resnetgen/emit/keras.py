@@ -239,7 +239,7 @@ def _note(network: Network) -> tuple[str, ...]:
 
 def _gate_init(shared: Constants) -> str:
     if shared.conv_init == "lecun_normal":
-        return ', kernel_initializer="lecun_normal"'
+        return ", kernel_initializer=lecun"
     return "" if shared.fan_mode is None else ", kernel_initializer=he_normal"
 
 

@@ -27,10 +27,10 @@ zero_pad
 _VARIABLES = """
 act axes bn bound channels cls dilation downsample downsample_dilation drop_path edge edges extent
 extra_channels fan_in filters gamma gates gn groups he_normal height image images in_channels index
-input_shape inputs kernel kernel_size kind kinds layer left limit load logits main maxima means
-model module name num_classes out_channels outputs padding parts pool probabilities rngs self shape
-size softmax squeezed stage std stride tensors top uniform use_bias value variable weight weights
-width window x y
+input_shape inputs kernel kernel_size kind kinds layer lecun left limit load logits main maxima
+means model module name num_classes out_channels outputs padding parts pool probabilities rngs self
+shape size softmax squeezed stage std stride tensors top uniform use_bias value variable weight
+weights width window x y
 """
 # Set by `site`, so not everywhere among the builtins.
 _SITE = "copyright credits exit help license quit"
