@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from resnetgen.emit.keras_layers import Style, activation, layer_lines, pads_with_zeros
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
-from resnetgen.emit.padding import padding_note, same_extent, with_same
+from resnetgen.emit.padding import padding_note, same_paddings, with_same
 from resnetgen.emit.queries import (
     Constants,
     Extent,
@@ -166,7 +166,7 @@ def _view(network: Network) -> _View:
     zeroed = any(zeroed_norm(kind) for kind in found)
     paired = _is_paired(network)
     conv_name = "conv" if paired else "name"
-    style = Style(paired, _norm_word(shared), conv_biases(network), same_extent(network.ops))
+    style = Style(paired, _norm_word(shared), conv_biases(network), same_paddings(network.ops))
     stem = literal(network.stem[1:])
     height, width = network.input_size
     path = _longest_path(network)

@@ -13,7 +13,7 @@ def pads_same(ops: Iterable[Op], kind: type[Conv2d | MaxPool2d] = Conv2d) -> boo
     return any(isinstance(op, kind) and isinstance(op.padding, Same) for op in ops)
 
 
-def same_extent(ops: Iterable[Op]) -> Extent:
+def same_paddings(ops: Iterable[Op]) -> Extent:
     """Which of the convolutions that a kernel above 1 lets pad have SAME padding."""
     return extent(
         isinstance(op.padding, Same) for op in ops if isinstance(op, Conv2d) and op.kernel > 1
