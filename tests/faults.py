@@ -226,6 +226,25 @@ TORCH_DILATING = (
     ),
 )
 
+TORCH_SAME = (
+    Fault(
+        "symmetric-padding",
+        replace(
+            ("-> SameConv2d:", "-> nn.Conv2d:"),
+            ("return SameConv2d(", "return nn.Conv2d("),
+            ("stride=stride, bias=False)", "stride=stride, padding=1, bias=False)"),
+        ),
+        "layer2.0.conv1",
+        "its padding is 1, not (0, 0, 1, 1) (top, left, bottom, right): symmetric, not SAME",
+    ),
+    Fault(
+        "more-at-the-top",
+        replace(("height // 2, width // 2", "height - height // 2, width - width // 2")),
+        "maxpool",
+        "symmetric, not SAME",
+    ),
+)
+
 KERAS = (
     Fault(
         "stride-on-the-1x1",
@@ -355,6 +374,33 @@ KERAS_DILATING = (
         ),
         "layer2.0.downsample.0",
         "does not count its padding",
+    ),
+)
+
+KERAS_SAME = (
+    Fault(
+        "symmetric-padding",
+        replace(
+            (
+                "x = conv_bn(x, filters, 3, stride",
+                "y = layers.ZeroPadding2D(1)(x)\n    x = conv_bn(y, filters, 3, stride",
+            ),
+            (
+                'filters, 3, stride=stride, conv=f"{name}_conv1"',
+                'filters, 3, stride=stride, padding="valid", conv=f"{name}_conv1"',
+            ),
+        ),
+        "layer2.0.conv1",
+        "symmetric, not SAME",
+    ),
+    Fault(
+        "same-padding-of-the-stem",
+        replace(
+            ('x = layers.ZeroPadding2D(3, name="conv1_pad")(image)', "x = image"),
+            ('padding="valid", ', ""),
+        ),
+        "conv1",
+        "as SAME padding makes",
     ),
 )
 
@@ -512,6 +558,21 @@ FLAX_DILATING = (
     ),
 )
 
+FLAX_SAME = (
+    Fault(
+        "symmetric-padding",
+        replace(('(3, 3), padding="SAME"', "(3, 3), padding=1")),
+        "layer2.0.conv1",
+        "symmetric, not SAME",
+    ),
+    Fault(
+        "symmetric-pool",
+        replace(('strides=(2, 2), padding="SAME"', "strides=(2, 2), padding=((1, 1), (1, 1))")),
+        "maxpool",
+        "symmetric, not SAME",
+    ),
+)
+
 
 def node(model: Any, name: str) -> Any:
     return next(each for each in model.graph.node if each.name == name)
@@ -576,6 +637,17 @@ def shift_offset(name: str) -> Callable[[Any], None]:
         tensor = next(each for each in model.graph.initializer if each.name == name)
         entry = next(each for each in tensor.external_data if each.key == "offset")
         entry.value = str(int(entry.value) + 4)
+
+    return edit
+
+
+def pad_alike(name: str) -> Callable[[Any], None]:
+    """One pixel on all sides, instead of what the image's size calls for."""
+
+    def edit(model: Any) -> None:
+        padded = node(model, name)
+        padded.attribute.remove(attribute(model, name, "auto_pad"))
+        padded.attribute.append(onnx.helper.make_attribute("pads", [1, 1, 1, 1]))
 
     return edit
 
@@ -656,4 +728,9 @@ ONNX_DILATING = (
         "layer2.0.downsample.0",
         "does not count its padding",
     ),
+)
+
+ONNX_SAME = (
+    Fault("symmetric", pad_alike("layer2.0.conv1"), "layer2.0.conv1", "symmetric, not SAME"),
+    Fault("symmetric-pool", pad_alike("maxpool"), "maxpool", "symmetric, not SAME"),
 )

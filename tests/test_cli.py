@@ -456,7 +456,7 @@ def test_specs_are_sorted_by_folder_and_number(resnetgen: Run) -> None:
 
 def test_specs_can_be_chosen_by_a_part_of_their_names(resnetgen: Run) -> None:
     names = [item["name"] for item in resnetgen("specs", "ResNet18", "--json").json["specs"]]
-    assert names == ["resnet18", "resnet18_paper", "resnet18d", "seresnet18"]
+    assert names == ["resnet18", "resnet18_paper", "flax_resnet18", "resnet18d", "seresnet18"]
     out = resnetgen("specs", "plain").out
     assert "\nplain34 " in out
     assert "resnet" not in out.partition("Their files: ")[0]

@@ -50,6 +50,14 @@ def test_fact_that_changes_numbers_alone_is_told_from_one_that_changes_nothing(
         assert not found[name]["effect"]["same_network"]
 
 
+def test_padding_is_a_fact_beside_the_dialect_that_decides_it(resnetgen: Run) -> None:
+    found = facts(resnetgen("diff", "resnet18", "flax_resnet18", "--json"))
+    assert found["dialect"]["effect"]["same_network"]
+    assert (found["conv_padding"]["a"], found["conv_padding"]["b"]) == ("symmetric", "same")
+    assert found["conv_padding"]["effect"]["same_counts"]
+    assert not found["conv_padding"]["effect"]["same_network"]
+
+
 def test_stage_is_named_as_the_paper_names_it(resnetgen: Run) -> None:
     ran = resnetgen("diff", "resnet50", "resnet101")
     assert "stages.2.repeats (conv4_x)  6" in ran.out

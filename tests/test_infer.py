@@ -545,6 +545,7 @@ class TestCommand:
         assumed = "input.size 32, stem.stride 1, stem.pool none, the stages' stride [1,2,2], "
         words = " ".join(said.split())
         assert f"{assumed}shortcut zero_pad, drop_path 0.0" in words
+        assert "dropout 0.0, conv_padding symmetric, dialect torchvision" in words
         more = "stride_block first, anti_alias none, activation relu, epsilon 1e-05, "
         more += "momentum 0.1, conv_init he_fan_out, linear_init uniform_fan_in, "
         more += "zero_init_last false, output logits "
@@ -554,7 +555,7 @@ class TestCommand:
     def test_other_classes_than_a_bundled_network_has(self, resnetgen: Run) -> None:
         save("ten.safetensors", shapes_of("resnet18", "classes=10"))
         said = resnetgen("infer", "ten.safetensors").err
-        assert "but for image and head: resnet18, resnetblur18\n" in said
+        assert "but for image and head: flax_resnet18, resnet18, resnetblur18\n" in said
 
     def test_network_that_is_bundled_nowhere(self, resnetgen: Run) -> None:
         save("own.safetensors", shapes_of("resnet20", "stem.width=8"))
@@ -615,7 +616,7 @@ class TestCommand:
 
         save_model(torchvision_models().resnet50(), "resnet50.safetensors")
         ran = resnetgen("infer", "resnet50.safetensors")
-        assert "with these names and shapes: resnet50, resnet50_paper, " in ran.err
+        assert "with these names and shapes: flax_resnet50, resnet50, resnet50_paper, " in ran.err
         Path("spec.yaml").write_text(ran.out)
         assert lower(load("spec.yaml").spec) == lower(BUNDLED["resnet50"])
 

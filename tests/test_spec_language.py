@@ -66,6 +66,7 @@ ORIGINS = (
     "timm",
     "keras.applications",
     "The authors' ResNet-",
+    "Flax's ImageNet example",
 )
 """Papers and programs that the bundled specs describe networks of."""
 
@@ -196,6 +197,7 @@ def test_resnet50_in_full() -> None:
         anti_alias="none",
         activation="relu",
         convolution_bias=False,
+        conv_padding="symmetric",
         norm=NormSpec("batch", 32, 1e-5, 0.1),
         init=InitSpec("he_fan_out", "uniform_fan_in", zero_last_gamma=False),
         output="logits",
@@ -573,6 +575,8 @@ stages:
         ["input.size=[33, 65]", 'name="null"', "license=(MIT OR Apache-2.0)"],
         ["license=0BSD", "epsilon=0.123457", "momentum=1e-300"],
         ['license="1.0"', 'stages.0.name="true"'],
+        ["dialect=flax", "conv_padding=symmetric"],
+        ["conv_padding=same", "linear_init=lecun_normal"],
         ["block=[{kernel: 1}, {kernel: 3}, {kernel: 1, expansion: 4}]"],
         ["stages.0.block=[{kernel: 5}, {kernel: 3, strided: true}]", "stages.2.block=bottleneck"],
         [

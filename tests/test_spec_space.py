@@ -131,15 +131,18 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "block_dropout": st.just(0.3),
                     "head_pool": st.sampled_from(["max", "avgmax", "catavgmax"]),
                     "dropout": st.just(0.25),
-                    "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil"]),
+                    "conv_padding": st.sampled_from(["symmetric", "same"]),
+                    "pool_padding": st.sampled_from(["symmetric", "zeros", "ceil", "same"]),
                     "output": st.sampled_from(["logits", "softmax"]),
                     "stride_on": st.sampled_from(["1x1", "3x3"]),
                     "epsilon": st.floats(1e-8, 0.1).map(lambda value: float(f"{value:.6g}")),
                     "momentum": st.floats(0.001, 1),
                     "conv_bias": st.sampled_from([True, False, "without_norm"]),
-                    "conv_init": st.sampled_from(["he_fan_in", "he_fan_out", "glorot_uniform"]),
+                    "conv_init": st.sampled_from(
+                        ["he_fan_in", "he_fan_out", "glorot_uniform", "lecun_normal"]
+                    ),
                     "linear_init": st.sampled_from(
-                        ["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
+                        ["he_fan_in", "uniform_fan_in", "glorot_uniform", "lecun_normal", "normal"]
                     ),
                     "zero_init_last": st.booleans(),
                     "license": st.sampled_from(["MIT", "Apache-2.0 OR MIT"]),
@@ -157,6 +160,7 @@ knobs = st.fixed_dictionaries(
         "conv_bias": st.sampled_from([True, False, "without_norm"]),
         "stride_block": st.sampled_from(["first", "last"]),
         "drop_path": st.sampled_from([0.0, 0.2]),
+        "conv_padding": st.sampled_from(["symmetric", "same"]),
     }
 )
 varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
@@ -178,6 +182,7 @@ OTHER_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "epsilon": ("norm.epsilon", (0.5,)),
     "momentum": ("norm.momentum", (0.5,)),
     "zero_init_last": ("init.zero_last_gamma", (True, False)),
+    "conv_padding": ("conv_padding", ("same", "symmetric")),
     "pool_padding": ("stem.pool_padding", ("zeros", "symmetric")),
     "stride_block": ("stride_block", ("first", "last")),
     "anti_alias": ("anti_alias", ("avg", "none")),

@@ -76,6 +76,15 @@ CASES = {
         True,
         None,
     ),
+    "as in Flax": Case(
+        f"dialect: flax\n{SPEC}groups: 4\n",
+        0.1,
+        1e-5,
+        frozenset(LAST_GAMMAS),
+        math.sqrt(1 / (3 * 25)),
+        False,
+        None,
+    ),
     "a normal head": Case(
         f"{SPEC}linear_init: normal\n",
         0.1,

@@ -10,6 +10,7 @@ from training_faults import FLAX, KERAS, TORCH
 from verification import (
     CHANNELING,
     DILATING,
+    SAME,
     SMALL,
     SQUEEZING,
     TINY,
@@ -44,6 +45,7 @@ SPECS = (
     SQUEEZING,
     CHANNELING,
     DILATING,
+    SAME,
     PREACTIVATED,
     GROUPED,
     UNNORMALIZED,
@@ -133,7 +135,7 @@ def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: 
             pytest.skip(f"{each} is not installed")
     # JAX compiles each op for each shape anew, which takes minutes for all of them; and Keras's
     # source is the same on every backend.
-    few = {"keras-jax": (TINY, DROPPING), "flax": (TINY, CHANNELING, KERAS_DIALECT, DROPPING)}
+    few = {"keras-jax": (TINY, DROPPING), "flax": (TINY, CHANNELING, SAME, KERAS_DIALECT, DROPPING)}
     specs = few.get(target, SPECS)
     directories: dict[str, Path] = {}
     for spec in specs:

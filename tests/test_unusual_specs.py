@@ -53,6 +53,7 @@ VERIFIED = (
     "keras_biases",
     "dilated",
     "dilated_filters",
+    "same_padded",
     "dropping",
     "pooled",
     "smooth",

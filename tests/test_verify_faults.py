@@ -9,22 +9,35 @@ from faults import (
     FLAX,
     FLAX_CHANNELING,
     FLAX_DILATING,
+    FLAX_SAME,
     FLAX_SQUEEZING,
     KERAS,
     KERAS_CHANNELING,
     KERAS_DILATING,
+    KERAS_SAME,
     KERAS_SQUEEZING,
     ONNX,
     ONNX_CHANNELING,
     ONNX_DILATING,
+    ONNX_SAME,
     ONNX_SQUEEZING,
     TORCH,
     TORCH_CHANNELING,
     TORCH_DILATING,
+    TORCH_SAME,
     TORCH_SQUEEZING,
     Fault,
 )
-from verification import CHANNELING, DILATING, SQUEEZING, TINY, files, network_of, verify_together
+from verification import (
+    CHANNELING,
+    DILATING,
+    SAME,
+    SQUEEZING,
+    TINY,
+    files,
+    network_of,
+    verify_together,
+)
 
 pytestmark = pytest.mark.frameworks
 
@@ -33,28 +46,28 @@ TABLES = [
         "torch",
         "model_torch.py",
         "torch",
-        (TORCH, TORCH_SQUEEZING, TORCH_CHANNELING, TORCH_DILATING),
+        (TORCH, TORCH_SQUEEZING, TORCH_CHANNELING, TORCH_DILATING, TORCH_SAME),
         id="torch",
     ),
     pytest.param(
         "keras-tensorflow",
         "model_keras.py",
         "tensorflow",
-        (KERAS, KERAS_SQUEEZING, KERAS_CHANNELING, KERAS_DILATING),
+        (KERAS, KERAS_SQUEEZING, KERAS_CHANNELING, KERAS_DILATING, KERAS_SAME),
         id="keras",
     ),
     pytest.param(
         "flax",
         "model_flax.py",
         "flax",
-        (FLAX, FLAX_SQUEEZING, FLAX_CHANNELING, FLAX_DILATING),
+        (FLAX, FLAX_SQUEEZING, FLAX_CHANNELING, FLAX_DILATING, FLAX_SAME),
         id="flax",
     ),
     pytest.param(
         "onnx",
         "model.onnx",
         "onnxruntime",
-        (ONNX, ONNX_SQUEEZING, ONNX_CHANNELING, ONNX_DILATING),
+        (ONNX, ONNX_SQUEEZING, ONNX_CHANNELING, ONNX_DILATING, ONNX_SAME),
         id="onnx",
     ),
 ]
@@ -68,7 +81,8 @@ def test_faults_are_caught_and_named(
         pytest.skip(f"{module} is not installed")
     untouched: list[Path] = []
     broken: dict[Path, Fault] = {}
-    for spec, faults in zip((TINY, SQUEEZING, CHANNELING, DILATING), tables, strict=True):
+    specs = (TINY, SQUEEZING, CHANNELING, DILATING, SAME)
+    for spec, faults in zip(specs, tables, strict=True):
         network = network_of(spec, tmp_path)
         untouched.append(files(network, tmp_path / network.name, spec=spec))
         for fault in faults:

@@ -760,6 +760,53 @@ def test_keras_applications_files_compute_what_its_model_does(resnetgen: Run, na
     close(logits(name, weights, image, "output=logits"), peer.double[0])
 
 
+FLAX = """
+name: tiny
+dialect: flax
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 8, kernel: 7, stride: 2, pool: max}
+block: basic
+stages:
+  - {name: a, repeats: 2, width: 8, stride: 1}
+  - {name: b, repeats: 1, width: 16, stride: 2}
+  - {name: c, repeats: 2, width: 32, stride: 2}
+"""
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_files_of_flax_compute_what_its_model_does(resnetgen: Run, block: str) -> None:
+    """So the dialect is what Flax has, SAME padding by images of any size."""
+    serialization = pytest.importorskip("flax.serialization")
+    import linen_peer
+    from flax.traverse_util import flatten_dict
+
+    reference = spec(FLAX.replace("basic", block))
+    classes = {"basic": linen_peer.ResNetBlock, "bottleneck": linen_peer.BottleneckResNetBlock}
+    model = linen_peer.LinenPeer(classes[block], width=8, repeats=(2, 1, 2), classes=10)
+    variables = linen_peer.drawn(model)
+    state = {**variables, "step": 3, "opt_state": {"0": {"count": np.ones(1)}}}
+    Path("net.msgpack").write_bytes(serialization.msgpack_serialize(state))
+    save_file(flatten_dict(variables, sep="/"), "net.safetensors")
+
+    ran, found = built(resnetgen, "net.msgpack", reference)
+    assert ran.err == "net.msgpack: the names of Flax's ImageNet example\n"
+    assert same(built(resnetgen, "net.safetensors", reference, "--force")[1], found)
+    weights = Path("generated", "tiny", "model.safetensors")
+    for height, width in ((64, 64), (65, 65), (48, 75)):
+        image = np.random.default_rng(1).standard_normal((1, 3, height, width))
+        close(logits(reference, weights, image), linen_peer.logits(model, variables, image))
+
+
+def test_file_that_flax_did_not_write_is_refused(resnetgen: Run) -> None:
+    pytest.importorskip("flax")
+    for content, said in ((b"\xc1", "is no file that Flax wrote"), (b"\x80", "holds no variables")):
+        Path("net.msgpack").write_bytes(content)
+        ran = resnetgen("build", spec(FLAX), "--weights", "net.msgpack", "--no-verify")
+        assert ran.code == 2
+        assert f"net.msgpack: error: {said}" in ran.err
+
+
 def test_norms_of_a_preactivated_network_are_read(resnetgen: Run) -> None:
     reference = spec(TINY + "order: pre\n")
     _, tensors = drawn(reference)

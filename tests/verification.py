@@ -86,6 +86,19 @@ stages:
   - {name: a, repeats: 1, width: 8, stride: 2}
   - {name: b, repeats: 2, width: 12, stride: 2}
 """
+# SAME padding of what strides behind the stem's convolution, with a 3x3 in the shortcut, too.
+SAME = """
+name: same
+input: {channels: 3, size: 32}
+classes: 10
+dialect: flax
+stem: {width: 8, kernel: 7, stride: 2, pool: max}
+block: basic
+projection_kernel: 3
+stages:
+  - {name: a, repeats: 1, width: 8, stride: 1}
+  - {name: b, repeats: 1, width: 12, stride: 2}
+"""
 
 
 def network_of(text: str, folder: Path) -> Network:

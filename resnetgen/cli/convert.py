@@ -68,7 +68,7 @@ def convert(
             metavar="FORMAT",
             help="Whose names WEIGHTS has, where that is not recognized: torchvision, "
             "torchvision_regnet, timm, cifar, mmpretrain, pycls, transformers, "
-            "keras_applications, keras_hub or resnetgen_keras.",
+            "keras_applications, keras_hub, flax or resnetgen_keras.",
             autocompletion=_complete_origin,
             show_default=False,
         ),
@@ -82,10 +82,11 @@ def convert(
     """Convert a checkpoint of any library to a weights file of any framework.
 
     Reads .pth, .pt, .bin and .safetensors of torchvision, timm, mmpretrain, pycls, transformers and
-    CIFAR ports, .h5, .weights.h5 and .keras of keras.applications and KerasHub, and .onnx. Pickled
-    code is never run. Every tensor has to be one of the network's, and the network has to be there
-    whole. What is written is what the source loads that `resnetgen build` makes of SPEC: it is
-    loaded there, run on a drawn image and compared with the network before it gets its name.
+    CIFAR ports, .h5, .weights.h5 and .keras of keras.applications and KerasHub, .msgpack of Flax's
+    ImageNet example, and .onnx. Pickled code is never run. Every tensor has to be one of the
+    network's, and the network has to be there whole. What is written is what the source loads that
+    `resnetgen build` makes of SPEC: it is loaded there, run on a drawn image and compared with the
+    network before it gets its name.
 
     Examples:
 

@@ -18,6 +18,7 @@ from resnetgen.emit.flax_layers import (
 )
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import literal, repeated_forms
+from resnetgen.emit.padding import padding_note, with_same
 from resnetgen.emit.queries import (
     Constants,
     FanMode,
@@ -28,7 +29,6 @@ from resnetgen.emit.queries import (
     constants,
     head_dropout,
     head_layers,
-    pads_strided,
 )
 from resnetgen.emit.render import LINE_LENGTH, Item, call, call_of, ending, render
 from resnetgen.emit.source import (
@@ -46,7 +46,16 @@ from resnetgen.emit.source import (
 )
 from resnetgen.emit.target import Target
 from resnetgen.ir.network import HeadPool, Network, Stage
-from resnetgen.ir.ops import AvgPool2d, BatchNorm2d, Dropout, DropPath, GroupNorm, MaxPool2d, Op
+from resnetgen.ir.ops import (
+    AvgPool2d,
+    BatchNorm2d,
+    Dropout,
+    DropPath,
+    GroupNorm,
+    MaxPool2d,
+    Op,
+    Padding,
+)
 
 FILE = "model_flax.py"
 _MEANS, _MAXIMA = "x.mean(axis=(1, 2))", "x.max(axis=(1, 2))"
@@ -82,7 +91,8 @@ class _BlockView:
 class _MaxPoolView:
     """The arguments of the stem's pool, as Python writes them."""
 
-    edge: str
+    edge: str | None
+    """What is padded above and below, left and right; None for SAME."""
     fill: str
     """What the padding is given more, where it is not zeros."""
     window: str
@@ -129,6 +139,7 @@ class _View:
     classes: int
     returned: str
     fan_mode: FanMode | None
+    conv_init: str
     bias: bool
     biases: str
     """Which convolutions have a bias, those of attention too."""
@@ -158,6 +169,7 @@ TARGET = Target("flax", source=FILE, emit=emit, usage=usage, title="Flax NNX")
 
 
 def _view(network: Network) -> _View:
+    network = with_same(network)
     shared = constants(network)
     found = kinds(network)
     stem, head, dropout = literal(network.stem[1:]), head_layers(network), head_dropout(network)
@@ -213,6 +225,7 @@ def _view(network: Network) -> _View:
         classes=network.classes,
         returned=returned(network),
         fan_mode=shared.fan_mode,
+        conv_init=shared.conv_init,
         bias=shared.bias,
         biases=biases(network),
         pools=tuple(pools),
@@ -226,10 +239,13 @@ def _max_pool_view(network: Network) -> _MaxPoolView | None:
     op = next((op for op in network.stem if isinstance(op, MaxPool2d)), None)
     if op is None:
         return None
-    # The source pads rows and columns alike.
-    assert (op.padding.left, op.padding.right) == (op.padding.top, op.padding.bottom), op
+    edge, side = None, op.padding
+    if isinstance(side, Padding):
+        # The source pads rows and columns alike.
+        assert (side.left, side.right) == (side.top, side.bottom), op
+        edge = f"({side.top}, {side.bottom})"
     return _MaxPoolView(
-        edge=f"({op.padding.top}, {op.padding.bottom})",
+        edge=edge,
         fill="" if op.pads_zeros else ", constant_values=-jnp.inf",
         window=f"({op.kernel}, {op.kernel})",
         strides=f"({op.stride}, {op.stride})",
@@ -238,12 +254,8 @@ def _max_pool_view(network: Network) -> _MaxPoolView | None:
 
 def _notes(network: Network, shared: Constants) -> tuple[str, ...]:
     """What a user of the source has to know, as lines."""
-    notes = ["Images are channels-last."]
-    if pads_strided(network):
-        notes.append(
-            'Padding is explicit: on an even-sized input a strided padding="SAME" pads more at the'
-            " bottom and right, which shifts the feature maps by a pixel."
-        )
+    padding = padding_note(network, same="SAME", explicit="Padding is explicit")
+    notes = ["Images are channels-last.", *padding]
     kinds_there = {type(op) for op in network.ops}
     switched = [name for kind, name in _SWITCHED.items() if kind in kinds_there]
     if switched:
@@ -365,6 +377,8 @@ def _linear_lines(shared: Constants) -> tuple[str, ...]:
     elif shared.linear_init == "he_fan_in":
         before = ('he_normal = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")',)
         arguments.append("kernel_init=he_normal")
+    elif shared.linear_init == "lecun_normal":
+        arguments.append("kernel_init=nnx.initializers.lecun_normal()")
     elif shared.linear_init == "normal":
         arguments.append("kernel_init=nnx.initializers.normal(0.01)")
     else:

@@ -37,7 +37,8 @@ class Style:
 
 
 def window_arguments(each: Form, shared: Constants) -> list[str]:
-    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={each.padding}"]
+    padding = '"SAME"' if each.same else each.padding
+    window = [f"kernel_size=({each.kernel}, {each.kernel})", f"padding={padding}"]
     if each.dilation != "1":
         window.append(f"kernel_dilation={each.dilation}")
     if each.groups != "1":

@@ -1,13 +1,16 @@
 """Emits `model_keras.py`: the network as a Keras 3 functional model, for every backend."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.keras_layers import Style, activation, layer_lines, pads_with_zeros
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Layer, literal
+from resnetgen.emit.padding import padding_note, same_paddings, with_same
 from resnetgen.emit.queries import (
     Constants,
+    Extent,
     FanMode,
     applies,
     attentions,
@@ -18,9 +21,8 @@ from resnetgen.emit.queries import (
     extent,
     head_dropout,
     head_layers,
-    pads_strided,
 )
-from resnetgen.emit.render import applied, call, render
+from resnetgen.emit.render import LINE_LENGTH, applied, call, render
 from resnetgen.emit.source import (
     block_docstring,
     block_keywords,
@@ -46,12 +48,20 @@ from resnetgen.ir.ops import (
     GroupNorm,
     MaxPool2d,
     Norm,
+    Padding,
+    Same,
 )
 from resnetgen.ir.rules import largest_dilation
 
 FILE = "model_keras.py"
 # Keras recurses once per layer on the longest path and meets Python's default limit at 986.
 _DEEP_PATH = 800
+_CONV_PADDINGS: Mapping[Extent, str | None] = {
+    "never": None,
+    "sometimes": "padding",
+    "always": '"same"',
+}
+"""By which of them have SAME padding."""
 _MEANS = 'layers.GlobalAveragePooling2D(name="avgpool")(x)'
 _MAXIMA = 'layers.GlobalMaxPooling2D(name="globalmaxpool")(x)'
 _BOTH = (f"means = {_MEANS}", f"maxima = {_MAXIMA}")
@@ -98,10 +108,14 @@ class _View:
     strided: bool
     grouped: bool
     dilated: bool
-    strided_padding: bool
+    note: tuple[str, ...]
+    """What a user of the source has to know, as lines."""
+    conv_padding: str | None
+    """What convolutions are given as their padding."""
     pad: tuple[str, ...]
     """What pads the image of a convolution that needs it."""
     fan_mode: FanMode | None
+    conv_init: str
     attentions: frozenset[str]
     gate_init: str
     """What the convolutions of squeeze_excite are given more, behind their kernel's size."""
@@ -146,12 +160,13 @@ TARGET = Target("keras", source=FILE, emit=emit, usage=usage, title="Keras 3")
 
 
 def _view(network: Network) -> _View:
+    network = with_same(network)
     shared = constants(network)
     found = kinds(network, channels_word="filters")
     zeroed = any(zeroed_norm(kind) for kind in found)
     paired = _is_paired(network)
     conv_name = "conv" if paired else "name"
-    style = Style(paired, _norm_word(shared), conv_biases(network))
+    style = Style(paired, _norm_word(shared), conv_biases(network), same_paddings(network.ops))
     stem = literal(network.stem[1:])
     height, width = network.input_size
     path = _longest_path(network)
@@ -183,11 +198,13 @@ def _view(network: Network) -> _View:
         strided=_is_strided(network),
         grouped=_is_grouped(network),
         dilated=_is_dilated(network),
-        strided_padding=pads_strided(network),
-        pad=_pad_lines(network, conv_name),
+        note=_note(network),
+        conv_padding=_CONV_PADDINGS[style.same],
+        pad=_pad_lines(network, conv_name) if style.same == "never" else (),
         fan_mode=shared.fan_mode,
+        conv_init=shared.conv_init,
         attentions=attentions(network),
-        gate_init="" if shared.fan_mode is None else ", kernel_initializer=he_normal",
+        gate_init=_gate_init(shared),
         blur_padding=blur_padding(network, "stride"),
         conv_biases=style.biases,
         biases=biases(network),
@@ -215,6 +232,17 @@ def _view(network: Network) -> _View:
     )
 
 
+def _note(network: Network) -> tuple[str, ...]:
+    padding = padding_note(network, same="same", explicit="Layers pad explicitly")
+    return tuple(textwrap.wrap(" ".join(["Images are channels-last.", *padding]), LINE_LENGTH))
+
+
+def _gate_init(shared: Constants) -> str:
+    if shared.conv_init == "lecun_normal":
+        return ", kernel_initializer=lecun"
+    return "" if shared.fan_mode is None else ", kernel_initializer=he_normal"
+
+
 def _norm_word(shared: Constants) -> str:
     return "gn" if isinstance(shared.norm, GroupNorm) else "bn"
 
@@ -235,7 +263,10 @@ def _uses_ops(network: Network) -> bool:
     if any(block.shortcut == "zero_pad" for block in network.blocks):
         return True
     return any(isinstance(op, BlurPool) for op in network.ops) or any(
-        isinstance(op, MaxPool2d) and not pads_with_zeros(op, before) for before, op in neighbours
+        isinstance(op, MaxPool2d)
+        and isinstance(op.padding, Padding)
+        and not pads_with_zeros(op, before)
+        for before, op in neighbours
     )
 
 
@@ -283,6 +314,8 @@ def _longest_path(network: Network) -> int:
         match op:
             case Flatten():
                 length[op.name] = longest
+            case Conv2d() | MaxPool2d() if isinstance(op.padding, Same):
+                length[op.name] = longest + 1
             case Conv2d() if op.kernel > 1:
                 length[op.name] = longest + 2
             case MaxPool2d():
@@ -331,6 +364,8 @@ def _conv_signature(network: Network, style: Style, *, zeroed: bool) -> tuple[st
         parameters.append("dilation: int = 1")
     if _is_grouped(network):
         parameters.append("groups: int = 1")
+    if style.same == "sometimes":
+        parameters.append('padding: str = "same"')
     if style.biases == "sometimes":
         parameters.append("use_bias: bool = False")
     if not style.paired:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetgen.emit.layers import Layer
+from resnetgen.emit.queries import Extent
 from resnetgen.emit.render import applied, call
 from resnetgen.ir.ops import (
     Activation,
@@ -18,6 +19,7 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     Padding,
+    Same,
     Scale,
     Subsample,
 )
@@ -38,6 +40,8 @@ class Style:
     """What stands for the norm in names: `bn` or `gn`."""
     biases: str
     """Which convolutions have a bias, those of attention aside."""
+    same: Extent
+    """Which convolutions with a kernel above 1 have SAME padding."""
 
 
 def layer_lines(
@@ -68,6 +72,10 @@ def layer_lines(
                     else {"conv": name, style.norm: _name(norm, prefix)}
                 )
                 function = f"conv_{style.norm}" if style.paired else "conv"
+                if _pads_apart(layer.op, style):
+                    pad = f"layers.ZeroPadding2D({layer.op.extent // 2}, name={_pad_name(name)})"
+                    lines.append(f"{margin}{variable} = {pad}({source})")
+                    source = variable
                 arguments = _convolution(layer, norm, style, source=source, names=names)
                 lines += call(f"{head}{function}(", arguments, indent=indent)
             case BatchNorm2d() | GroupNorm():
@@ -121,11 +129,13 @@ def _convolution(
 ) -> list[str]:
     """The arguments for a convolution, and for the norm behind it."""
     assert isinstance(conv.op, Conv2d), f"{conv.op.name}: {type(conv.op).__name__}"
-    # The source pads by itself, from the kernel and its dilation.
-    assert conv.op.padding == Padding.symmetric(conv.op.extent // 2), conv.op
+    symmetric = conv.op.padding == Padding.symmetric(conv.op.extent // 2)
+    assert symmetric or isinstance(conv.op.padding, Same), conv.op
     arguments = [source, conv.text("out_channels"), conv.text("kernel")]
     if conv.text("stride") != "1":
         arguments.append(f"stride={conv.text('stride')}")
+    if _pads_apart(conv.op, style):
+        arguments.append('padding="valid"')
     if conv.text("dilation") != "1":
         arguments.append(f"dilation={conv.text('dilation')}")
     if conv.text("groups") != "1":
@@ -135,6 +145,11 @@ def _convolution(
     if norm is not None:
         arguments += _gamma(norm)
     return [*arguments, *(f"{key}={name}" for key, name in names.items())]
+
+
+def _pads_apart(op: Conv2d, style: Style) -> bool:
+    """Whether a layer in front of the convolution pads for it, where others have SAME padding."""
+    return style.same == "sometimes" and op.kernel > 1 and not isinstance(op.padding, Same)
 
 
 def _gamma(norm: Layer) -> list[str]:
@@ -190,6 +205,9 @@ def _max_pool_lines(
     margin = " " * indent
     name = op.name.replace(".", "_")
     side = op.padding
+    if isinstance(side, Same):
+        window = [str(op.kernel), f"strides={op.stride}", 'padding="same"', f'name="{name}"']
+        return applied(f"{variable} = layers.MaxPooling2D(", window, source, indent=indent)
     rows, columns = f"({side.top}, {side.bottom})", f"({side.left}, {side.right})"
     pool = f'layers.MaxPooling2D({op.kernel}, strides={op.stride}, name="{name}")({variable})'
     if not pads_with_zeros(op, before):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from resnetgen.ir.ops import Activation, Conv2d, Op, Padding
+from resnetgen.ir.ops import Activation, Conv2d, Op, Padding, Same
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,11 @@ class Form:
     dilation: str
     """A number, or an expression in a block's parameters; as are those that follow."""
     padding: str
-    """Pixels on each side."""
+    """Pixels on each side, where that is not SAME."""
     groups: str
     bias: bool
+    same: bool
+    """Whether it has SAME padding."""
 
     @property
     def is_fixed(self) -> bool:
@@ -89,12 +91,13 @@ class Form:
 
 def form(layer: Layer, op: Conv2d) -> Form:
     """The form of a layer that is a convolution."""
-    assert op.padding == Padding.symmetric(op.extent // 2), f"{op.name}: {op.padding}"
+    same, pixels = isinstance(op.padding, Same), op.extent // 2
+    assert same or op.padding == Padding.symmetric(pixels), f"{op.name}: {op.padding}"
     dilation, reach = layer.text("dilation"), op.kernel // 2
-    padding = f"{op.padding.top}"
+    padding = f"{pixels}"
     if not dilation.isdecimal():
         padding = dilation if reach == 1 else f"{reach} * {dilation}"
-    return Form(op.kernel, dilation, padding, layer.text("groups"), op.bias)
+    return Form(op.kernel, dilation, padding, layer.text("groups"), op.bias, same)
 
 
 def repeated_forms(layers: Iterable[Layer]) -> dict[Form, str]:
@@ -103,14 +106,27 @@ def repeated_forms(layers: Iterable[Layer]) -> dict[Form, str]:
     repeated = [each for each, number in uses.items() if number > 1 and each.is_fixed]
     # Where some have a bias and some have none, it is what most do not expect.
     mixed = len({each.bias for each in uses}) > 1
+    padded = {(each.kernel, each.same) for each in uses}
     several = len({each.groups for each in repeated} - {"1"}) > 1
-    ordered = sorted(repeated, key=lambda each: (each.kernel, int(each.groups), each.bias))
+    ordered = sorted(
+        repeated, key=lambda each: (each.kernel, each.same, int(each.groups), each.bias)
+    )
     return {
-        each: _form_name(each, biased=mixed and each.bias, numbered=several) for each in ordered
+        each: _form_name(
+            each,
+            same=each.same and (each.kernel, False) in padded,
+            biased=mixed and each.bias,
+            numbered=several,
+        )
+        for each in ordered
     }
 
 
-def _form_name(each: Form, *, biased: bool, numbered: bool) -> str:
+def _form_name(each: Form, *, same: bool, biased: bool, numbered: bool) -> str:
     grouped = f"grouped{each.groups if numbered else ''}_"
-    words = ("biased_" if biased else "", "" if each.groups == "1" else grouped)
+    words = (
+        "same_" if same else "",
+        "biased_" if biased else "",
+        "" if each.groups == "1" else grouped,
+    )
     return f"{''.join(words)}conv{each.kernel}x{each.kernel}"

@@ -39,6 +39,7 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
+    Same,
     Scale,
     Sigmoid,
     Softmax,
@@ -161,6 +162,7 @@ def _constants(network: Network) -> Iterator[str]:
             yield f"float[{norm.groups}] {_quote(name)} = {{{numbers}}}"
     for op in network.ops:
         if isinstance(op, MaxPool2d) and op.pads_zeros:
+            assert isinstance(op.padding, Padding), f"{op.name}: {op.padding}"
             before, after = (f"0, 0, {side}" for side in _sides(op.padding))
             yield f"int64[8] {_quote(f'{op.name}.pads')} = {{{before}, {after}}}"
     for extra in sorted({op.extra for op in network.ops if isinstance(op, PadChannels)}):
@@ -331,13 +333,14 @@ def _operator(op: Op) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
             assert_never(op)
 
 
-def _window(kernel: int, stride: int, padding: Padding) -> tuple[str, ...]:
-    pads = ", ".join(_sides(padding))
-    return (
-        f"kernel_shape = [{kernel}, {kernel}]",
-        f"strides = [{stride}, {stride}]",
-        f"pads = [{pads}]",
-    )
+def _window(kernel: int, stride: int, padding: Padding | Same) -> tuple[str, ...]:
+    match padding:
+        case Padding():
+            pads = f"pads = [{', '.join(_sides(padding))}]"
+        case Same():
+            # Of an odd number of pixels, one more at the end.
+            pads = 'auto_pad = "SAME_UPPER"'
+    return (f"kernel_shape = [{kernel}, {kernel}]", f"strides = [{stride}, {stride}]", pads)
 
 
 def _quote(name: str) -> str:

@@ -19,16 +19,17 @@ from resnetgen.ir.ops import (
     GlobalMaxPool,
     Linear,
     LinearInit,
-    MaxPool2d,
     Norm,
 )
 
 FanMode = Literal["fan_in", "fan_out"]
 """As all frameworks call it."""
+Extent = Literal["never", "sometimes", "always"]
 _FAN_MODES: Mapping[ConvInit, FanMode | None] = {
     "he_fan_in": "fan_in",
     "he_fan_out": "fan_out",
     "glorot_uniform": None,
+    "lecun_normal": None,
 }
 
 
@@ -41,7 +42,8 @@ class Constants:
     bias: bool
     """Whether all convolutions have a bias, those of attention aside."""
     fan_mode: FanMode | None
-    """Over which fan He's normal initialization takes the convolutions; None for Glorot's."""
+    """Over which fan He's normal initialization takes the convolutions; None for the others."""
+    conv_init: ConvInit
     linear_init: LinearInit
     features: int
 
@@ -59,6 +61,7 @@ def constants(network: Network) -> Constants:
         norm=norms[0] if norms else None,
         bias=conv_biases(network) == "always",
         fan_mode=_FAN_MODES[convolutions[0].init],
+        conv_init=convolutions[0].init,
         linear_init=linear.init,
         features=linear.in_features,
     )
@@ -68,17 +71,17 @@ def _norm_constants(op: Norm) -> tuple[float, float]:
     return (op.epsilon, op.momentum if isinstance(op, BatchNorm2d) else op.groups)
 
 
-def biases(network: Network) -> Literal["never", "sometimes", "always"]:
+def biases(network: Network) -> Extent:
     """Which convolutions have a bias, those of attention too."""
     return extent(op.bias for op in network.ops if isinstance(op, Conv2d))
 
 
-def conv_biases(network: Network) -> Literal["never", "sometimes", "always"]:
+def conv_biases(network: Network) -> Extent:
     """Which convolutions have a bias, those of attention aside."""
     return extent(conv.bias for conv in network.convolutions)
 
 
-def extent(found: Iterable[bool]) -> Literal["never", "sometimes", "always"]:
+def extent(found: Iterable[bool]) -> Extent:
     """How many of a network's layers have a property."""
     both = set(found)
     if both == {True}:
@@ -125,11 +128,3 @@ def has_shortcuts(network: Network) -> bool:
 def head_dropout(network: Network) -> tuple[Layer, ...]:
     """The dropout in front of the last layer, or nothing."""
     return literal(op for op in network.head if isinstance(op, Dropout))
-
-
-def pads_strided(network: Network) -> bool:
-    """Whether a layer pads and has a stride, so that "same" padding would be another one."""
-    return any(
-        isinstance(op, Conv2d | MaxPool2d) and op.stride != 1 and op.kernel > 1
-        for op in network.ops
-    )

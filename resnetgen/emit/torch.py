@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_forms
+from resnetgen.emit.padding import pads_same
 from resnetgen.emit.queries import (
     Constants,
     FanMode,
@@ -41,6 +42,7 @@ from resnetgen.ir.ops import (
     GlobalAvgPool,
     GlobalMaxPool,
     GroupNorm,
+    MaxPool2d,
     Op,
 )
 
@@ -79,10 +81,16 @@ class _View:
     header: tuple[str, ...]
     docstring: tuple[str, ...]
     torchvision_model: str | None
+    uses_functions: bool
+    """Whether it applies functions of PyTorch's besides modules."""
     pads_zeros: bool
     drops_paths: bool
     attentions: frozenset[str]
     blur_padding: str | None
+    same_convolutions: bool
+    same_extent: str
+    """How far the window of a convolution with SAME padding reaches, in its own attributes."""
+    same_pool: bool
     network_class: str
     factory: str
     factory_signature: tuple[str, ...]
@@ -103,6 +111,7 @@ class _View:
     classes: int
     returned: str
     fan_mode: FanMode | None
+    conv_init: str
     bias: bool
     linear_init: str
     zeroed: tuple[tuple[str, str], ...]
@@ -137,15 +146,23 @@ def _view(network: Network) -> _View:
     written = [*stem, *(layer for kind in found for layer in (*kind.main, *kind.side))]
     style = Style(_helpers(written), _norm_helper(shared))
     class_name = network_class(network)
+    pads_zeros = any(kind.pads_zeros for kind in found)
+    same_convolutions = pads_same(network.ops)
+    same_pool = pads_same(network.stem, MaxPool2d)
+    blur_edge = blur_padding(network, "self.stride")
     stages = [f"self.{stage.name}" for stage in network.stages]
     return _View(
         header=header(network, "torch"),
         docstring=docstring(network, "PyTorch"),
         torchvision_model=counterpart(inference(network)),
-        pads_zeros=any(kind.pads_zeros for kind in found),
+        uses_functions=pads_zeros or same_convolutions or same_pool or blur_edge is not None,
+        pads_zeros=pads_zeros,
         drops_paths=drops_paths(found),
         attentions=attentions(network),
-        blur_padding=blur_padding(network, "self.stride"),
+        blur_padding=blur_edge,
+        same_convolutions=same_convolutions,
+        same_extent=_same_extent(written),
+        same_pool=same_pool,
         network_class=class_name,
         factory=network.name,
         factory_signature=call(
@@ -173,10 +190,20 @@ def _view(network: Network) -> _View:
         classes=network.classes,
         returned=returned(network),
         fan_mode=shared.fan_mode,
+        conv_init=shared.conv_init,
         bias=biases(network) != "never",
         linear_init=shared.linear_init,
         zeroed=tuple(_zeroed(found)),
     )
+
+
+def _same_extent(written: Sequence[Layer]) -> str:
+    """A convolution with SAME padding has a stride, and no dilation with it; but its kind of block
+    may have others, without a stride, that do."""
+    same = [layer for layer in written if pads_same([layer.op])]
+    if all(layer.text("dilation") == "1" for layer in same):
+        return "self.kernel_size[0]"
+    return "self.dilation[0] * (self.kernel_size[0] - 1) + 1"
 
 
 def _helpers(written: Sequence[Layer]) -> dict[Form, Helper]:
@@ -201,7 +228,7 @@ def _helpers(written: Sequence[Layer]) -> dict[Form, Helper]:
         function, written_arguments = make(Layer("", same[0].op, arguments), style)
         found[repeated] = Helper(
             name,
-            signature=call(f"def {name}(", parameters, ") -> nn.Conv2d:", indent=0),
+            signature=call(f"def {name}(", parameters, f") -> {function}:", indent=0),
             body=call(f"return {function}(", written_arguments, indent=4),
         )
     return found

@@ -17,6 +17,7 @@ from resnetgen.ir.ops import (
     GroupNorm,
     MaxPool2d,
     Padding,
+    Same,
     Scale,
     Subsample,
 )
@@ -89,7 +90,7 @@ def _convolution(layer: Layer, op: Conv2d, style: Style) -> tuple[str, list[str]
     arguments.append(f"kernel_size={op.kernel}")
     if stride != "1":
         arguments.append(f"stride={stride}")
-    if each.padding != "0":
+    if each.padding != "0" and not each.same:
         arguments.append(f"padding={each.padding}")
     if each.dilation != "1":
         arguments.append(f"dilation={each.dilation}")
@@ -97,7 +98,7 @@ def _convolution(layer: Layer, op: Conv2d, style: Style) -> tuple[str, list[str]
         arguments.append(f"groups={each.groups}")
     if not op.bias:
         arguments.append("bias=False")
-    return "nn.Conv2d", arguments
+    return "SameConv2d" if each.same else "nn.Conv2d", arguments
 
 
 def assignments(
@@ -128,6 +129,8 @@ def assignments(
 
 def _max_pool(op: MaxPool2d) -> tuple[str, list[str]]:
     window = [f"kernel_size={op.kernel}", f"stride={op.stride}"]
+    if isinstance(op.padding, Same):
+        return "SameMaxPool2d", window
     if op.pads_zeros:
         pool = f"nn.MaxPool2d({', '.join(window)})"
         return "nn.Sequential", [f"nn.ZeroPad2d({op.padding.top})", pool]

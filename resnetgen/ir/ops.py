@@ -10,8 +10,8 @@ from typing import Literal
 BLUR_KERNEL = 3
 """The size of a BlurPool's filter."""
 
-ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
-LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
+ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform", "lecun_normal"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "lecun_normal", "normal"]
 Function = Literal["relu", "silu", "gelu"]
 
 
@@ -28,6 +28,15 @@ class Padding:
     def symmetric(cls, pixels: int) -> "Padding":
         """The same number of pixels on all four sides."""
         return cls(pixels, pixels, pixels, pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """TensorFlow's SAME padding, whose pixels follow from the image's size: `ir.rules` says how.
+
+    It stands only where that size decides. A layer without a stride has an odd kernel, which SAME
+    pads alike on all sides: that is written as the `Padding` that it is.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Conv2d:
     kernel: int
     stride: int
     dilation: int
-    padding: Padding
+    padding: Padding | Same
     groups: int
     bias: bool
     init: ConvInit
@@ -138,8 +147,13 @@ class MaxPool2d:
     inputs: tuple[str]
     kernel: int
     stride: int
-    padding: Padding
+    padding: Padding | Same
     pads_zeros: bool
+
+    @property
+    def extent(self) -> int:
+        """The pixels that a window is long and wide."""
+        return self.kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from resnetgen.ir.ops import (
     Op,
     PadChannels,
     Padding,
+    Same,
     Scale,
     Sigmoid,
     Softmax,
@@ -70,8 +71,13 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             return (op.channels, *input_size)
         case Conv2d():
             _, height, width = inputs[0]
-            return (op.out_channels, *_window(height, width, op.extent, op.stride, op.padding))
-        case MaxPool2d() | AvgPool2d():
+            padding = explicit_padding(op, (height, width))
+            return (op.out_channels, *_window(height, width, op.extent, op.stride, padding))
+        case MaxPool2d():
+            channels, height, width = inputs[0]
+            padding = explicit_padding(op, (height, width))
+            return (channels, *_window(height, width, op.kernel, op.stride, padding))
+        case AvgPool2d():
             channels, height, width = inputs[0]
             return (channels, *_window(height, width, op.kernel, op.stride, op.padding))
         case BlurPool():
@@ -107,6 +113,25 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], *, input_size: tuple[int, in
             return inputs[0]
         case _:
             assert_never(op)
+
+
+def explicit_padding(op: Conv2d | MaxPool2d, size: tuple[int, int]) -> Padding:
+    """The pixels by which `op` pads an image of this height and width.
+
+    SAME pads for as many windows as there are strides in the image, the last one counted whole; of
+    an odd number of pixels, one more lies at the bottom and the right than at the top and the left.
+    """
+    match op.padding:
+        case Padding():
+            return op.padding
+        case Same():
+            windows = (-(-pixels // op.stride) for pixels in size)
+            height, width = (
+                max((count - 1) * op.stride + op.extent - pixels, 0)
+                for count, pixels in zip(windows, size, strict=True)
+            )
+            top, left = height // 2, width // 2
+            return Padding(top, left, height - top, width - left)
 
 
 def parameters(op: Op) -> tuple[Parameter, ...]:

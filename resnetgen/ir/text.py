@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Op, Padding
+from resnetgen.ir.ops import Op, Padding, Same
 from resnetgen.ir.rules import Shape, shapes
 
 
@@ -36,5 +36,7 @@ def _value(value: object) -> str:
     match value:
         case Padding(top, left, bottom, right):
             return f"{top},{left},{bottom},{right}"
+        case Same():
+            return "same"
         case _:
             return str(value)

@@ -216,6 +216,7 @@ def _main_path(
             dilation=dilation,
             groups=channels.groups(stage, layer.kernel),
             normalized=spec.order == "post" or number != last,
+            padding=spec.conv_padding,
         )
         ops.append(conv)
         if spec.order == "post" and number != last:
@@ -298,6 +299,7 @@ def _projection(
         stride=stride,
         dilation=reach.before,
         normalized=spec.order == "post",
+        padding=spec.conv_padding,
     )
     ops.append(conv)
     if spec.order == "post":

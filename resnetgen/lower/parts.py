@@ -1,7 +1,7 @@
 """The layers that stem and blocks are made of, with the spec's constants filled in."""
 
-from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm, Op, Padding
-from resnetgen.spec.model import Bias, ModelSpec
+from resnetgen.ir.ops import Activation, BatchNorm2d, Conv2d, GroupNorm, Op, Padding, Same
+from resnetgen.spec.model import Bias, ConvPadding, ModelSpec
 
 
 def convolution(
@@ -17,9 +17,11 @@ def convolution(
     groups: int = 1,
     normalized: bool = True,
     bias: Bias | None = None,
+    padding: ConvPadding = "symmetric",
 ) -> Conv2d:
     """A convolution padded by half of what its kernel reaches over on each side, so that stride 1
-    keeps the size. A kernel of 1 has nothing to dilate.
+    keeps the size; or by SAME, where a stride makes that another. A kernel of 1 has nothing to
+    dilate.
 
     It has a bias where the spec says so, unless `bias` decides; `normalized` says whether a norm
     stands right behind it.
@@ -27,6 +29,7 @@ def convolution(
     choice = spec.convolution_bias if bias is None else bias
     if kernel == 1:
         dilation = 1
+    by_size = padding == "same" and kernel > 1 and stride > 1
     has_norm = normalized and spec.norm.kind != "none"
     return Conv2d(
         name,
@@ -36,7 +39,7 @@ def convolution(
         kernel=kernel,
         stride=stride,
         dilation=dilation,
-        padding=Padding.symmetric(dilation * (kernel - 1) // 2),
+        padding=Same() if by_size else Padding.symmetric(dilation * (kernel - 1) // 2),
         groups=groups,
         bias=not has_norm if choice == "without_norm" else choice,
         init=spec.init.convolution,

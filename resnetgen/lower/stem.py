@@ -1,6 +1,6 @@
 """Lowers the stem: the image, convolutions with norms and activations, and what pools them."""
 
-from resnetgen.ir.ops import Input, MaxPool2d, Op, Padding
+from resnetgen.ir.ops import Input, MaxPool2d, Op, Padding, Same
 from resnetgen.lower.parts import convolution, normalize_and_activate
 from resnetgen.lower.pools import anti_alias
 from resnetgen.spec.model import ModelSpec
@@ -52,12 +52,17 @@ def _convolution_names(hidden: int, *, has_norms: bool) -> list[tuple[str, str, 
 
 def _max_pool(spec: ModelSpec, *, source: str) -> tuple[Op, ...]:
     """A max pool with stride 2, or what anti-aliasing has in its place."""
-    padding = Padding.symmetric(1)
+    padding: Padding | Same = Padding.symmetric(1)
     zeros = spec.stem.pool_padding == "zeros"
     match spec.anti_alias:
         case "none":
-            if spec.stem.pool_padding == "ceil":
-                padding = Padding(0, 0, 1, 1)
+            match spec.stem.pool_padding:
+                case "ceil":
+                    padding = Padding(0, 0, 1, 1)
+                case "same":
+                    padding = Same()
+                case "symmetric" | "zeros":
+                    pass
             return (MaxPool2d("maxpool", (source,), 3, 2, padding, zeros),)
         case "avg":
             return anti_alias(spec, "maxpool", source=source, stride=2)

@@ -28,6 +28,7 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     PadChannels,
+    Same,
     Scale,
     Sigmoid,
     Softmax,
@@ -103,7 +104,8 @@ def operation(op: Op) -> str:
             groups = "" if op.groups == 1 else f" in {op.groups} groups"
             stride = "" if op.stride == 1 else f", stride {op.stride}"
             dilation = "" if op.dilation == 1 else f", dilation {op.dilation}"
-            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{groups}{stride}{dilation}"
+            how = f"{groups}{stride}{dilation}{_same(op)}"
+            return f"{op.kernel}x{op.kernel} conv, {op.out_channels}{how}"
         case BatchNorm2d():
             return "batch norm"
         case GroupNorm():
@@ -117,7 +119,7 @@ def operation(op: Op) -> str:
         case Scale():
             return "multiply by the gates"
         case MaxPool2d():
-            return f"{op.kernel}x{op.kernel} max pool, stride {op.stride}"
+            return f"{op.kernel}x{op.kernel} max pool, stride {op.stride}{_same(op)}"
         case AvgPool2d():
             return f"{op.kernel}x{op.kernel} average pool, stride {op.stride}"
         case BlurPool():
@@ -146,6 +148,10 @@ def operation(op: Op) -> str:
             return f"linear, {op.out_features}"
         case Softmax():
             return "softmax"
+
+
+def _same(op: Conv2d | MaxPool2d) -> str:
+    return ", SAME" if isinstance(op.padding, Same) else ""
 
 
 def _block_grid(stage: Stage, blocks: Sequence[Block], known: dict[str, Shape]) -> Grid:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from resnetgen.spec import depth, idle
 from resnetgen.spec.blocks import document_blocks
-from resnetgen.spec.dialects import fill_in
+from resnetgen.spec.dialects import DIALECTS, fill_in
 from resnetgen.spec.model import (
     BlockSpec,
     ConvolutionSpec,
@@ -31,6 +31,7 @@ _LATER_DEFAULTS: Mapping[str, _Scalar | None] = {
     "block_dropout": 0.0,
     "head_pool": "avg",
     "dropout": 0.0,
+    "conv_padding": "symmetric",
 }
 """What is in no hash and no resolved spec, so that specs from before these keys keep theirs."""
 
@@ -47,8 +48,11 @@ def resolve(document: "Document") -> ModelSpec:
     return _resolve(document.model_copy(update=defaults))
 
 
-def to_yaml(spec: ModelSpec) -> str:
-    """The spec as a document with nothing left open; loading it gives an equal spec."""
+def to_yaml(spec: ModelSpec, *, stated: Collection[str] = ()) -> str:
+    """The spec as a document with nothing left open; loading it gives an equal spec.
+
+    `stated` are keys that it says also where specs do not say their defaults.
+    """
     size = spec.input
     pixels = str(size.height) if size.height == size.width else _numbers((size.height, size.width))
     stem = {
@@ -76,7 +80,7 @@ def to_yaml(spec: ModelSpec) -> str:
         f"order: {spec.order}",
         f"stride_on: {spec.stride_on}",
         f"stride_block: {spec.stride_block}",
-        *(f"{key}: {_scalar(value)}" for key, value in _later(spec).items()),
+        *(f"{key}: {_scalar(value)}" for key, value in _later(spec, stated).items()),
         *([f"groups: {spec.stages[0].groups}"] if len(groups) == 1 else []),
         *([f"width_per_group: {spec.width_per_group}"] if spec.width_per_group else []),
         f"reduce_first: {spec.reduce_first}",
@@ -121,10 +125,15 @@ def sha256(spec: ModelSpec) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _later(spec: ModelSpec) -> dict[str, _Scalar]:
-    """What the spec has of the later keys besides their defaults."""
-    values = {key: getattr(spec, key) for key in _LATER_DEFAULTS}
-    return {key: value for key, value in values.items() if value != _LATER_DEFAULTS[key]}
+def _later(spec: ModelSpec, stated: Collection[str] = ()) -> dict[str, _Scalar]:
+    """What the spec has of the later keys besides their defaults, and of those that are `stated`
+    or that its dialect would fill in otherwise."""
+    conventions = DIALECTS[spec.dialect]
+    return {
+        key: getattr(spec, key)
+        for key, default in _LATER_DEFAULTS.items()
+        if key in stated or not getattr(spec, key) == default == getattr(conventions, key, default)
+    }
 
 
 def aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
@@ -184,6 +193,7 @@ def _resolve(document: "Document") -> ModelSpec:
         anti_alias=document.anti_alias,
         activation=document.activation,
         convolution_bias=conventions.conv_bias,
+        conv_padding=conventions.conv_padding,
         norm=conventions.normalization(document.norm, document.norm_groups),
         init=conventions.init,
         output=conventions.output,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from resnetgen.spec.model import (
     Bias,
     ConvInit,
+    ConvPadding,
     Dialect,
     InitSpec,
     LinearInit,
@@ -31,6 +32,7 @@ class Conventions:
     epsilon: float
     momentum: float
     conv_bias: Bias
+    conv_padding: ConvPadding
     pool_padding: PoolPadding
     conv_init: ConvInit
     linear_init: LinearInit
@@ -51,6 +53,7 @@ TORCHVISION = Conventions(
     epsilon=1e-5,
     momentum=0.1,
     conv_bias=False,
+    conv_padding="symmetric",
     pool_padding="symmetric",
     conv_init="he_fan_out",
     linear_init="uniform_fan_in",
@@ -77,6 +80,7 @@ KERAS = Conventions(
     epsilon=1.001e-5,
     momentum=0.01,
     conv_bias=True,
+    conv_padding="symmetric",
     pool_padding="zeros",
     conv_init="glorot_uniform",
     linear_init="glorot_uniform",
@@ -94,6 +98,19 @@ CAFFE = replace(PAPER, pool_padding="ceil", output="softmax")
 """The authors' deploy files (github.com/KaimingHe/deep-residual-networks): PAPER's numbers, which
 come from there, and Caffe's pooling, which rounds sizes up."""
 
+FLAX = replace(
+    TORCHVISION,
+    conv_padding="same",
+    pool_padding="same",
+    conv_init="lecun_normal",
+    linear_init="lecun_normal",
+    zero_init_last=True,
+)
+"""The ResNets of Flax's ImageNet example (github.com/google/flax, examples/imagenet/models.py): the
+stem's convolution is padded by numbers, all others and the pool by SAME, the last scale of a block
+starts at zero, and what else starts somewhere does as by Flax's defaults for Conv and Dense. A
+momentum of 0.9 there is one of 0.1 here."""
+
 DIALECTS: Mapping[Dialect, Conventions] = {
     "torchvision": TORCHVISION,
     "paper": PAPER,
@@ -101,6 +118,7 @@ DIALECTS: Mapping[Dialect, Conventions] = {
     "keras": KERAS,
     "keras_v2": KERAS_V2,
     "caffe": CAFFE,
+    "flax": FLAX,
 }
 
 

@@ -4,9 +4,10 @@ They come from the document itself, so a key that is new to the language is comp
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from resnetgen.spec.canonical import to_yaml
+from resnetgen.spec.dialects import Conventions
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import Entry, MappingNode, Node, Path, ScalarNode, SequenceNode, find
 from resnetgen.spec.source import parse
@@ -23,7 +24,11 @@ class Fact:
 
 def documents(before: ModelSpec, after: ModelSpec) -> tuple[MappingNode, MappingNode]:
     """Both specs with nothing left open, and with the same keys at the same level."""
-    first, second = (parse(to_yaml(spec), file=spec.name) for spec in (before, after))
+    # What a dialect would fill in is a fact of its own, also where specs do not say it.
+    decided = [each.name for each in fields(Conventions)]
+    first, second = (
+        parse(to_yaml(spec, stated=decided), file=spec.name) for spec in (before, after)
+    )
     return _spread_like(first, second), _spread_like(second, first)
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from resnetgen.spec import channels
 from resnetgen.spec.dialects import DIALECTS
 from resnetgen.spec.model import ModelSpec, StageSpec
 from resnetgen.spec.nodes import MappingNode, ScalarNode
 from resnetgen.spec.overrides import FILE
 from resnetgen.spec.problems import Problem
 from resnetgen.spec.shortcuts import may_drop_paths, projects
+from resnetgen.spec.strides import reaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,26 @@ def _chooses_convolution(stage: StageSpec) -> bool:
     return kernels[0] == 1 and max(kernels) > 1
 
 
+def _pads_strided(spec: ModelSpec) -> bool:
+    """Whether any block has a convolution with a stride and a kernel above 1."""
+    before = spec.stem.width
+    for stage, reach in zip(spec.stages, reaches(spec), strict=True):
+        out = channels.out_channels(stage)
+        if reach.stride > 1:
+            kernels = [layer.kernel for layer in stage.block.convolutions if layer.strided]
+            if spec.anti_alias == "none" and max(kernels) > 1:
+                return True
+            # In a last block that is no first one, channels stay, and a shortcut is subsampled.
+            reshapes = spec.stride_block == "first" or (stage.repeats == 1 and before != out)
+            projected = stage.shortcut == "projection_all" or (
+                stage.shortcut == "projection" and reshapes
+            )
+            if projected and spec.downsample == "conv" and spec.projection_kernel > 1:
+                return True
+        before = out
+    return False
+
+
 _RULES = (
     _Rule(
         ("attention_at",),
@@ -129,6 +151,19 @@ _RULES = (
         lambda spec: spec.stem.pool != "max" or spec.anti_alias == "avg",
         "where the stem has no max pool",
         "`pool: max` in the stem, and no `anti_alias: avg`",
+    ),
+    _Rule(
+        ("conv_padding",),
+        frozenset(
+            {
+                *("block", "stages", "regnet", "repeats", "depth", "shortcut", "output_stride"),
+                *("stride_on", "stride_block", "anti_alias", "downsample", "projection_kernel"),
+                *("dialect", "stem"),
+            }
+        ),
+        lambda spec: not _pads_strided(spec),
+        "where no convolution of a block has both a stride and a kernel above 1",
+        "a stride in a stage, on a convolution with a kernel above 1",
     ),
     _Rule(
         ("projection_kernel",),

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Dialect = Literal["torchvision", "paper", "timm", "keras", "keras_v2", "caffe"]
+Dialect = Literal["torchvision", "paper", "timm", "keras", "keras_v2", "caffe", "flax"]
 Pool = Literal["max", "conv", "none"]
-PoolPadding = Literal["symmetric", "zeros", "ceil"]
+ConvPadding = Literal["symmetric", "same"]
+PoolPadding = Literal["symmetric", "zeros", "ceil", "same"]
 Order = Literal["post", "pre"]
 Norm = Literal["batch", "group", "none"]
 Bias = bool | Literal["without_norm"]
@@ -20,8 +21,8 @@ SqueezeOf = Literal["output", "input"]
 Rounding = Literal["torchvision", "pycls"]
 StrideOn = Literal["1x1", "3x3"]
 StrideBlock = Literal["first", "last"]
-ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform"]
-LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "normal"]
+ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform", "lecun_normal"]
+LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "lecun_normal", "normal"]
 HeadPool = Literal["avg", "max", "avgmax", "catavgmax"]
 OutputStride = Literal[8, 16, 32]
 Output = Literal["logits", "softmax"]
@@ -151,6 +152,8 @@ class ModelSpec:
     activation: Activation
     """Of stem, blocks and head; the one inside squeeze-and-excitation is a ReLU always."""
     convolution_bias: Bias
+    conv_padding: ConvPadding
+    """Of the blocks' convolutions, which decides something where they have a stride."""
     norm: NormSpec
     init: InitSpec
     output: Output

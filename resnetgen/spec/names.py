@@ -19,16 +19,18 @@ struct sys tensor tensorflow tf torch typing warnings
 _DEFINITIONS = """
 average_pool basic_block batch_norm block blur_pool bottleneck bottleneck_block conv conv1x1 conv3x3
 conv_block conv_bn conv_gn custom_block efficient_channel_attention forward gelu group_norm identity
-kernel_init last_batch_norm last_group_norm linear make_layer max_pool norm pad_channels
-plain_basic_block plain_block plain_bottleneck plain_bottleneck_block plain_conv_block projection
-reset_parameters residual_block shortcut squeeze_excite subsample zero_pad
+kernel_init last_batch_norm last_group_norm lecun_normal_ linear make_layer max_pool norm
+pad_channels pad_same plain_basic_block plain_block plain_bottleneck plain_bottleneck_block
+plain_conv_block projection reset_parameters residual_block shortcut squeeze_excite subsample
+zero_pad
 """
 _VARIABLES = """
-act axes bn bound channels cls dilation downsample downsample_dilation drop_path edge extra_channels
-filters gamma gates gn groups he_normal height image images in_channels index input_shape inputs
-kernel kernel_size kind kinds layer limit load logits main maxima means model module name
-num_classes out_channels outputs parts pool probabilities rngs self shape softmax squeezed stage
-stride tensors uniform use_bias value variable weights width window x y
+act axes bn bound channels cls dilation downsample downsample_dilation drop_path edge edges extent
+extra_channels fan_in filters gamma gates gn groups he_normal height image images in_channels index
+input_shape inputs kernel kernel_size kind kinds layer lecun left limit load logits main maxima
+means model module name num_classes out_channels outputs padding parts pool probabilities rngs self
+shape size softmax squeezed stage std stride tensors top uniform use_bias value variable weight
+weights width window x y
 """
 # Set by `site`, so not everywhere among the builtins.
 _SITE = "copyright credits exit help license quit"
@@ -37,7 +39,7 @@ RESERVED = frozenset(" ".join([_MODULES, _DEFINITIONS, _VARIABLES, _SITE]).split
 # Functions for kinds of block, with a number behind all but the first, and for convolutions.
 _BUILT = re.compile(
     r"(plain_|strided_)?(preact_|first_)?(basic_block|bottleneck|conv_block)[0-9]*"
-    r"|(biased_)?(grouped_)?conv[0-9]+x[0-9]+|conv[0-9]+_(channels|dilation)"
+    r"|(same_)?(biased_)?(grouped[0-9]*_)?conv[0-9]+x[0-9]+|conv[0-9]+_(channels|dilation)"
 )
 
 _KEYWORDS = frozenset([*keyword.kwlist, *keyword.softkwlist])

@@ -46,6 +46,7 @@ from resnetgen.spec.model import (
     AttentionAt,
     BlockName,
     ConvInit,
+    ConvPadding,
     Dialect,
     Downsample,
     HeadPool,
@@ -413,23 +414,35 @@ class Document(_Record):
         "behind them.",
         examples=[True, "without_norm"],
     )
+    conv_padding: ConvPadding | None = Field(
+        None,
+        description="How the blocks' convolutions with a stride and a kernel above 1 are padded: "
+        "by half of that on all sides (`symmetric`), or as TensorFlow's SAME does (`same`), by as "
+        "much as the image's size calls for: with a 3x3 and a stride of 2 by a pixel on all sides "
+        "of an odd size, and of an even one at the bottom and right alone. The stem's are always "
+        "symmetric.",
+        examples=["same"],
+    )
     pool_padding: PoolPadding | None = Field(
         None,
         description="How the stem's max pool is padded: by a pixel that never is the maximum "
-        "(`symmetric`), by a pixel of zeros (`zeros`), or only at the end, where its last window "
-        "reaches beyond (`ceil`).",
+        "(`symmetric`), by a pixel of zeros (`zeros`), only at the end, where its last window "
+        "reaches beyond (`ceil`), or as TensorFlow's SAME does (`same`): like `ceil` where the "
+        "size is even, and like `symmetric` where it is odd.",
         examples=["zeros"],
     )
     conv_init: ConvInit | None = Field(
         None,
-        description="How convolutions start: He et al.'s normal by fan in or by fan out, or "
-        "Glorot and Bengio's uniform.",
+        description="How convolutions start: He et al.'s normal by fan in or by fan out, Glorot "
+        "and Bengio's uniform, or LeCun et al.'s normal of variance 1 / fan in, cut at two "
+        "deviations.",
         examples=["he_fan_in"],
     )
     linear_init: LinearInit | None = Field(
         None,
         description="How the last layer starts: He et al.'s normal by fan in, uniform within "
-        "1 / sqrt(fan in), Glorot and Bengio's uniform, or a `normal` of deviation 0.01.",
+        "1 / sqrt(fan in), Glorot and Bengio's uniform, LeCun et al.'s cut normal of variance "
+        "1 / fan in, or a `normal` of deviation 0.01.",
         examples=["he_fan_in"],
     )
     zero_init_last: bool | None = Field(

@@ -8,7 +8,7 @@ import numpy as np
 from resnetgen.ir.ops import Conv2d, Padding
 from resnetgen.verify.geometry import geometries
 from resnetgen.verify.mistake import SMALLEST, Mistake
-from resnetgen.verify.reference import Array, Tensors, convolve
+from resnetgen.verify.reference import Array, Tensors, convolve, pads
 
 _DILATIONS = (1, 2, 3, 4)
 _EDGES: Mapping[Literal["reflect", "edge", "wrap"], str] = {
@@ -24,13 +24,14 @@ def of_convolution(
     weight = tensors["weight"]
     bias = tensors["bias"][:, None, None] if op.bias else np.zeros((1, 1, 1))
     target = right if seen is None else seen
+    own = pads(op, value)
 
     def convolved(
         kernel: Array = weight,
         *,
         image: Array = value,
         stride: int = op.stride,
-        padding: Padding = op.padding,
+        padding: Padding = own,
         dilation: int = op.dilation,
     ) -> Array:
         product = convolve(
@@ -40,13 +41,13 @@ def of_convolution(
 
     if op.kernel > 1:
         for dilation in (each for each in _DILATIONS if each != op.dilation):
-            for pixels in {op.padding.top, dilation * (op.kernel // 2)}:
+            for pixels in {own.top, dilation * (op.kernel // 2)}:
                 cause = f"its dilation is {dilation}, not {op.dilation} (padding {pixels})"
                 if _fits(value, dilation * (op.kernel - 1) + 1, pixels):
                     padding = Padding.symmetric(pixels)
                     yield Mistake(cause, convolved(dilation=dilation, padding=padding))
     for geometry in geometries(op.extent, op, value, target):
-        cause = geometry.cause(op, shape_kept=target.shape == right.shape)
+        cause = geometry.cause(op, own, shape_kept=target.shape == right.shape)
         if cause is not None:
             moved = convolved(stride=geometry.stride, padding=geometry.padding)
             yield Mistake(cause, geometry.cut(moved))
@@ -64,8 +65,8 @@ def of_convolution(
         yield Mistake("its kernel is flipped", convolved(weight[:, :, ::-1, ::-1]))
         yield Mistake("its kernel is mirrored", convolved(weight[:, :, :, ::-1]))
         for mode, words in _EDGES.items():
-            if max(op.padding.top, op.padding.bottom) < min(value.shape[2:]):
-                padded = np.pad(value, _sides(op.padding), mode=mode)
+            if max(own.top, own.bottom) < min(value.shape[2:]):
+                padded = np.pad(value, _sides(own), mode=mode)
                 without = convolved(image=padded, padding=Padding.symmetric(0))
                 yield Mistake(f"pads with {words}, not with zeros", without)
     if op.in_channels == op.out_channels and op.groups == 1:

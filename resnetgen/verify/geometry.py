@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resnetgen.ir.ops import Conv2d, MaxPool2d, Padding
+from resnetgen.ir.ops import Conv2d, MaxPool2d, Padding, Same
 from resnetgen.verify.reference import Array
 
 _STRIDES = (1, 2, 3, 4)
@@ -22,14 +22,17 @@ class Geometry:
     def cut(self, value: Array) -> Array:
         return value[:, :, : self.height, : self.width]
 
-    def cause(self, op: Conv2d | MaxPool2d, *, shape_kept: bool) -> str | None:
-        """How it differs from the op's own, if it does."""
-        padding, own = self.padding, op.padding
+    def cause(self, op: Conv2d | MaxPool2d, own: Padding, *, shape_kept: bool) -> str | None:
+        """How it differs from the op's stride and from its `own` padding, if it does."""
+        padding = self.padding
         if self.stride != op.stride:
             return f"its stride is {self.stride}, not {op.stride} (padding {_sides(padding)})"
         if padding == own:
             return None
         cause = f"its padding is {_sides(padding)}, not {_sides(own)}"
+        if isinstance(op.padding, Same):
+            symmetric = padding == Padding.symmetric(op.extent // 2)
+            return f"{cause}: symmetric, not SAME" if symmetric else cause
         shifted = padding.top == own.top - 1 and padding.left == own.left - 1
         same = 0 <= padding.bottom - padding.top <= 1 and 0 <= padding.right - padding.left <= 1
         if shape_kept and shifted and same:

@@ -45,6 +45,7 @@ from resnetgen.verify.reference import (
     Array,
     Tensors,
     error_function,
+    pads,
     sigmoid,
     softmax,
     windows,
@@ -184,7 +185,8 @@ def _of_convolution(
 ) -> tuple[tuple[Array, ...], Tensors]:
     """At each position of the kernel, the convolution is a matrix product over the channels."""
     batch, _, height, width = gradient.shape
-    padded = _padded(value, op.padding)
+    padding = pads(op, value)
+    padded = _padded(value, padding)
     of_padded, of_weight = np.zeros_like(padded), np.zeros(weight.shape)
     outer = _columns(gradient, op.groups)
     kernels = weight.reshape(op.groups, op.out_channels // op.groups, -1, op.kernel, op.kernel)
@@ -199,7 +201,7 @@ def _of_convolution(
     of_tensors = {"weight": of_weight}
     if op.bias:
         of_tensors["bias"] = gradient.sum(axis=(0, 2, 3))
-    return (_unpadded(of_padded, op.padding),), of_tensors
+    return (_unpadded(of_padded, padding),), of_tensors
 
 
 def _columns(value: Array, groups: int) -> Array:
@@ -262,12 +264,13 @@ def _of_max_pool(op: MaxPool2d, value: Array, gradient: Array) -> Array:
     Equal ones have come out of a ReLU as zeros, whose own inputs get no gradient anyway.
     """
     fill = 0.0 if op.pads_zeros else -math.inf
-    seen = windows(value, op.kernel, op.stride, op.padding, fill)
+    padding = pads(op, value)
+    seen = windows(value, op.kernel, op.stride, padding, fill)
     largest = seen.reshape(*gradient.shape, -1).argmax(axis=-1)
-    of_padded = np.zeros_like(_padded(value, op.padding))
+    of_padded = np.zeros_like(_padded(value, padding))
     for (row, column), place in _positions(op.kernel, op.stride, gradient):
         of_padded[place] += gradient * (largest == row * op.kernel + column)
-    return _unpadded(of_padded, op.padding)
+    return _unpadded(of_padded, padding)
 
 
 def _of_average_pool(op: AvgPool2d, value: Array, gradient: Array) -> Array:

@@ -47,6 +47,7 @@ from resnetgen.verify.reference import (
     binomial,
     convolve_channels,
     evaluate,
+    pads,
     sigmoid,
     softmax,
     windows,
@@ -189,16 +190,17 @@ def _of_scaling(value: Array, gates: Array) -> Iterator[Mistake]:
 
 def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterator[Mistake]:
     fill, other = (0.0, -math.inf) if op.pads_zeros else (-math.inf, 0.0)
-    otherwise = windows(value, op.kernel, op.stride, op.padding, other)
+    own = pads(op, value)
+    otherwise = windows(value, op.kernel, op.stride, own, other)
     cause = f"pads with {_number(other)}, not with {_number(fill)}"
     yield Mistake(cause, otherwise.max(axis=(4, 5)))
     for word, counts in (("counted", True), ("not counted", False)):
-        mean = AvgPool2d(op.name, op.inputs, op.kernel, op.stride, op.padding, counts)
+        mean = AvgPool2d(op.name, op.inputs, op.kernel, op.stride, own, counts)
         yield Mistake(f"averages, padding {word}", evaluate(mean, (value,), tensors={}))
     yield Mistake("is missing", value)
     for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
         for geometry in geometries(kernel, op, value, target):
-            moved = geometry.cause(op, shape_kept=target.shape == right.shape)
+            moved = geometry.cause(op, own, shape_kept=target.shape == right.shape)
             sized = f"its kernel is {kernel}, not {op.kernel}" if kernel != op.kernel else None
             causes = [each for each in (sized, moved) if each is not None]
             if causes:

@@ -40,6 +40,7 @@ from resnetgen.ir.ops import (
     Softmax,
     Subsample,
 )
+from resnetgen.ir.rules import explicit_padding
 
 Array = NDArray[np.float64]
 Tensors = Mapping[str, Array]
@@ -88,7 +89,7 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
                 tensors["weight"],
                 stride=op.stride,
                 dilation=op.dilation,
-                padding=op.padding,
+                padding=pads(op, inputs[0]),
                 groups=op.groups,
             )
             return value + tensors["bias"][:, None, None] if op.bias else value
@@ -119,7 +120,8 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             return inputs[0] * inputs[1]
         case MaxPool2d():
             fill = 0.0 if op.pads_zeros else -math.inf
-            return windows(inputs[0], op.kernel, op.stride, op.padding, fill).max(axis=(4, 5))
+            padding = pads(op, inputs[0])
+            return windows(inputs[0], op.kernel, op.stride, padding, fill).max(axis=(4, 5))
         case AvgPool2d():
             sides = windows(inputs[0], op.kernel, op.stride, op.padding, 0.0)
             if op.counts_padding:
@@ -152,6 +154,12 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             return softmax(inputs[0])
         case _:
             assert_never(op)
+
+
+def pads(op: Conv2d | MaxPool2d, value: Array) -> Padding:
+    """The pixels by which the op pads this value."""
+    height, width = value.shape[2:]
+    return explicit_padding(op, (height, width))
 
 
 def windows(value: Array, kernel: int, stride: int, padding: Padding, fill: float) -> Array:

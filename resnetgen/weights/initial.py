@@ -12,6 +12,10 @@ from resnetgen.ir.ops import BatchNorm2d, ChannelConv, Conv2d, GroupNorm, Linear
 from resnetgen.ir.rules import parameters
 
 Tensor = NDArray[np.float32]
+_CUT = 2.0
+"""At how many deviations a normal's tails are cut off."""
+_LEFT = 0.87962566103423978
+"""What deviation a normal of deviation 1 has then."""
 
 
 def initial(network: Network, *, seed: int) -> Iterator[Tensor]:
@@ -40,6 +44,8 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
             if op.init == "glorot_uniform":
                 fans = (shape[0] + shape[1]) * op.kernel**2
                 return _uniform(seed, name, shape, bound=math.sqrt(6 / fans))
+            if op.init == "lecun_normal":
+                return _cut_normal(seed, name, shape, std=1 / math.sqrt(shape[1] * op.kernel**2))
             # A group's inputs, but all outputs: as PyTorch counts, and Keras and JAX alike.
             channels = shape[1] if op.init == "he_fan_in" else shape[0]
             return _normal(seed, name, shape, std=math.sqrt(2 / (channels * op.kernel**2)))
@@ -50,6 +56,8 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
                 return np.zeros(shape, np.float32)
             if op.init == "he_fan_in":
                 return _normal(seed, name, shape, std=math.sqrt(2 / op.in_features))
+            if op.init == "lecun_normal":
+                return _cut_normal(seed, name, shape, std=1 / math.sqrt(op.in_features))
             if op.init == "normal":
                 return _normal(seed, name, shape, std=0.01)
             bound = math.sqrt(6 / (op.in_features + op.out_features))
@@ -66,6 +74,16 @@ def _initial_tensor(op: Op, name: str, shape: tuple[int, ...], seed: int) -> Ten
 def _normal(seed: int, name: str, shape: tuple[int, ...], *, std: float) -> Tensor:
     tensor = stream(seed, name).standard_normal(shape, dtype=np.float32)
     tensor *= np.float32(std)
+    return tensor
+
+
+def _cut_normal(seed: int, name: str, shape: tuple[int, ...], *, std: float) -> Tensor:
+    """A normal whose tails are cut off, with the deviation `std` of what is left."""
+    random = stream(seed, name)
+    tensor = random.standard_normal(shape, dtype=np.float32)
+    while (outside := np.abs(tensor) > _CUT).any():
+        tensor[outside] = random.standard_normal(int(outside.sum()), dtype=np.float32)
+    tensor *= np.float32(std / _LEFT)
     return tensor
 
 

@@ -35,6 +35,7 @@ class _Reader:
 
 _TORCH = _Reader("resnetgen.weights.readers.torch", {"torch": "torch"})
 _HDF5 = _Reader("resnetgen.weights.readers.hdf5", {"h5py": "tensorflow"})
+_FLAX = _Reader("resnetgen.weights.readers.flax", {"flax": "jax"})
 _ONNX = _Reader("resnetgen.weights.readers.onnx", {})
 _SAFETENSORS = ".safetensors"
 _READERS: Mapping[str, _Reader] = {
@@ -48,6 +49,7 @@ _READERS: Mapping[str, _Reader] = {
     ".h5": _HDF5,
     ".hdf5": _HDF5,
     ".keras": _HDF5,
+    ".msgpack": _FLAX,
     ".onnx": _ONNX,
 }
 SUFFIXES = (_SAFETENSORS, *_READERS)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Conv2d, Norm
+from resnetgen.ir.network import BlockTitle, Network
+from resnetgen.ir.ops import Conv2d, GroupNorm, Norm
 from resnetgen.ir.rules import Parameter, Shape, parameters
 from resnetgen.weights.places import (
     Elsewhere,
@@ -24,7 +24,7 @@ from resnetgen.weights.places import (
     layers,
 )
 
-_Library = Literal["pytorch", "keras"]
+_Library = Literal["pytorch", "keras", "flax"]
 
 _KERAS_NORM = {
     "weight": "gamma",
@@ -32,8 +32,15 @@ _KERAS_NORM = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-_KERAS_AXES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
-"""By number of dimensions: the order in which Keras's axes are ours, (out, in, height, width)."""
+_FLAX_NORM = {
+    "weight": "scale",
+    "bias": "bias",
+    "running_mean": "mean",
+    "running_var": "var",
+}
+_CHANNELS_LAST: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
+"""By number of dimensions: the order in which Keras's axes, and Flax's, are ours, (out, in, height,
+width)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,8 @@ class Origin:
         match self.library:
             case "pytorch":
                 return Foreign(tensor, parameter.shape, tuple(range(dimensions)))
-            case "keras":
-                axes = _KERAS_AXES[dimensions]
+            case "keras" | "flax":
+                axes = _CHANNELS_LAST[dimensions]
                 shape = tuple(parameter.shape[axes.index(axis)] for axis in range(dimensions))
                 return Foreign(tensor, shape, axes)
 
@@ -96,8 +103,13 @@ class Origin:
                 return f"{name}.{kind}"
             case "keras" if isinstance(layer.op, Norm):
                 return f"{name}/{_KERAS_NORM[kind]}"
+            case "flax" if isinstance(layer.op, Norm):
+                collection = "batch_stats" if kind.startswith("running") else "params"
+                return f"{collection}/{name}/{_FLAX_NORM[kind]}"
             case "keras":
                 return f"{name}/{'kernel' if kind == 'weight' else kind}"
+            case "flax":
+                return f"params/{name}/{'kernel' if kind == 'weight' else kind}"
 
 
 def _timm(layer: Layer) -> str:
@@ -254,6 +266,39 @@ def _keras_hub(layer: Layer) -> str | None:
             assert_never(layer.place)
 
 
+def _flax(layer: Layer) -> str | None:
+    """google/flax, examples/imagenet/models.py: blocks are numbered over all stages, each kind of
+    layer in a block by itself."""
+    if isinstance(layer.op, GroupNorm):
+        return None
+    match layer.place:
+        case Stem(0, 1):
+            return "bn_init" if layer.is_norm else "conv_init"
+        case Main(_, _, number) if block := _flax_block(layer):
+            return f"{block}/{'BatchNorm' if layer.is_norm else 'Conv'}_{number}"
+        case Side() if block := _flax_block(layer):
+            return f"{block}/{'norm' if layer.is_norm else 'conv'}_proj"
+        case Head():
+            return "Dense_0"
+        case (
+            Stem() | Main() | Side() | Preactivation() | Squeeze() | Postactivation() | Elsewhere()
+        ):
+            return None
+        case _:
+            assert_never(layer.place)
+
+
+def _flax_block(layer: Layer) -> str | None:
+    """Two kinds of block have a class there, by whose name theirs begin."""
+    classes: Mapping[BlockTitle, str] = {
+        "basic": "ResNetBlock",
+        "bottleneck": "BottleneckResNetBlock",
+    }
+    if layer.home is None or layer.home.title not in classes:
+        return None
+    return f"{classes[layer.home.title]}_{layer.home.number}"
+
+
 def _generated(layer: Layer) -> str:
     """What `model_keras.py` calls its layers."""
     return layer.op.name.replace(".", "_")
@@ -269,6 +314,7 @@ ORIGINS = (
     Origin("transformers", "the names of Hugging Face's transformers", _transformers),
     Origin("keras_applications", "keras.applications' names", _keras_applications, "keras"),
     Origin("keras_hub", "KerasHub's names", _keras_hub, "keras"),
+    Origin("flax", "the names of Flax's ImageNet example", _flax, "flax"),
     Origin("resnetgen_keras", "the names of resnetgen's model_keras.py", _generated, "keras"),
 )
 """All that are known. Of two that explain a file equally well, the first is taken."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
-from resnetgen.ir.network import Block, Network
+from resnetgen.ir.network import Block, BlockTitle, Network
 from resnetgen.ir.ops import Conv2d, Norm, Op
 from resnetgen.ir.rules import parameters
 
@@ -73,11 +74,21 @@ Place = Stem | Preactivation | Main | Squeeze | Side | Postactivation | Head | E
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """The block that a layer is in: its kind, and its number among all of the network's, from 0."""
+
+    title: BlockTitle
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """An op that owns tensors, and where it stands."""
 
     op: Op
     place: Place
+    home: Home | None = None
+    """Nothing in the stem and in the head."""
 
     @property
     def is_norm(self) -> bool:
@@ -87,9 +98,12 @@ class Layer:
 def layers(network: Network) -> Iterator[Layer]:
     """All layers that own tensors, in the network's order."""
     yield from _stem(network)
+    numbers = count()
     for stage_number, stage in enumerate(network.stages):
         for block_number, block in enumerate(stage.blocks):
-            yield from _block(block, stage_number, block_number)
+            home = Home(block.title, next(numbers))
+            for op, place in _block(block, stage_number, block_number):
+                yield Layer(op, place, home)
     for op in network.head:
         if parameters(op):
             yield Layer(op, Postactivation() if isinstance(op, Norm) else Head())
@@ -98,28 +112,28 @@ def layers(network: Network) -> Iterator[Layer]:
 def _stem(network: Network) -> Iterator[Layer]:
     weighted = [op for op in network.stem if parameters(op)]
     ours = [op for op in weighted if not op.name.startswith("maxpool")]
-    count = sum(not isinstance(op, Norm) for op in ours)
+    convolutions = sum(not isinstance(op, Norm) for op in ours)
     seen = _Numbers()
-    yield from (Layer(op, Stem(seen.number(op), count)) for op in ours)
+    yield from (Layer(op, Stem(seen.number(op), convolutions)) for op in ours)
     yield from (Layer(op, Elsewhere()) for op in weighted if op not in ours)
 
 
-def _block(block: Block, stage: int, number: int) -> Iterator[Layer]:
+def _block(block: Block, stage: int, number: int) -> Iterator[tuple[Op, Place]]:
     for op in block.preactivation:
         if parameters(op):
-            yield Layer(op, Preactivation(stage, number))
+            yield op, Preactivation(stage, number)
     attention = set(block.attention)
     seen, squeezes = _Numbers(), _Numbers()
     for op in block.main:
         if op in attention and isinstance(op, Conv2d):
-            yield Layer(op, Squeeze(stage, number, squeezes.number(op)))
+            yield op, Squeeze(stage, number, squeezes.number(op))
         elif op in attention and parameters(op):
-            yield Layer(op, Elsewhere())
+            yield op, Elsewhere()
         elif parameters(op):
-            yield Layer(op, Main(stage, number, seen.number(op)))
+            yield op, Main(stage, number, seen.number(op))
     for position, op in enumerate(block.side):
         if parameters(op):
-            yield Layer(op, Side(stage, number, position))
+            yield op, Side(stage, number, position)
 
 
 class _Numbers:

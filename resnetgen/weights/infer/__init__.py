@@ -102,4 +102,6 @@ def _assumed(spec: ModelSpec, whole: Whole) -> dict[str, str]:
     if not pools_both(found):
         assumed["head_pool"] = spec.head_pool
     assumed |= {"block_dropout": str(spec.block_dropout), "dropout": str(spec.dropout)}
+    if "conv_padding" not in told:
+        assumed["conv_padding"] = spec.conv_padding
     return assumed | others
