@@ -1,7 +1,8 @@
 """Measures how rounding grows in a network, by moving its weights a little.
 
 A plain network of a hundred layers amplifies what its first ones round away a hundred times; a
-residual one of a thousand does not. So the growth is measured for each network, not assumed.
+residual one of a thousand does not. So the growth is measured for each network, with its weights
+and at each scale of the images, and not assumed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
-from resnetgen.verify.reference import Array, Inputs, Tensors, run
+from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate, run
 from resnetgen.verify.stored import Stored
 from resnetgen.verify.training import tensors_in
 from resnetgen.weights.initial import stream
@@ -39,7 +40,7 @@ def growths(
     def received(op: Op, inputs: Inputs) -> Inputs:
         if not isinstance(op, GroupNorm) and not (training and isinstance(op, BatchNorm2d)):
             return inputs
-        return tuple(moved(value, f"{op.name}.input", seed=seed) for value in inputs)
+        return _moved_inputs(op, inputs, seed=seed)
 
     given = {network.stem[0].name: case.image}
     owned = tensors_in(case, lambda op: _moved_tensors(op, stored.tensors(op), seed))
@@ -48,7 +49,23 @@ def growths(
     return dict(zip(found, accumulate(found.values(), max), strict=True))
 
 
-def moved(value: Array, name: str, *, seed: int) -> Array:
+def own_growth(op: Op, inputs: Inputs, *, tensors: Tensors, value: Array) -> float:
+    """How many times larger what rounding has left in its inputs may be in the op's `value`.
+
+    Above 1 for an op that takes its own statistics alone: where a group's values hardly differ,
+    they are differences of large numbers.
+    """
+    if not isinstance(op, GroupNorm):
+        return 1.0
+    changed = evaluate(op, _moved_inputs(op, inputs, seed=0), tensors=tensors)
+    return _relative_change(changed, value)
+
+
+def _moved_inputs(op: Op, inputs: Inputs, *, seed: int) -> Inputs:
+    return tuple(_moved(value, f"{op.name}.input", seed=seed) for value in inputs)
+
+
+def _moved(value: Array, name: str, *, seed: int) -> Array:
     """The value with each of its numbers moved a little by itself."""
     noise = stream(seed, f"conditioning.{name}").standard_normal(value.shape)
     return value * (1 + _MOVED * noise)
@@ -56,15 +73,19 @@ def moved(value: Array, name: str, *, seed: int) -> Array:
 
 def _moved_tensors(op: Op, tensors: Tensors, seed: int) -> Tensors:
     names = {parameter.name.rpartition(".")[2]: parameter.name for parameter in parameters(op)}
-    return {kind: moved(tensor, names[kind], seed=seed) for kind, tensor in tensors.items()}
+    return {kind: _moved(tensor, names[kind], seed=seed) for kind, tensor in tensors.items()}
 
 
 def _relative_changes(
     changed: Iterable[tuple[Op, Array]], values: Mapping[str, Array]
 ) -> Iterator[tuple[str, float]]:
     for op, value in changed:
-        if op.name not in values:
-            continue
-        scale = float(np.abs(values[op.name]).max())
-        change = float(np.abs(value - values[op.name]).max())
-        yield op.name, max(1.0, change / scale / _MOVED if scale else 1.0)
+        if op.name in values:
+            yield op.name, _relative_change(value, values[op.name])
+
+
+def _relative_change(changed: Array, value: Array) -> float:
+    """In units of what was moved, and not below 1."""
+    scale = float(np.abs(value).max())
+    change = float(np.abs(changed - value).max())
+    return max(1.0, change / scale / _MOVED if scale else 1.0)

@@ -12,6 +12,7 @@ import numpy as np
 from resnetgen.ir.ops import Input, Op
 from resnetgen.verify.causes import Loader, Span, explain, explain_aftermath, explain_misread
 from resnetgen.verify.compare import Dtype, compare, describe, path_growth
+from resnetgen.verify.conditioning import own_growth
 from resnetgen.verify.observed import RETURNED, Observation
 from resnetgen.verify.reference import Array, evaluate
 
@@ -34,6 +35,8 @@ class _Known:
 
     array: Array
     unshown: tuple[Op, ...]
+    growth: float = 1.0
+    """How rounding may have grown in those."""
 
 
 def localize(
@@ -62,12 +65,18 @@ def localize(
         unshown = (inner for name in op.inputs for inner in known[name].unshown)
         span = (*dict.fromkeys(unshown), op)
         inputs = tuple(known[name].array for name in op.inputs)
-        expected = evaluate(op, inputs, tensors=tensors(op, inputs))
+        owned = tensors(op, inputs)
+        expected = evaluate(op, inputs, tensors=owned)
+        growth = max(
+            own_growth(op, inputs, tensors=owned, value=expected),
+            *(known[name].growth for name in op.inputs),
+        )
         if op.name not in witnesses:
-            known[op.name] = _Known(expected, span)
+            known[op.name] = _Known(expected, span, growth)
             continue
         actual = _first(witnesses[op.name])
-        difference = compare(actual, expected, dtype=dtype, growth=path_growth(len(span)))
+        limit = growth * path_growth(len(span))
+        difference = compare(actual, expected, dtype=dtype, growth=limit)
         if not difference.passed:
             problem = describe(actual, expected, difference)
             return _divergence(
