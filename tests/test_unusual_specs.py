@@ -52,7 +52,6 @@ VERIFIED = (
     "keras_biases",
     "dilated",
     "dilated_filters",
-    "same_padded",
     "dropping",
     "pooled",
     "smooth",
