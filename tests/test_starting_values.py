@@ -76,8 +76,9 @@ CASES = {
         True,
         None,
     ),
+    # With layers besides whose start no dialect decides.
     "as in Flax": Case(
-        f"dialect: flax\n{SPEC}groups: 4\n",
+        f"dialect: flax\n{SPEC}groups: 4\nattention: eca\n",
         0.1,
         1e-5,
         frozenset(LAST_GAMMAS),
@@ -98,7 +99,7 @@ CASES = {
         line: Case(
             f"{SPEC}{line}\n", 0.1, 1e-5, frozenset(), math.sqrt(2 / (32 * 25)), False, 64**-0.5
         )
-        for line in ("attention: se", "attention: eca", "groups: 4")
+        for line in ("attention: se", "groups: 4")
     },
 }
 

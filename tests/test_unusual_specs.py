@@ -53,7 +53,6 @@ VERIFIED = (
     "keras_biases",
     "dilated",
     "dilated_filters",
-    "same_padded",
     "dropping",
     "pooled",
     "smooth",
