@@ -353,7 +353,7 @@ def names_of(origin: Origin, name: str, *overrides: str) -> dict[str, Shape]:
             *("ecaresnet50t", "resnetrs50", "preact_resnet164"),
         )
         for origin in ORIGINS
-        if origin.knows(lower(BUNDLED[name]))
+        if origin.name != "flax" and origin.knows(lower(BUNDLED[name]))
     ],
 )
 def test_names_of_any_library_are_read_as_ours(origin: Origin, name: str) -> None:
@@ -447,6 +447,12 @@ class TestMisfits:
         said = refused({"features.0.weight": (64, 3, 7, 7), **shapes_of("resnet18")})
         assert "the tensor `features.0.weight` is none of a ResNet" in said
         assert "expected: torchvision's or timm's names" in said
+
+    def test_names_that_tell_no_stages_apart(self) -> None:
+        theirs = names_of(ORIGIN["flax"], "flax_resnet18")
+        assert renamed(theirs) is None
+        said = "hint: Flax's names do not tell stages apart: `convert` reads them, given the spec"
+        assert said in refused(theirs)
 
     def test_a_name_too_many_among_those_of_a_library(self) -> None:
         theirs = names_of(ORIGIN["keras_hub"], "resnet18")

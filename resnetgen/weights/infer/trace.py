@@ -120,7 +120,7 @@ def _refuse_foreign(shapes: Shapes) -> None:
         return
     first = foreign[0]
     message = f"the tensor {quote(first)} is none of a ResNet"
-    raise not_inferred(message, _EXPECTED, _prefix_hint(shapes, first))
+    raise not_inferred(message, _EXPECTED, _prefix_hint(shapes, first) or _flax_hint(first))
 
 
 def _prefix_hint(shapes: Shapes, first: str) -> str | None:
@@ -132,6 +132,13 @@ def _prefix_hint(shapes: Shapes, first: str) -> str | None:
     if not behind or not all(name.startswith(prefix) for name in shapes):
         return None
     return f"their names without {quote(prefix)} would be known"
+
+
+def _flax_hint(first: str) -> str | None:
+    """What to say of names that number blocks over all stages, and so tell none apart."""
+    if not first.startswith(("params/", "batch_stats/")):
+        return None
+    return "Flax's names do not tell stages apart: `convert` reads them, given the spec"
 
 
 def _is_known(name: str) -> bool:
