@@ -774,3 +774,10 @@ def test_training_on_one_class_is_refused(resnetgen: Run) -> None:
     assert not Path("generated").exists()
     resnetgen("build", spec, "--set", "classes=1", "--no-verify", "--level", "train")
     assert resnetgen("verify", "generated/tiny", "--level", "train").code == 2
+
+
+def test_network_named_without_its_folder_is_found(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights", "--target", "torch")
+    ran = resnetgen("verify", "tiny")
+    assert ran.code == 2
+    assert ran.err.endswith("hint: did you mean `generated/tiny`?\n")

@@ -9,6 +9,7 @@ import typer
 
 from resnetgen.cli.current import check_current
 from resnetgen.cli.options import (
+    OUTPUT,
     AgainstOption,
     BuildJobs,
     BuildTargets,
@@ -42,7 +43,7 @@ _READ_BY_CHECK = frozenset({"spec", "output", "overrides", "check", "as_json"})
 def build(
     context: typer.Context,
     spec: OptionalSpecs = None,
-    output: OutputParent = Path("generated"),
+    output: OutputParent = OUTPUT,
     target: BuildTargets = None,
     seed: SeedOption = 0,
     overrides: Overrides = None,

@@ -15,6 +15,8 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quo
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
 
+OUTPUT = Path("generated")
+"""Where `build` puts the networks' directories, unless it is told another place."""
 _MEANT = {"gpu": "cuda"}
 """Words that look like one known word and mean another."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.options import (
+    OUTPUT,
     AgainstOption,
     Device,
     DeviceOption,
@@ -30,7 +31,7 @@ from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress
 from resnetgen.cli.recheck import recheck_certificate
 from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
@@ -201,12 +202,15 @@ def _spec_file(directory: Path) -> Path:
     if path.is_file():
         return path
     kind = f"has no {SPEC}" if directory.is_dir() else "is not a directory"
+    built = OUTPUT / directory
+    hint = f"did you mean {quote(built.as_posix())}?" if (built / SPEC).is_file() else None
     raise DiagnosticError(
         [
             Diagnostic(
                 "no-output",
                 kind,
                 Span.of_file(str(directory)),
+                hint,
                 expected="a directory that `resnetgen build` wrote",
             )
         ]
