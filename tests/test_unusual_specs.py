@@ -1,12 +1,13 @@
 """Specs off the beaten track, built through the command line and verified in every target."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from commands import Run
 from test_emission import ODD_SPECS
 from verification import verify_together
+
+from resnetgen.verify.runners import registry
 
 pytestmark = pytest.mark.frameworks
 
@@ -84,21 +85,12 @@ SPECS_WITHOUT_KERAS_AND_JAX = {
     "deep_residual": DEEP_RESIDUAL,
 }
 """Networks of many layers or sizes, for each of which JAX and TensorFlow take long to start."""
-MODULES = {
-    "torch": ("torch",),
-    "keras-tensorflow": ("keras", "tensorflow"),
-    "keras-jax": ("keras", "jax"),
-    "keras-torch": ("keras", "torch"),
-    "flax": ("flax",),
-    "onnx": ("onnxruntime",),
-}
 
 
-@pytest.mark.parametrize("target", MODULES)
+@pytest.mark.parametrize("target", registry.targets())
 def test_unusual_specs_are_proven(target: str, resnetgen: Run) -> None:
-    for module in MODULES[target]:
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    if (reason := registry.unavailable(target)) is not None:
+        pytest.skip(reason)
     specs = SPECS | (SPECS_WITHOUT_KERAS_AND_JAX if target in ("torch", "onnx") else {})
     for name, document in specs.items():
         Path(f"{name}.yaml").write_text(document)

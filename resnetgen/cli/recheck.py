@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from resnetgen.cli.printing import FAILED, PASSED, print_json, reporting, say
+from resnetgen.cli.printing import FAILED, PASSED, print_json, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 def recheck_certificate(
     network: "Network", directory: Path, certificate: Path, *, as_json: bool
 ) -> None:
-    """Compares the files with the certificate, prints what differs, and exits."""
-    with reporting(as_json=as_json):
-        found = _found(network, directory, certificate)
+    """Compares the files with the certificate, prints what differs, and exits.
+
+    Raises DiagnosticError where there is no certificate to compare them with.
+    """
+    found = _found(network, directory, certificate)
     if as_json:
         print_json(
             {

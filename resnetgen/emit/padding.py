@@ -5,30 +5,25 @@ from dataclasses import replace
 
 from resnetgen.emit.queries import Extent, extent
 from resnetgen.ir.network import Block, Network
-from resnetgen.ir.ops import Conv2d, MaxPool2d, Op, Padding, Same
+from resnetgen.ir.ops import Conv2d, Op, Padding, Same
+from resnetgen.ir.rules import may_pad_same, pads_same
 
 
-def pads_same(ops: Iterable[Op], kind: type[Conv2d | MaxPool2d] = Conv2d) -> bool:
-    """Whether any convolution, or any op of another kind, has SAME padding."""
-    return any(isinstance(op, kind) and isinstance(op.padding, Same) for op in ops)
+def convolutions_pad_same(ops: Iterable[Op]) -> bool:
+    """Whether any convolution among them has SAME padding."""
+    return any(pads_same(op) for op in ops if isinstance(op, Conv2d))
 
 
 def same_paddings(ops: Iterable[Op]) -> Extent:
     """Which of the convolutions that a kernel above 1 lets pad have SAME padding."""
-    return extent(
-        isinstance(op.padding, Same) for op in ops if isinstance(op, Conv2d) and op.kernel > 1
-    )
+    return extent(pads_same(op) for op in ops if isinstance(op, Conv2d) and op.kernel > 1)
 
 
 def padding_note(network: Network, *, same: str, explicit: str) -> Iterator[str]:
     """What a reader has to know of strided layers that pad: what the framework calls SAME, and what
     says that they are padded explicitly."""
-    strided = [
-        op
-        for op in network.ops
-        if isinstance(op, Conv2d | MaxPool2d) and op.stride != 1 and op.kernel > 1
-    ]
-    if any(isinstance(op.padding, Same) for op in strided):
+    strided = [op for op in network.ops if may_pad_same(op)]
+    if any(map(pads_same, strided)):
         yield (
             f'Strided layers with padding="{same}" pad an even-sized input more at the bottom and'
             " right than at the top and left."
@@ -45,7 +40,7 @@ def with_same(network: Network) -> Network:
 
     For frameworks that have it: who writes SAME where a convolution has a stride does so elsewhere.
     """
-    if not pads_same(network.ops):
+    if not convolutions_pad_same(network.ops):
         return network
     stages = (
         replace(stage, blocks=tuple(_block(block) for block in stage.blocks))

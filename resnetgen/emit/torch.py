@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from resnetgen.emit.kinds import Kind, kinds
 from resnetgen.emit.layers import Form, Layer, form, literal, members, repeated_forms
-from resnetgen.emit.padding import pads_same
+from resnetgen.emit.padding import convolutions_pad_same
 from resnetgen.emit.queries import (
     Constants,
     FanMode,
@@ -45,6 +45,7 @@ from resnetgen.ir.ops import (
     MaxPool2d,
     Op,
 )
+from resnetgen.ir.rules import pads_same
 
 FILE = "model_torch.py"
 # PyTorch's own defaults; a layer that has them does not repeat them.
@@ -147,8 +148,8 @@ def _view(network: Network) -> _View:
     style = Style(_helpers(written), _norm_helper(shared))
     class_name = network_class(network)
     pads_zeros = any(kind.pads_zeros for kind in found)
-    same_convolutions = pads_same(network.ops)
-    same_pool = pads_same(network.stem, MaxPool2d)
+    same_convolutions = convolutions_pad_same(network.ops)
+    same_pool = any(pads_same(op) for op in network.stem if isinstance(op, MaxPool2d))
     blur_edge = blur_padding(network, "self.stride")
     stages = [f"self.{stage.name}" for stage in network.stages]
     return _View(
@@ -200,7 +201,7 @@ def _view(network: Network) -> _View:
 def _same_extent(written: Sequence[Layer]) -> str:
     """A convolution with SAME padding has a stride, and no dilation with it; but its kind of block
     may have others, without a stride, that do."""
-    same = [layer for layer in written if pads_same([layer.op])]
+    same = [layer for layer in written if convolutions_pad_same([layer.op])]
     if all(layer.text("dilation") == "1" for layer in same):
         return "self.kernel_size[0]"
     return "self.dilation[0] * (self.kernel_size[0] - 1) + 1"

@@ -8,13 +8,10 @@ from resnetgen.ir.ops import (
     Conv2d,
     GroupNorm,
     Linear,
-    MaxPool2d,
     Mean,
-    Op,
-    Same,
     Scale,
 )
-from resnetgen.ir.rules import Shape, network_parameters, output_shape
+from resnetgen.ir.rules import Shape, may_pad_same, network_parameters, output_shape, pads_same
 
 
 def check(network: Network) -> None:
@@ -29,8 +26,8 @@ def check(network: Network) -> None:
         for name in op.inputs:
             assert name in known, f"{op.name}: reads {name}, which nothing before it defines"
         inputs = tuple(known[name] for name in op.inputs)
-        if _pads_same(op):
-            assert _may_pad_same(op), f"{op.name}: no size decides what SAME is here"
+        if pads_same(op):
+            assert may_pad_same(op), f"{op.name}: no size decides what SAME is here"
         match op:
             case Conv2d():
                 assert inputs[0][0] == op.in_channels, f"{op.name}: takes {inputs[0]}"
@@ -63,16 +60,7 @@ def check(network: Network) -> None:
     names = [parameter.name for parameter in network_parameters(network)]
     assert len(set(names)) == len(names), "parameter names are unique"
     for op in network.stem:
-        assert not (isinstance(op, Conv2d) and _pads_same(op)), f"{op.name}: SAME in the stem"
+        assert not (isinstance(op, Conv2d) and pads_same(op)), f"{op.name}: SAME in the stem"
     chosen = [op for block in network.blocks for op in block.ops if isinstance(op, Conv2d)]
-    padded = {_pads_same(op) for op in chosen if _may_pad_same(op)}
+    padded = {pads_same(op) for op in chosen if may_pad_same(op)}
     assert len(padded) <= 1, "one decision of the spec pads all strided convolutions of blocks"
-
-
-def _pads_same(op: Op) -> bool:
-    return isinstance(op, Conv2d | MaxPool2d) and isinstance(op.padding, Same)
-
-
-def _may_pad_same(op: Op) -> bool:
-    """Whether an image's size would decide how SAME pads it."""
-    return isinstance(op, Conv2d | MaxPool2d) and op.stride > 1 and op.kernel > 1

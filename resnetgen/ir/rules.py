@@ -134,6 +134,16 @@ def explicit_padding(op: Conv2d | MaxPool2d, size: tuple[int, int]) -> Padding:
             return Padding(top, left, height - top, width - left)
 
 
+def pads_same(op: Op) -> bool:
+    """Whether the op has SAME padding."""
+    return isinstance(op, Conv2d | MaxPool2d) and isinstance(op.padding, Same)
+
+
+def may_pad_same(op: Op) -> bool:
+    """Whether an image's size would decide how SAME pads it: it pads, and has a stride."""
+    return isinstance(op, Conv2d | MaxPool2d) and op.stride > 1 and op.kernel > 1
+
+
 def parameters(op: Op) -> tuple[Parameter, ...]:
     """The tensors that `op` owns, named and ordered as PyTorch's state_dict has them."""
     match op:

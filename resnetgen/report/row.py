@@ -28,13 +28,12 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     PadChannels,
-    Same,
     Scale,
     Sigmoid,
     Softmax,
     Subsample,
 )
-from resnetgen.ir.rules import Shape, count, shapes
+from resnetgen.ir.rules import Shape, count, pads_same, shapes
 from resnetgen.ir.summary import Row, main_path
 from resnetgen.report.cells import COUNTS, counted, sized
 from resnetgen.report.grid import Column, Grid
@@ -150,8 +149,8 @@ def operation(op: Op) -> str:
             return "softmax"
 
 
-def _same(op: Conv2d | MaxPool2d) -> str:
-    return ", SAME" if isinstance(op.padding, Same) else ""
+def _same(op: Op) -> str:
+    return ", SAME" if pads_same(op) else ""
 
 
 def _block_grid(stage: Stage, blocks: Sequence[Block], known: dict[str, Shape]) -> Grid:

@@ -14,9 +14,9 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
-from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate, run
+from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate
 from resnetgen.verify.stored import Stored
-from resnetgen.verify.training import tensors_in
+from resnetgen.verify.training import walk
 from resnetgen.weights.initial import stream
 
 _MOVED = 2.0**-26
@@ -42,9 +42,12 @@ def growths(
             return inputs
         return _moved_inputs(op, inputs, seed=seed)
 
-    given = {network.stem[0].name: case.image}
-    owned = tensors_in(case, lambda op: _moved_tensors(op, stored.tensors(op), seed))
-    changed = run(network.ops, given, tensors=owned, received=received)
+    changed = walk(
+        network,
+        case,
+        lambda op: _moved_tensors(op, stored.tensors(op), seed),
+        received=received,
+    )
     found = dict(_relative_changes(changed, values))
     return dict(zip(found, accumulate(found.values(), max), strict=True))
 

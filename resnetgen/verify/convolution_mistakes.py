@@ -8,7 +8,7 @@ import numpy as np
 from resnetgen.ir.ops import Conv2d, Padding
 from resnetgen.verify.geometry import geometries
 from resnetgen.verify.mistake import SMALLEST, Mistake
-from resnetgen.verify.reference import Array, Tensors, convolve, pads
+from resnetgen.verify.reference import Array, Tensors, convolve, pads, sides
 
 _DILATIONS = (1, 2, 3, 4)
 _EDGES: Mapping[Literal["reflect", "edge", "wrap"], str] = {
@@ -66,7 +66,7 @@ def of_convolution(
         yield Mistake("its kernel is mirrored", convolved(weight[:, :, :, ::-1]))
         for mode, words in _EDGES.items():
             if max(own.top, own.bottom) < min(value.shape[2:]):
-                padded = np.pad(value, _sides(own), mode=mode)
+                padded = np.pad(value, sides(own), mode=mode)
                 without = convolved(image=padded, padding=Padding.symmetric(0))
                 yield Mistake(f"pads with {words}, not with zeros", without)
     if op.in_channels == op.out_channels and op.groups == 1:
@@ -103,11 +103,6 @@ def _of_scaled_input(
     (factor, summand), *_ = np.linalg.lstsq(columns, seen.ravel(), rcond=None)
     cause = f"takes its input times {factor:.4g} and plus {summand:.4g}"
     yield Mistake(cause, bias + factor * product + summand * of_ones)
-
-
-def _sides(padding: Padding) -> tuple[tuple[int, int], ...]:
-    """As NumPy takes it."""
-    return ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
 
 
 def _fits(value: Array, extent: int, pixels: int) -> bool:

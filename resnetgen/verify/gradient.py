@@ -46,6 +46,7 @@ from resnetgen.verify.reference import (
     Tensors,
     error_function,
     pads,
+    sides,
     sigmoid,
     softmax,
     windows,
@@ -186,7 +187,7 @@ def _of_convolution(
     """At each position of the kernel, the convolution is a matrix product over the channels."""
     batch, _, height, width = gradient.shape
     padding = pads(op, value)
-    padded = _padded(value, padding)
+    padded = np.pad(value, sides(padding))
     of_padded, of_weight = np.zeros_like(padded), np.zeros(weight.shape)
     outer = _columns(gradient, op.groups)
     kernels = weight.reshape(op.groups, op.out_channels // op.groups, -1, op.kernel, op.kernel)
@@ -267,7 +268,7 @@ def _of_max_pool(op: MaxPool2d, value: Array, gradient: Array) -> Array:
     padding = pads(op, value)
     seen = windows(value, op.kernel, op.stride, padding, fill)
     largest = seen.reshape(*gradient.shape, -1).argmax(axis=-1)
-    of_padded = np.zeros_like(_padded(value, padding))
+    of_padded = np.zeros_like(np.pad(value, sides(padding)))
     for (row, column), place in _positions(op.kernel, op.stride, gradient):
         of_padded[place] += gradient * (largest == row * op.kernel + column)
     return _unpadded(of_padded, padding)
@@ -279,7 +280,7 @@ def _of_average_pool(op: AvgPool2d, value: Array, gradient: Array) -> Array:
     else:
         inside = windows(np.ones_like(value), op.kernel, op.stride, op.padding, 0.0)
         share = gradient / inside.sum(axis=(4, 5))
-    of_padded = np.zeros_like(_padded(value, op.padding))
+    of_padded = np.zeros_like(np.pad(value, sides(op.padding)))
     for _, place in _positions(op.kernel, op.stride, gradient):
         of_padded[place] += share
     return _unpadded(of_padded, op.padding)
@@ -288,7 +289,7 @@ def _of_average_pool(op: AvgPool2d, value: Array, gradient: Array) -> Array:
 def _of_blur(op: BlurPool, value: Array, gradient: Array) -> Array:
     """Through the filter to the value with reflected edges, and from there to where they lie."""
     padding, row_weights = op.padding, (0.25, 0.5, 0.25)
-    of_padded = np.zeros_like(_padded(value, padding))
+    of_padded = np.zeros_like(np.pad(value, sides(padding)))
     for (row, column), place in _positions(BLUR_KERNEL, op.stride, gradient):
         of_padded[place] += gradient * row_weights[row] * row_weights[column]
     # Reflecting is a product with matrices of zeros and ones, and so is its reverse.
@@ -309,11 +310,6 @@ def _positions(
         rows = slice(top, top + (height - 1) * stride + 1, stride)
         columns = slice(left, left + (width - 1) * stride + 1, stride)
         yield (row, column), (every, every, rows, columns)
-
-
-def _padded(value: Array, padding: Padding) -> Array:
-    sides = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
-    return np.pad(value, sides)
 
 
 def _unpadded(value: Array, padding: Padding) -> Array:

@@ -46,7 +46,14 @@ Array = NDArray[np.float64]
 Tensors = Mapping[str, Array]
 """One op's own tensors by their last name: weight, bias, running_mean, running_var."""
 Inputs = tuple[Array, ...]
+Received = Callable[[Op, Inputs], Inputs]
+"""What becomes of an op's inputs on their way to it."""
 error_function = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def unchanged(_: Op, inputs: Inputs) -> Inputs:
+    """The inputs as they are."""
+    return inputs
 
 
 def run(
@@ -54,7 +61,7 @@ def run(
     given: Mapping[str, Array],
     *,
     tensors: Callable[[Op, Inputs], Tensors],
-    received: Callable[[Op, Inputs], Inputs] = lambda _, inputs: inputs,
+    received: Received = unchanged,
 ) -> Iterator[tuple[Op, Array]]:
     """Yields each op and its value in order, starting from the values in `given`.
 
@@ -123,11 +130,11 @@ def evaluate(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Array:
             padding = pads(op, inputs[0])
             return windows(inputs[0], op.kernel, op.stride, padding, fill).max(axis=(4, 5))
         case AvgPool2d():
-            sides = windows(inputs[0], op.kernel, op.stride, op.padding, 0.0)
+            seen = windows(inputs[0], op.kernel, op.stride, op.padding, 0.0)
             if op.counts_padding:
-                return sides.mean(axis=(4, 5))
+                return seen.mean(axis=(4, 5))
             inside = windows(np.ones_like(inputs[0]), op.kernel, op.stride, op.padding, 0.0)
-            return sides.sum(axis=(4, 5)) / inside.sum(axis=(4, 5))
+            return seen.sum(axis=(4, 5)) / inside.sum(axis=(4, 5))
         case BlurPool():
             return blur(inputs[0], op.stride, op.padding)
         case Subsample():
@@ -162,10 +169,14 @@ def pads(op: Conv2d | MaxPool2d, value: Array) -> Padding:
     return explicit_padding(op, (height, width))
 
 
+def sides(padding: Padding) -> tuple[tuple[int, int], ...]:
+    """The pixels in front of and behind each axis of a value, as NumPy takes them."""
+    return ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
+
+
 def windows(value: Array, kernel: int, stride: int, padding: Padding, fill: float) -> Array:
     """A view (N, C, H, W, kernel, kernel) of what each output pixel sees of the padded value."""
-    sides = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
-    padded = np.pad(value, sides, constant_values=fill)
+    padded = np.pad(value, sides(padding), constant_values=fill)
     return sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
 
 
@@ -190,8 +201,7 @@ def convolve(
 
 def blur(value: Array, stride: int, padding: Padding) -> Array:
     """The filter of a BlurPool at every stride-th pixel of the value with reflected edges."""
-    sides = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
-    padded = np.pad(value, sides, mode="reflect")
+    padded = np.pad(value, sides(padding), mode="reflect")
     return binomial(windows(padded, BLUR_KERNEL, stride, Padding.symmetric(0), 0.0))
 
 

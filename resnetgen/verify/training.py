@@ -14,7 +14,7 @@ from resnetgen.ir.ops import BatchNorm2d, Drop, Op, Softmax
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
 from resnetgen.verify.gradient import backward, cross_entropy
-from resnetgen.verify.reference import Array, Tensors, run
+from resnetgen.verify.reference import Array, Received, Tensors, run, unchanged
 from resnetgen.weights.initial import stream
 
 Owned = Callable[[Op], Tensors]
@@ -76,10 +76,12 @@ def tensors_in(case: Case, owned: Owned) -> Callable[[Op, tuple[Array, ...]], Te
     return lambda op, inputs: in_training(op, inputs, tensors=owned(op))
 
 
-def walk(network: Network, case: Case, owned: Owned) -> Iterator[tuple[Op, Array]]:
+def walk(
+    network: Network, case: Case, owned: Owned, *, received: Received = unchanged
+) -> Iterator[tuple[Op, Array]]:
     """Each op and its value, in inference or in training, as the case has it."""
     given = {network.stem[0].name: case.image}
-    return run(network.ops, given, tensors=tensors_in(case, owned))
+    return run(network.ops, given, tensors=tensors_in(case, owned), received=received)
 
 
 def gives_probabilities(network: Network) -> bool:
