@@ -32,6 +32,10 @@ test: .venv/tests ## Run all tests, in every framework
 parity: .venv/peers ## Compare the bundled networks with those of five other libraries
 	$(BIN)/python tests/parity.py
 
+.PHONY: bundled
+bundled: .venv/tests ## Verify every network that ships with resnetgen in every target
+	$(BIN)/python tests/verify_bundled.py
+
 .PHONY: fuzz
 fuzz: .venv/tests ## Draw and damage thousands of specs and files, and see what comes of it
 	$(BIN)/python tests/fuzz.py

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, quote
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
 from resnetgen.emit.manifest import CheckpointRecord, Manifest, read, sha256_of
-from resnetgen.emit.write import Contents, Weights
+from resnetgen.emit.write import Contents, Plan, Weights
 from resnetgen.ir.network import Network
 from resnetgen.records import SPEC
 from resnetgen.spec.canonical import to_yaml
@@ -52,6 +52,15 @@ def contents(
         files=files,
         weights=weights,
     )
+
+
+def displaced(plan: Plan) -> str | None:
+    """What to say where another spec, and not another state of the same, had the name before."""
+    old = plan.old
+    if old is None or plan.is_same_spec or old.source == plan.contents.source:
+        return None
+    before = quote(reference(plan.directory, old.source))
+    return f"{plan.directory}: replaces what was built from {before}"
 
 
 def drawn(network: Network, seed: int) -> Weights:

@@ -22,7 +22,15 @@ from resnetgen.emit.write import (
 from resnetgen.ir.check import check
 from resnetgen.ir.network import Network
 from resnetgen.lower import feasibility, lower
-from resnetgen.output import Compiled, contents, drawn, listed_targets, read_from, reference
+from resnetgen.output import (
+    Compiled,
+    contents,
+    displaced,
+    drawn,
+    listed_targets,
+    read_from,
+    reference,
+)
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
 from resnetgen.spec.problems import refuse
@@ -90,7 +98,8 @@ def build(
 ) -> list[Built]:
     """Writes a directory under `parent` for each spec; none if one of them may not be written.
 
-    What there is to say of a checkpoint is told, and each directory as soon as it is finished.
+    What there is to say of a checkpoint, or of another spec that had the name, is told, and each
+    directory as soon as it is finished.
     """
     refuse_equal_names(compiled)
     directories = [place(parent, item.network.name) for item in compiled]
@@ -110,6 +119,8 @@ def build(
         locked(directories, waiting=waiting),
     ):
         plans = _each(zip(compiled, directories, strict=True), planned)
+        for remark in filter(None, map(displaced, plans)):
+            telling(remark)
         certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
         proven = [certificates.passed(directory / CERTIFICATE) for directory in directories]
         _in_threads(carry_out, plans, number=options.jobs)

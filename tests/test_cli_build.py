@@ -236,6 +236,24 @@ def test_certificate_that_no_longer_holds_goes_with_a_word(
     assert not certificate.exists()
 
 
+def test_other_spec_of_the_same_name_replaces_with_a_word(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify")
+    Path("mine.yaml").write_text(TINY.replace("classes: 10", "classes: 7"))
+    ran = resnetgen("build", "mine.yaml", "--no-verify")
+    assert ran.err == "generated/tiny: replaces what was built from `tiny.yaml`\n"
+    assert resnetgen("build", "mine.yaml", "--no-verify", "--set", "classes=8").err == ""
+
+
+@pytest.mark.parametrize("option", [("--level", "shapes"), ("--device", "cpu"), ("--timeout", 9)])
+def test_options_of_a_run_are_refused_where_nothing_runs(
+    resnetgen: Run, option: tuple[object, ...]
+) -> None:
+    ran = resnetgen("build", tiny(), "--no-verify", *option)
+    assert ran.code == 2
+    assert f"{option[0]} means nothing to --no-verify, which runs nothing" in ran.err
+    assert not Path("generated").exists()
+
+
 def test_nothing_is_written_if_one_spec_is_wrong(resnetgen: Run) -> None:
     Path("wrong.yaml").write_text(TINY.replace("classes: 10", "classes: 0"))
     Path("worse.yaml").write_text(TINY.replace("block: basic", "block: basik"))

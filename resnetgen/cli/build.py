@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _READ_BY_CHECK = frozenset({"spec", "output", "overrides", "check", "as_json"})
+_READ_BY_RUNS = frozenset({"level", "device", "against", "timeout"})
 
 
 def build(
@@ -122,17 +123,16 @@ def build(
         if weights is not None and no_weights:
             message = "--weights and --no-weights ask for two different things"
             raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
-        if against is not None and no_verify:
-            message = "--against compares, and --no-verify runs nothing"
-            raise DiagnosticError([Diagnostic("no-peer", message, hint="give one of them")])
+        if no_verify:
+            read = {name for name in context.params if name not in _READ_BY_RUNS}
+            refuse_unread(context, read, "--no-verify, which runs nothing")
         check_peer(against)
         if against is not None and len(spec) != 1:
             message = f"--against names one network, and there are {len(spec)} specs"
             raise DiagnosticError([Diagnostic("one-spec", message, hint="give one SPEC")])
         named = choose(target, targets())
         compiled = pipeline.compile_specs(spec, overrides=overrides or ())
-        if not no_verify:
-            check_trains(level, (item.network for item in compiled))
+        check_trains(level, (item.network for item in compiled))
         built = pipeline.build(
             compiled,
             output,

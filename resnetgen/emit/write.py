@@ -72,6 +72,11 @@ class Plan:
     foreign_records: tuple[str, ...]
     """A manifest or certificate that lies there and is not resnetgen's."""
 
+    @property
+    def is_same_spec(self) -> bool:
+        """Whether what lies there was built from the spec that is built now."""
+        return self.old is not None and self.old.spec_sha256 == self.contents.spec_sha256
+
 
 def place(parent: Path, name: str) -> Path:
     """The output directory `name` under `parent`; behind a symbolic link, where that leads."""
@@ -211,15 +216,10 @@ def _refuse_to_overwrite(plan: Plan) -> None:
 
 def _ways_out(plan: Plan, name: str) -> str:
     """What to do about a file that would be overwritten."""
-    stays = plan.old is None or WEIGHTS_FILE not in plan.old.listed or _is_same_spec(plan)
+    stays = plan.old is None or WEIGHTS_FILE not in plan.old.listed or plan.is_same_spec
     if name == WEIGHTS_FILE and plan.contents.weights is not None and stays:
         return "move it away, keep it with --no-weights, or use --force"
     return "move it away or use --force"
-
-
-def _is_same_spec(plan: Plan) -> bool:
-    """Whether what lies there was built from the spec that is built now."""
-    return plan.old is not None and plan.old.spec_sha256 == plan.contents.spec_sha256
 
 
 def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
@@ -236,7 +236,7 @@ def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
         return None
     file = quote(old.origin.file)
     fate = "removed" if new is None else f"replaced by those of seed {new.origin}"
-    keep = "keep them with --no-weights, " if _is_same_spec(plan) else ""
+    keep = "keep them with --no-weights, " if plan.is_same_spec else ""
     return Diagnostic(
         "checkpoint-weights",
         f"holds the weights of {file}, which would be {fate}",
