@@ -24,9 +24,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from safetensors.numpy import save
 from test_spec_space import (
-    documents,
+    drawn,
     test_network_is_sound_and_pytorch_builds_exactly_it,
-    varied,
 )
 from verification import files, verify_together
 
@@ -82,7 +81,7 @@ class Specs:
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
         )
-        @given(document=documents() | varied)
+        @given(document=drawn)
         def each(document: dict[str, Any]) -> None:
             holds(document)
             self.drawn += 1

@@ -391,6 +391,20 @@ def test_what_a_file_raises_is_said_with_its_line_and_no_layer_is_blamed(
     assert (target["first_divergence"], target["reason"]) == (None, said)
 
 
+@pytest.mark.frameworks
+def test_target_that_crashes_takes_no_other_with_it(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--target", "torch,onnx")
+    Path("generated/tiny/model_torch.py").write_text("import os\n\nos.abort()\n")
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch,onnx", "--json")
+    targets = ran.json["verification"]["targets"]
+    assert ran.code == 1
+    assert {name: found["status"] for name, found in targets.items()} == {
+        "torch": "failed",
+        "onnx": "passed",
+    }
+    assert "was ended by signal SIGABRT" in targets["torch"]["reason"]
+
+
 def test_layer_that_was_wrong_before_a_run_broke_off_is_blamed(
     resnetgen: Run, other: Callable[[str], None]
 ) -> None:

@@ -118,6 +118,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "expansion": st.integers(1, 3),
                     "attention": st.sampled_from(["se", "eca"]),
                     "attention_at": st.sampled_from(["end", "middle"]),
+                    "se_ratio": st.sampled_from([0.0625, 0.3]),
                     "se_of": st.sampled_from(["output", "input"]),
                     "se_divisor": st.sampled_from([1, 8]),
                     "anti_alias": st.sampled_from(["avg", "blur"]),
@@ -166,6 +167,46 @@ knobs = st.fixed_dictionaries(
 varied = st.builds(lambda document, often: {**document, **often}, documents(), knobs)
 """Of what `documents` seldom states, each value as often."""
 
+
+@st.composite
+def pruned(draw: st.DrawFn) -> dict[str, Any]:
+    """Specs of which a stage states what is left of each convolution's channels."""
+    document = draw(varied)
+    stage = draw(st.sampled_from(document["stages"]))
+    block = stage.get("block", document["block"])
+    inner = {"basic": 1, "bottleneck": 2}.get(block) if isinstance(block, str) else len(block) - 1
+    channels = st.integers(1, 16)
+    out = draw(channels)
+    stage["pruned"] = [
+        [*draw(st.lists(channels, min_size=inner, max_size=inner)), out]
+        for _ in range(stage["repeats"])
+    ]
+    return document
+
+
+@st.composite
+def regnets(draw: st.DrawFn) -> dict[str, Any]:
+    """Specs whose stages RegNet's rule gives: at most as many as it has blocks."""
+    document = draw(varied)
+    del document["stages"]
+    for key in ("groups", "width_per_group", "output_stride"):
+        document.pop(key, None)
+    depth = draw(st.integers(1, 4))
+    document["regnet"] = {
+        "depth": depth,
+        "w_0": draw(st.sampled_from([8, 16, 24])),
+        "w_a": draw(st.floats(0, 16)),
+        "w_m": draw(st.floats(1.1, 3)),
+        "group_width": draw(st.sampled_from([1, 4, 8, 12])),
+        "rounding": draw(st.sampled_from(["torchvision", "pycls"])),
+    }
+    document["input"]["size"] = [4 * 2**depth + draw(st.integers(0, 9)) for _ in range(2)]
+    return document
+
+
+drawn = st.one_of(documents(), varied, pruned(), regnets())
+"""Specs from the whole language."""
+
 MAY_BREAK = frozenset(
     {"shrinking-shortcut", "uneven-groups", "no-channels", "no-middle", "no-last-window"}
 )
@@ -207,7 +248,7 @@ def with_value(record: Any, path: str, value: Any) -> Any:
     )
 
 
-@given(document=documents() | varied)
+@given(document=drawn)
 @settings(
     max_examples=60,
     deadline=None,
