@@ -4,6 +4,7 @@ An edge is the name of the op that produces the value; names are unique, and `ir
 that each is defined before it is used. Layouts are NCHW and OIHW throughout.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,8 @@ BLUR_KERNEL = 3
 ConvInit = Literal["he_fan_in", "he_fan_out", "glorot_uniform", "lecun_normal"]
 LinearInit = Literal["he_fan_in", "uniform_fan_in", "glorot_uniform", "lecun_normal", "normal"]
 Function = Literal["relu", "silu", "gelu"]
+FUNCTIONS: Mapping[Function, str] = {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU"}
+"""The activations, as people write them."""
 
 
 @dataclass(frozen=True, slots=True)

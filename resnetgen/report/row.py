@@ -1,11 +1,12 @@
 """One row of a network's table, op by op: a stage's distinct blocks, the stem or the head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from types import UnionType
 
 from resnetgen.ir.network import Block, Network, Stage
 from resnetgen.ir.ops import (
+    FUNCTIONS,
     Activation,
     Add,
     AvgPool2d,
@@ -17,7 +18,6 @@ from resnetgen.ir.ops import (
     Dropout,
     DropPath,
     Flatten,
-    Function,
     GlobalAvgPool,
     GlobalMaxPool,
     GroupNorm,
@@ -44,11 +44,6 @@ _SHORTCUTS = {
     "zero_pad": "padded shortcut",
     "subsample": "subsampled shortcut",
     "none": "no shortcut",
-}
-_FUNCTIONS: Mapping[Function, str] = {
-    "relu": "ReLU",
-    "silu": "SiLU",
-    "gelu": "GELU",
 }
 
 
@@ -110,7 +105,7 @@ def operation(op: Op) -> str:
         case GroupNorm():
             return f"group norm, {op.groups} groups"
         case Activation():
-            return _FUNCTIONS[op.function]
+            return FUNCTIONS[op.function]
         case Sigmoid():
             return "sigmoid"
         case ChannelConv():

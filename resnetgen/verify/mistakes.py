@@ -9,6 +9,7 @@ import numpy as np
 
 from resnetgen.ir.ops import (
     BLUR_KERNEL,
+    FUNCTIONS,
     Activation,
     Add,
     AvgPool2d,
@@ -20,7 +21,6 @@ from resnetgen.ir.ops import (
     Dropout,
     DropPath,
     Flatten,
-    Function,
     GlobalAvgPool,
     GlobalMaxPool,
     GroupNorm,
@@ -57,11 +57,6 @@ _DIGITS: Mapping[str, int] = {"bfloat16": 8, "float16": 11, "float32": 24}
 """How many binary digits a floating-point type has, the fewest first."""
 _RESIDUAL_FACTORS = (0.1, 0.17, 0.2, 0.3, 0.5, 2.0)
 """By what residual branches are scaled elsewhere."""
-_FUNCTIONS: Mapping[Function, str] = {
-    "relu": "ReLU",
-    "silu": "SiLU",
-    "gelu": "GELU",
-}
 
 
 def mistakes(
@@ -127,7 +122,7 @@ def mistakes(
 
 def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator[Mistake]:
     yield Mistake("is missing", value)
-    for function, name in _FUNCTIONS.items():
+    for function, name in FUNCTIONS.items():
         if function != op.function:
             yield Mistake(f"is {name}", activate(function, value))
     yield Mistake("is the absolute value", np.abs(value))
