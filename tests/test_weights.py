@@ -497,6 +497,18 @@ class Trap:
         return (open, (os.path.abspath("sprung"), "w"))
 
 
+class ShellTrap:
+    """The same by the shell, of whose module PyTorch takes nothing at all."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.system, (f"touch {os.path.abspath('sprung')}",))
+
+
+def shell_trap() -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"conv1.weight": ShellTrap()}, "net.pth")
+
+
 def trapped_archive() -> None:
     torch = pytest.importorskip("torch")
     torch.save({"conv1.weight": Trap()}, "net.pth")
@@ -536,10 +548,11 @@ def no_state_dict() -> None:
     ("write", "message"),
     [
         (trapped_archive, "holds the Python object io.open, and unpickling that may run any code"),
+        (shell_trap, "holds the Python object posix.system, and unpickling"),
         (old_trapped_pickle, "holds the Python object io.open, and unpickling"),
         (trapped_pickle, "holds Python objects, and unpickling that may run any code"),
         (no_pickle, "is no file that torch.save wrote"),
-        (truncated, "is no file that torch.save wrote"),
+        (truncated, "is damaged, or not what torch.save wrote: PytorchStreamReader failed"),
         (expanded, "claims 1,000,000,000,000 values of `conv1.weight`, more than the file holds"),
         (no_state_dict, "holds a list, not a state_dict"),
     ],

@@ -38,11 +38,11 @@ def _load(torch: Any, path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error):
+        if "unsupported" in str(error).lower():
             raise Refused(f"{_unsafe(str(error))}\n{_HINT}") from error
-        raise Refused(f"is no file that torch.save wrote: {_first_line(error)}") from error
+        raise _damaged(error) from error
     except Exception as error:  # What a damaged archive makes of PyTorch has no common type.
-        raise Refused(f"is no file that torch.save wrote: {_first_line(error)}") from error
+        raise _damaged(error) from error
 
 
 def _unsafe(message: str) -> str:
@@ -52,11 +52,11 @@ def _unsafe(message: str) -> str:
     return f"holds {what}, and unpickling that may run any code: it was not read"
 
 
-def _first_line(error: Exception) -> str:
-    """What is wrong, without PyTorch's advice."""
-    text = str(error)
-    lines = text.rpartition("WeightsUnpickler error:")[2].strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _damaged(error: Exception) -> Refused:
+    """What is wrong with a file, in PyTorch's words but without its advice."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    first = text.partition("\n")[0].partition(". This is an internal")[0]
+    return Refused(f"is damaged, or not what torch.save wrote: {first or type(error).__name__}")
 
 
 def _unwrapped(torch: Any, loaded: Any) -> tuple[dict[str, Any], str | None]:
