@@ -221,7 +221,7 @@ OTHER_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "projection_kernel": ("projection_kernel", (5, 3)),
     "downsample": ("downsample", ("avg", "conv")),
     "epsilon": ("norm.epsilon", (0.5,)),
-    "momentum": ("norm.momentum", (0.5,)),
+    "momentum": ("norm.momentum", (0.5, 0.25)),
     "zero_init_last": ("init.zero_last_gamma", (True, False)),
     "conv_padding": ("conv_padding", ("same", "symmetric")),
     "pool_padding": ("stem.pool_padding", ("zeros", "symmetric")),
