@@ -19,7 +19,7 @@ from verification import SMALL, files, network_of
 from resnetgen.ir.network import Network
 from resnetgen.verify.certificate import certificate
 from resnetgen.verify.check import Options, verify
-from resnetgen.verify.compare import Dtype
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.result import Level, TargetResult, Verification
 from resnetgen.verify.runners.registry import runner
 

@@ -41,6 +41,8 @@ class Dtype(StrEnum):
 
     float32 = "float32"
     float64 = "float64"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -192,7 +194,12 @@ DeviceOption = Annotated[
 ]
 DtypeOption = Annotated[
     Dtype | None,
-    choice("dtype", Dtype, help="The widest that each target computes, by default."),
+    choice(
+        "dtype",
+        Dtype,
+        help="The widest that each target computes, by default. Weights and images are rounded to "
+        "a type of 16 bits, and what the network computes may differ by what rounding to it does.",
+    ),
 ]
 AgainstOption = Annotated[
     str | None,
@@ -248,11 +255,16 @@ def choose(listed: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
     return names
 
 
-def check_dtype(level: Level, dtype: Dtype | None) -> None:
-    """Raises a DiagnosticError where the level has no such dtype."""
-    if level is Level.train and dtype is Dtype.float32:
-        message = "--level train compares gradients, and --dtype float32 rounds them too far"
+def check_dtype(level: Level, dtype: Dtype | None, *, against: str | None) -> None:
+    """Raises a DiagnosticError where the level, or what targets are compared with, has no such
+    dtype."""
+    if level is Level.train and dtype not in (None, Dtype.float64):
+        message = f"--level train compares gradients, and --dtype {dtype} rounds them too far"
         hint = "leave --dtype out, or compare with --level forward"
+        raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
+    if against is not None and dtype in (Dtype.bfloat16, Dtype.float16):
+        message = f"--against runs a model in float64, and --dtype {dtype} rounds the weights"
+        hint = "leave one of them out"
         raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
 
 

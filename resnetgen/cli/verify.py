@@ -87,6 +87,7 @@ def verify(
       resnetgen verify generated/resnet50
       resnetgen verify generated/resnet50 --target torch,onnx --level shapes
       resnetgen verify generated/resnet50 --level train
+      resnetgen verify generated/resnet50 --dtype bfloat16 -o bfloat16.json
       resnetgen verify generated/resnet50 --device cuda -o gpu.json
       resnetgen verify generated/resnet50 --against torchvision.models:resnet50
       resnetgen verify generated/resnet50 --certificate generated/resnet50/certificate.json
@@ -103,7 +104,7 @@ def verify(
         if certificate is not None:
             refuse_unread(context, _READ_BY_CERTIFICATE, "--certificate, which runs nothing")
         named = choose(target, registry.targets())
-        check_dtype(level, dtype)
+        check_dtype(level, dtype, against=against)
         check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
         if certificate is not None:

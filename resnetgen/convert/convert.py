@@ -17,9 +17,10 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
 from resnetgen.emit import targets
 from resnetgen.emit.write import replaced
 from resnetgen.ir.network import Network
-from resnetgen.verify.compare import Difference, Dtype, compare, describe
+from resnetgen.verify.compare import Difference, compare, describe
 from resnetgen.verify.conditioning import growths
 from resnetgen.verify.cores import cores
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.prepare import shipped_case
 from resnetgen.verify.reference import Array
 from resnetgen.verify.runners.registry import runner, unavailable

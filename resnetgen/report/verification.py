@@ -46,6 +46,9 @@ def remarks(verification: Verification) -> Iterator[str]:
         yield from _of_training(trained[0])
     if (peer := verification.reference) in verification.targets:
         yield f"the others are compared with what {peer} computes, and that with the spec"
+    if verification.ran:
+        for each in verification.left_out:
+            yield f"left out {each.case}: {each.reason}"
     if verification.weights == "absent" and verification.ran:
         yield "there is no model.safetensors: weights were drawn for this run"
 

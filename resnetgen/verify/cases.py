@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d
 from resnetgen.ir.rules import largest_dilation, shapes, total_stride, unfit_op
-from resnetgen.verify.compare import Dtype
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.reference import Array
+from resnetgen.verify.result import CaseFacts
 from resnetgen.weights.initial import stream
 
 Weights = Literal["shipped", "drawn"]
@@ -21,7 +22,9 @@ Weights = Literal["shipped", "drawn"]
 _SMALLEST_SIZE = 16
 """In pixels: below this the small networks' windows would hardly lie inside the image."""
 _SMALLEST_SINGLE_SCALE = 1e-30
-"""Below this, float32 would hold an image with fewer digits, or not at all."""
+"""Below this, float32 would hold an image with fewer digits, or not at all; so would bfloat16."""
+_SMALLEST_HALF_SCALE = 1e-4
+"""Below this float16 would."""
 _FEWEST_NORMALIZED = 8
 """How many values of each channel a batch norm has to see in training, at the least: of fewer, what
 is normalized is mostly signs."""
@@ -42,12 +45,14 @@ class Case:
     def dtypes(self) -> tuple[Dtype, ...]:
         """The dtypes in whose range the image lies with all its digits.
 
-        A step of training has float64 alone: in float32, some value among thousands is rounded to
+        A step of training has float64 alone: in another, some value among thousands is rounded to
         the other side of a ReLU's kink, and gradients then differ by far more than by rounding.
         """
-        if self.labels is not None:
+        if self.labels is not None or self.scale < _SMALLEST_SINGLE_SCALE:
             return ("float64",)
-        return ("float64",) if self.scale < _SMALLEST_SINGLE_SCALE else ("float32", "float64")
+        if self.scale < _SMALLEST_HALF_SCALE:
+            return ("float32", "float64", "bfloat16")
+        return ("float32", "float64", "bfloat16", "float16")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,11 +63,13 @@ class Case:
         """Height and width in pixels."""
         return (self.image.shape[2], self.image.shape[3])
 
+    @property
+    def facts(self) -> CaseFacts:
+        """What a verdict says of it."""
+        return CaseFacts(self.weights, self.shape, self.scale, training=self.labels is not None)
+
     def __str__(self) -> str:
-        shape = "x".join(map(str, self.shape))
-        scale = "" if self.scale == 1.0 else f", times {self.scale:g}"
-        training = "" if self.labels is None else ", in training"
-        return f"{self.weights} weights, input {shape}{scale}{training}"
+        return str(self.facts)
 
 
 def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:

@@ -18,7 +18,7 @@ def certificate(verification: Verification, network: Network) -> CertificateJson
     It holds neither a clock nor a path: the same files, versions and machine give the same
     certificate, but for the last digits of what was measured.
     """
-    return {
+    document: CertificateJson = {
         "name": network.name,
         "spec_sha256": network.spec_sha256,
         "status": verification.status,
@@ -32,6 +32,9 @@ def certificate(verification: Verification, network: Network) -> CertificateJson
         "inputs": [case.to_json() for case in verification.cases],
         "targets": {name: _target(result) for name, result in verification.targets.items()},
     }
+    if verification.left_out:
+        document["inputs_left_out"] = [each.to_json() for each in verification.left_out]
+    return document
 
 
 def _target(result: TargetResult) -> CertifiedTargetJson:

@@ -11,11 +11,12 @@ from typing import cast
 from resnetgen import records
 from resnetgen.ir.network import Network
 from resnetgen.verify.cases import Case
-from resnetgen.verify.compare import Dtype
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.hashes import hashes
 from resnetgen.verify.judge import Expected, Judge
+from resnetgen.verify.narrow import LeftOut
 from resnetgen.verify.prepare import (
     Prepared,
     WeightsState,
@@ -26,7 +27,7 @@ from resnetgen.verify.prepare import (
     weights_state,
 )
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import CaseFacts, TargetResult, Verification
+from resnetgen.verify.result import LeftOutFacts, TargetResult, Verification
 from resnetgen.verify.runners.launch import Died
 from resnetgen.verify.runners.protocol import Device, Report
 from resnetgen.verify.runners.registry import (
@@ -85,18 +86,31 @@ def verify(
     with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
         scratch = Path(name).resolve()
         try:
-            prepared = prepare(network, directory, scratch, level=options.level, seed=options.seed)
+            prepared = prepare(
+                network,
+                directory,
+                scratch,
+                level=options.level,
+                seed=options.seed,
+                dtype=options.dtype,
+            )
         except StoredError as error:
             failed = TargetResult("failed", str(error), device=options.device)
             results |= dict.fromkeys(runnable, failed)
-            return _verification(options, weights_state(directory), (), before, results)
+            return _verification(options, weights_state(directory), (), (), before, results)
+        if (reason := prepared.unprovable) is not None:
+            idle = TargetResult("not_run", reason, device=options.device)
+            results |= dict.fromkeys(runnable, idle)
+            return _verification(options, prepared.state, (), prepared.left_out, before, results)
         stop = Event()
         trials = _trials(runnable, directory, scratch, options, stop)
         results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
     after = hashes(directory, _judged_files(runnable))
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     results = {target: _of_what_stayed(target, results[target], changed) for target in results}
-    return _verification(options, prepared.state, prepared.cases, before, results)
+    return _verification(
+        options, prepared.state, prepared.cases, prepared.left_out, before, results
+    )
 
 
 def _due(directory: Path) -> tuple[str, ...]:
@@ -248,6 +262,7 @@ def _verification(
     options: Options,
     state: WeightsState,
     cases: Sequence[Case],
+    left_out: Sequence[LeftOut],
     files: Mapping[str, str],
     results: Mapping[str, TargetResult | None],
 ) -> Verification:
@@ -260,10 +275,8 @@ def _verification(
         reference=_reference(options, verdicts),
         weights=state,
         seed=options.seed,
-        cases=tuple(
-            CaseFacts(case.weights, case.shape, case.scale, training=case.labels is not None)
-            for case in cases
-        ),
+        cases=tuple(case.facts for case in cases),
+        left_out=tuple(LeftOutFacts(each.case.facts, each.reason) for each in left_out),
         files={name: digest for name, digest in files.items() if name in judged},
         targets=verdicts,
     )

@@ -2,15 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Dtype = Literal["float32", "float64"]
+from resnetgen.verify.dtypes import FORMATS, Dtype
 
+_WIDE, _NARROW = 100, 8
 TOLERANCES: dict[Dtype, float] = {
-    dtype: 100 * float(np.finfo(dtype).eps) for dtype in ("float64", "float32")
+    "float64": _WIDE * FORMATS["float64"].epsilon,
+    "float32": _WIDE * FORMATS["float32"].epsilon,
+    "bfloat16": _NARROW * FORMATS["bfloat16"].epsilon,
+    "float16": _NARROW * FORMATS["float16"].epsilon,
 }
 """The law's constant: what one op may lose, relative to the largest entry of its value.
 
@@ -21,8 +25,14 @@ resnet18, 20 and 110, 5 eps for plain34 and 56, 11 eps for 300 residual blocks i
 192 convolutions in six blocks, and 25 eps for a plain network of 110 layers; in Keras on TensorFlow
 at most 6 eps, and for resnet1202 in float32 8 eps, over all bundled specs.
 """
-_LOOSEST: dict[Dtype, float] = {"float64": 1e-10, "float32": 1e-2}
-"""Beyond this nothing would be proven, however much a network amplifies rounding."""
+_LOOSEST: dict[Dtype, float] = {
+    "float64": 1e-10,
+    "float32": 1e-2,
+    "bfloat16": 0.5,
+    "float16": 0.5,
+}
+"""Beyond this nothing would be proven, however much a network amplifies rounding: what has nothing
+to do with a value is off by about its scale."""
 _LOOSEST_GRADIENT = 1e-3
 """So for gradients, which a wrong op changes by far more."""
 GRADIENT_TOLERANCE = 1e-9
@@ -64,7 +74,18 @@ def describe(actual: NDArray[Any], expected: NDArray[np.float64], difference: Di
 
 def bound(dtype: Dtype, *, growth: float) -> float:
     """The largest relative difference where rounding has grown by this factor."""
-    return min(TOLERANCES[dtype] * growth, _LOOSEST[dtype])
+    return min(_lost(dtype, growth), _LOOSEST[dtype])
+
+
+def beyond_proof(dtype: Dtype, *, growth: float) -> float | None:
+    """What rounding may do to a value, relative to its scale, if that is too much for one that
+    passes to be told from any other."""
+    lost = _lost(dtype, growth)
+    return lost if lost > _LOOSEST[dtype] else None
+
+
+def _lost(dtype: Dtype, growth: float) -> float:
+    return TOLERANCES[dtype] * growth
 
 
 def path_growth(length: int) -> float:

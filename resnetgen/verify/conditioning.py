@@ -5,7 +5,7 @@ residual one of a thousand does not. So the growth is measured for each network,
 and at each scale of the images, and not assumed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 import numpy as np
@@ -14,6 +14,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
+from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
 from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate
 from resnetgen.verify.stored import Stored
 from resnetgen.verify.training import walk
@@ -48,8 +49,23 @@ def growths(
         lambda op: _moved_tensors(op, stored.tensors(op), seed),
         received=received,
     )
-    found = dict(_relative_changes(changed, values))
-    return dict(zip(found, accumulate(found.values(), max), strict=True))
+    return _largest_so_far(changed, values, unit=_MOVED)
+
+
+def narrow_growths(
+    network: Network, case: Case, stored: Stored, *, dtype: Dtype, values: Mapping[str, Array]
+) -> dict[str, float]:
+    """The same for a type so narrow that what it rounds is not small: each value is rounded to it
+    on its way to an op, and the growth is the relative change in units of the type's epsilon.
+
+    The case's image and the tensors are numbers of the type already.
+    """
+
+    def received(_: Op, inputs: Inputs) -> Inputs:
+        return tuple(rounded(value, dtype) for value in inputs)
+
+    changed = walk(network, case, stored.tensors, received=received)
+    return _largest_so_far(changed, values, unit=FORMATS[dtype].epsilon)
 
 
 def own_growth(op: Op, inputs: Inputs, *, tensors: Tensors, value: Array) -> float:
@@ -61,7 +77,7 @@ def own_growth(op: Op, inputs: Inputs, *, tensors: Tensors, value: Array) -> flo
     if not isinstance(op, GroupNorm):
         return 1.0
     changed = evaluate(op, _moved_inputs(op, inputs, seed=0), tensors=tensors)
-    return _relative_change(changed, value)
+    return _relative_change(changed, value, unit=_MOVED)
 
 
 def _moved_inputs(op: Op, inputs: Inputs, *, seed: int) -> Inputs:
@@ -79,16 +95,20 @@ def _moved_tensors(op: Op, tensors: Tensors, seed: int) -> Tensors:
     return {kind: _moved(tensor, names[kind], seed=seed) for kind, tensor in tensors.items()}
 
 
-def _relative_changes(
-    changed: Iterable[tuple[Op, Array]], values: Mapping[str, Array]
-) -> Iterator[tuple[str, float]]:
-    for op, value in changed:
-        if op.name in values:
-            yield op.name, _relative_change(value, values[op.name])
+def _largest_so_far(
+    changed: Iterable[tuple[Op, Array]], values: Mapping[str, Array], *, unit: float
+) -> dict[str, float]:
+    """The relative change of each of the values, or that of any before it."""
+    found = {
+        op.name: _relative_change(value, values[op.name], unit=unit)
+        for op, value in changed
+        if op.name in values
+    }
+    return dict(zip(found, accumulate(found.values(), max), strict=True))
 
 
-def _relative_change(changed: Array, value: Array) -> float:
+def _relative_change(changed: Array, value: Array, *, unit: float) -> float:
     """In units of what was moved, and not below 1."""
     scale = float(np.abs(value).max())
     change = float(np.abs(changed - value).max())
-    return max(1.0, change / scale / _MOVED if scale else 1.0)
+    return max(1.0, change / scale / unit if scale else 1.0)

@@ -100,6 +100,12 @@ class InputJson(TypedDict):
     training: NotRequired[bool]
 
 
+class LeftOutJson(InputJson):
+    """An input that the dtype asked for cannot run, or on which it would prove nothing."""
+
+    reason: str
+
+
 class VerificationJson(TypedDict):
     """The `verification` object of `build --json` and `verify --json`."""
 
@@ -108,6 +114,7 @@ class VerificationJson(TypedDict):
     reference: str
     weights: WeightsState
     targets: dict[str, TargetJson]
+    inputs_left_out: NotRequired[list[LeftOutJson]]
 
 
 class CertificateJson(TypedDict):
@@ -127,6 +134,7 @@ class CertificateJson(TypedDict):
     versions: dict[str, str]
     machine: str
     inputs: list[InputJson]
+    inputs_left_out: NotRequired[list[LeftOutJson]]
     targets: dict[str, CertifiedTargetJson]
 
 

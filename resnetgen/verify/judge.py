@@ -9,9 +9,10 @@ import numpy as np
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case
-from resnetgen.verify.compare import TOLERANCES, Difference, Dtype, compare, describe
+from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
 from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.document import Level
+from resnetgen.verify.dtypes import Dtype, is_narrow, rounded
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
@@ -188,6 +189,11 @@ class Judge:
                 reason = f"has shape {list(seen.shape)}, not {list(shapes_expected[name])}"
                 judgement.problems.append(self._problem(seen.place, reason, run))
             elif seen.array is not None and name in values:
+                if is_narrow(run.dtype) and not np.array_equal(
+                    seen.array, rounded(seen.array, run.dtype), equal_nan=True
+                ):
+                    reason = f"has more digits than {run.dtype}: it was computed in a wider type"
+                    judgement.problems.append(self._problem(seen.place, reason, run))
                 growth = self._expected.growths[run.case][name]
                 difference = compare(seen.array, values[name], dtype=run.dtype, growth=growth)
                 found.append(difference)

@@ -11,8 +11,9 @@ import numpy as np
 
 from resnetgen.ir.ops import Input, Op
 from resnetgen.verify.causes import Loader, Span, explain, explain_aftermath, explain_misread
-from resnetgen.verify.compare import Dtype, compare, describe, path_growth
+from resnetgen.verify.compare import compare, describe, path_growth
 from resnetgen.verify.conditioning import own_growth
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.observed import RETURNED, Observation
 from resnetgen.verify.reference import Array, evaluate
 

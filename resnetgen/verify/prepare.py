@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from resnetgen.verify.cases import (
 )
 from resnetgen.verify.conditioning import growths
 from resnetgen.verify.document import Level, WeightsState
+from resnetgen.verify.dtypes import Dtype, is_narrow
+from resnetgen.verify.narrow import Fitted, LeftOut, fit, largest_value
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array
@@ -33,20 +35,34 @@ from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
 
 _LARGEST_PEAK = 1e6
-"""If shipped weights drive a value beyond this, their image is scaled down until it is below one:
-fresh weights double a residual sum at every block."""
+"""If shipped weights drive a value beyond this, their image is scaled down until it is below one;
+for a type that ends before, until it fits. Fresh weights double a residual sum at every block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Weights files, cases, and images on disk; `known` are reference values found on the way."""
+    """Weights files, cases, and images on disk; `known` and `growths` are, by case, the reference's
+    values and how rounding grows up to them, as far as they were found on the way."""
 
     network: Network
     state: WeightsState
     stored: Mapping[Weights, Stored]
     cases: tuple[Case, ...]
-    requests: tuple[CaseRequest, ...]
     known: Mapping[int, Mapping[str, Array]]
+    growths: Mapping[int, Mapping[str, float]]
+    left_out: tuple[LeftOut, ...]
+    requests: tuple[CaseRequest, ...] = ()
+
+    @property
+    def unprovable(self) -> str | None:
+        """Why no target can prove anything, where of some weights every case is left out."""
+        needed = ("shipped", "drawn") if self.state == "shipped" else ("drawn",)
+        remaining = {case.weights for case in self.cases}
+        for weights in needed:
+            for out in self.left_out:
+                if out.case.weights == weights and weights not in remaining:
+                    return f"{out.case}: {out.reason}"
+        return None
 
 
 def weights_state(directory: Path) -> WeightsState:
@@ -55,7 +71,13 @@ def weights_state(directory: Path) -> WeightsState:
 
 
 def prepare(
-    network: Network, directory: Path, scratch: Path, *, level: Level, seed: int
+    network: Network,
+    directory: Path,
+    scratch: Path,
+    *,
+    level: Level,
+    seed: int,
+    dtype: Dtype | None,
 ) -> Prepared:
     """Raises StoredError where the directory's weights are not this network's, or not finite."""
     path = directory / WEIGHTS_FILE
@@ -69,15 +91,35 @@ def prepare(
     if level == "shapes":
         cases, known = sizes_only(network, seed=seed), {}
     else:
-        first, first_values = shipped_case(network, shipped, seed=seed)
+        largest = _LARGEST_PEAK if dtype is None else min(_LARGEST_PEAK, largest_value(dtype))
+        first, first_values = shipped_case(network, shipped, seed=seed, largest=largest)
         drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
         stored["drawn"] = drawn
         cases = (first, *drawn_cases(network, seed=seed))
         known = {0: first_values, 1: drawn_values}
         if level == "train":
             cases = (*cases, training_case(network, seed=seed))
-    requests = tuple(_requests(network, cases, stored, scratch))
-    return Prepared(network, state, stored, cases, requests, known)
+    prepared = Prepared(network, state, stored, cases, known=known, growths={}, left_out=())
+    if dtype is not None and is_narrow(dtype) and level != "shapes":
+        prepared = _narrowed(prepared, dtype)
+    return replace(prepared, requests=tuple(_requests(prepared, scratch)))
+
+
+def _narrowed(prepared: Prepared, dtype: Dtype) -> Prepared:
+    """The cases that the type can run, with images and tensors of its numbers."""
+    stored = {kind: replace(each, narrow=dtype) for kind, each in prepared.stored.items()}
+    fits = [
+        fit(prepared.network, case, stored[case.weights], dtype=dtype) for case in prepared.cases
+    ]
+    fitted = [each for each in fits if isinstance(each, Fitted)]
+    return replace(
+        prepared,
+        stored=stored,
+        cases=tuple(each.case for each in fitted),
+        known={number: each.values for number, each in enumerate(fitted)},
+        growths={number: each.growths for number, each in enumerate(fitted)},
+        left_out=tuple(each for each in fits if isinstance(each, LeftOut)),
+    )
 
 
 def reference_values(prepared: Prepared) -> list[Mapping[str, Array]]:
@@ -116,6 +158,8 @@ def measured_growths(
 
     What saturates, as a gate does, lets rounding grow otherwise at another scale.
     """
+    if prepared.growths:
+        return [prepared.growths[number] for number in range(len(prepared.cases))]
     measured: dict[tuple[Weights, float, bool], Mapping[str, float]] = {}
     alike: list[tuple[Weights, float, bool]] = [
         (case.weights, case.scale, case.labels is None) for case in prepared.cases
@@ -128,9 +172,9 @@ def measured_growths(
 
 
 def shipped_case(
-    network: Network, shipped: Stored, *, seed: int
+    network: Network, shipped: Stored, *, seed: int, largest: float = _LARGEST_PEAK
 ) -> tuple[Case, Mapping[str, Array]]:
-    """The shipped weights on one image, scaled down if they blow it up.
+    """The shipped weights on one image, scaled down if they drive a value beyond the `largest`.
 
     Raises StoredError where no framework could be compared: on what is not finite.
     """
@@ -141,15 +185,16 @@ def shipped_case(
     kept = set(boundaries(network))
     with np.errstate(over="ignore", invalid="ignore"):
         for op, value in walk(network, case, shipped.tensors):
-            largest = float(np.abs(value).max())
-            if not math.isfinite(largest):
+            reached = float(np.abs(value).max())
+            if not math.isfinite(reached):
                 raise StoredError(f"{WEIGHTS_FILE}: these weights make {op.name} NaN or infinite")
-            peak = max(peak, largest)
+            peak = max(peak, reached)
             if op.name in kept:
                 values[op.name] = value
-    if peak <= _LARGEST_PEAK:
+    if peak <= largest:
         return case, values
-    scale = 10.0 ** -math.ceil(math.log10(peak))
+    goal = 1.0 if largest >= _LARGEST_PEAK else largest
+    scale = 10.0 ** -math.ceil(math.log10(peak / goal))
     case = Case("shipped", scale, scaled(case.image, scale))
     return case, _boundary_values(network, walk(network, case, shipped.tensors))
 
@@ -170,16 +215,14 @@ def _boundary_values(network: Network, walk: Iterator[tuple[Op, Array]]) -> dict
     return {op.name: value for op, value in walk if op.name in kept}
 
 
-def _requests(
-    network: Network, cases: tuple[Case, ...], stored: Mapping[Weights, Stored], scratch: Path
-) -> Iterator[CaseRequest]:
-    for number, case in enumerate(cases):
+def _requests(prepared: Prepared, scratch: Path) -> Iterator[CaseRequest]:
+    for number, case in enumerate(prepared.cases):
         image = scratch / f"image{number}.npy"
         np.save(image, case.image)
         training = None
         if case.labels is not None:
             labels = scratch / f"labels{number}.npy"
             np.save(labels, case.labels)
-            training = TrainingRequest(str(labels), gives_probabilities(network))
-        weights = stored[case.weights].path.parent
+            training = TrainingRequest(str(labels), gives_probabilities(prepared.network))
+        weights = prepared.stored[case.weights].path.parent
         yield CaseRequest(str(weights), str(image), case.dtypes, training)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from resnetgen.verify.document import (
     InputJson,
+    LeftOutJson,
     Level,
     RunJson,
     Status,
@@ -171,6 +172,23 @@ class CaseFacts:
             facts["training"] = True
         return facts
 
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        scale = "" if self.scale == 1.0 else f", times {self.scale:g}"
+        training = ", in training" if self.training else ""
+        return f"{self.weights} weights, input {shape}{scale}{training}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutFacts:
+    """One input that the dtype asked for cannot run, or on which it would prove nothing."""
+
+    case: CaseFacts
+    reason: str
+
+    def to_json(self) -> LeftOutJson:
+        return {**self.case.to_json(), "reason": self.reason}
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
@@ -181,6 +199,7 @@ class Verification:
     weights: WeightsState
     seed: int
     cases: tuple[CaseFacts, ...]
+    left_out: tuple[LeftOutFacts, ...]
     files: Mapping[str, str]
     """The SHA-256, in hex, of every file that was judged, from before it ran."""
     targets: Mapping[str, TargetResult]
@@ -204,13 +223,16 @@ class Verification:
 
     def to_json(self) -> VerificationJson:
         """The `verification` object of `build --json` and `verify --json`."""
-        return {
+        found: VerificationJson = {
             "status": self.status,
             "level": self.level,
             "reference": self.reference,
             "weights": self.weights,
             "targets": {name: result.to_json() for name, result in self.targets.items()},
         }
+        if self.left_out:
+            found["inputs_left_out"] = [each.to_json() for each in self.left_out]
+        return found
 
 
 def _finite(value: float) -> float | None:

@@ -16,11 +16,11 @@ from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import (
     GRADIENT_TOLERANCE,
     Difference,
-    Dtype,
     compare,
     compare_gradient,
     describe,
 )
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.gradient_causes import explain_gradient, suspects
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.ir.rules import network_parameters, parameters
-from resnetgen.verify.reference import Tensors
+from resnetgen.verify.dtypes import Dtype, rounded
+from resnetgen.verify.reference import Array, Tensors
 from resnetgen.weights.layout import WEIGHTS_FILE, Entry
 from resnetgen.weights.safetensors import COUNTER, NoTableError, SafetensorsError, Slot, slots
 
@@ -27,11 +28,13 @@ class Stored:
     path: Path
     entries: Mapping[str, Entry]
     data: NDArray[np.uint8]
+    narrow: Dtype | None = None
+    """The type that tensors are rounded to, as whoever computes in it has to."""
 
     def tensors(self, op: Op) -> Tensors:
         """The op's own tensors in float64."""
         return {
-            parameter.name.rpartition(".")[2]: self._read(parameter.name).astype(np.float64)
+            parameter.name.rpartition(".")[2]: self._double(parameter.name)
             for parameter in parameters(op)
         }
 
@@ -49,6 +52,10 @@ class Stored:
         for name in self.entries:
             if not np.isfinite(self._read(name)).all():
                 raise StoredError(f"{self.path.name}: {name} is not finite")
+
+    def _double(self, name: str) -> Array:
+        single = self._read(name)
+        return single.astype(np.float64) if self.narrow is None else rounded(single, self.narrow)
 
     def _read(self, name: str) -> NDArray[np.float32]:
         entry = self.entries[name]

@@ -8,9 +8,9 @@ from pathlib import Path
 from textwrap import shorten
 from threading import Event
 
-from resnetgen.verify.compare import Dtype
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope

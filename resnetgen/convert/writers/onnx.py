@@ -14,7 +14,7 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     # The graph's weights lie beside it; saved again, they lie in it.
     onnx.save(onnx.load(arguments["model"]), arguments["out"])
     onnx.checker.check_model(arguments["out"], full_check=True)
-    session = reference_session(onnx, onnx.load(arguments["out"]))
+    session = reference_session(onnx, onnx.load(arguments["out"]), "float64")
     (output,) = session(np.load(arguments["image"])).values()
     np.save(arguments["output"], output)
     return {"dtype": "float64"}

@@ -57,7 +57,7 @@ def _run(request: Request, recorder: Recorder) -> None:
         if case.weights != loaded:
             load(case.weights)
             loaded = case.weights
-        image = jax.numpy.asarray(np.load(case.image).astype(dtype).transpose(0, 2, 3, 1))
+        image = jax.numpy.asarray(np.load(case.image).transpose(0, 2, 3, 1), dtype)
         with recorder.run("flax", dtype=dtype, case=number):
             if case.training is not None:
                 _set_up_training(nnx, model, recorder)
@@ -149,7 +149,7 @@ def cast(jax: Any, nnx: Any, model: Any, dtype: Dtype) -> None:
 
     def cast(leaf: Any) -> Any:
         floating = jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
-        return jax.numpy.asarray(np.asarray(leaf).astype(dtype)) if floating else leaf
+        return jax.numpy.asarray(np.asarray(leaf), dtype) if floating else leaf
 
     nnx.update(model, jax.tree.map(cast, _tensors(nnx, model)))
 

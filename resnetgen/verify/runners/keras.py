@@ -59,8 +59,8 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         if case.weights != loaded:
             getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
             loaded = case.weights
-        array = np.load(case.image).astype(dtype).transpose(0, 2, 3, 1)
-        image = keras.ops.convert_to_tensor(array)
+        array = np.load(case.image).transpose(0, 2, 3, 1)
+        image = keras.ops.convert_to_tensor(array, dtype)
         with recorder.run("keras", dtype=dtype, case=number):
             output = model(image, training=case.training is not None)
             recorder.value(OUTPUT, _array(keras, output))
@@ -165,9 +165,9 @@ def _set_up_device(backend: Backend, request: Request, recorder: Recorder) -> No
 
 def set_up_dtype(keras: Any, asked: Dtype | None) -> Dtype:
     """Sets the widest dtype (or the one asked for) that is really computed, and returns it."""
-    if asked == "float32":
-        _set_dtype(keras, "float32")
-        return "float32"
+    if asked is not None and asked != "float64":
+        _set_dtype(keras, asked)
+        return asked
     _set_dtype(keras, "float64")
     # Keras casts norms and means of a float64 model to float32 where its backend is not
     # TensorFlow; this entry of its promotion table is why.

@@ -1,7 +1,8 @@
 """Checks `model.onnx`, runs it in ONNX Runtime and in ONNX's reference evaluator, and reports both.
 
 ONNX Runtime has no float64 convolution on the CPU, so it runs in float32, as the graph is written;
-the reference evaluator runs the same graph with every float turned to double.
+the reference evaluator runs the same graph with every float turned to double, or to a narrower
+type where ONNX's operators take it.
 """
 
 import math
@@ -24,6 +25,13 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
+
+_ONNX_NAMES: dict[Dtype, str] = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+}
 
 Session = Callable[[Any], dict[str, Any]]
 """Maps an image to the values of the watched graph's outputs, by the tensors' names."""
@@ -50,6 +58,8 @@ def _run(request: Request, recorder: Recorder) -> None:
     recorder.parameters += _parameters(graph_only.graph)
     recorder.initializers = [_initializer(onnx, each) for each in graph_only.graph.initializer]
     _refuse_outside(recorder.initializers, file.parent)
+    if request.dtype is not None:
+        _refuse_dtype(onnx, graph_only, request.dtype)
     for shape in dict.fromkeys(_shape(case) for case in request.cases):
         number = next(n for n, case in enumerate(request.cases) if _shape(case) == shape)
         with recorder.run("onnx.shape_inference", dtype="float32", case=number):
@@ -65,9 +75,11 @@ def _run(request: Request, recorder: Recorder) -> None:
         if "float32" in dtypes:
             session = _runtime_session(runtime, watched, path.parent, request)
             sessions["float32"] = ("onnxruntime", session)
-        if "float64" in dtypes:
-            onnx.load_external_data_for_model(watched, str(path.parent))
-            sessions["float64"] = ("onnx.reference", reference_session(onnx, watched))
+        for dtype in dtypes:
+            if dtype != "float32":
+                onnx.load_external_data_for_model(watched, str(path.parent))
+                session = reference_session(onnx, watched, dtype)
+                sessions[dtype] = ("onnx.reference", session)
         for number, case in cases:
             image = np.load(case.image)
             for dtype in case.dtypes:
@@ -75,7 +87,7 @@ def _run(request: Request, recorder: Recorder) -> None:
                     continue
                 evaluator, session = sessions[dtype]
                 with recorder.run(evaluator, dtype=dtype, case=number):
-                    values = session(image.astype(dtype))
+                    values = session(image.astype(dtype, copy=False))
                     for label, name in labels:
                         recorder.value(label, values[name])
     # Last, so that a wrong graph is first judged by what it computes.
@@ -134,7 +146,7 @@ def _dtypes(runtime: Any, request: Request) -> tuple[Dtype, ...]:
         return (request.dtype,) if request.dtype else ("float32", "float64")
     if "CUDAExecutionProvider" not in runtime.get_available_providers():
         raise Unavailable("this ONNX Runtime has no CUDAExecutionProvider")
-    if request.dtype == "float64":
+    if request.dtype not in (None, "float32"):
         raise NoSuchDtype("ONNX Runtime runs the graph in float32, as it is written")
     return ("float32",)
 
@@ -249,9 +261,19 @@ def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request
     return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
 
 
-def reference_session(onnx: Any, model: Any) -> Session:
-    """ONNX's own evaluator in float64; the model, whose weights lie in it, is changed."""
-    _to_double(onnx, model)
+def _refuse_dtype(onnx: Any, model: Any, dtype: Dtype) -> None:
+    """Raises NoSuchDtype where an operator of the graph takes float32, and not this type."""
+    (opset,) = (each.version for each in model.opset_import if not each.domain)
+    for kind in dict.fromkeys(node.op_type for node in model.graph.node):
+        for constraint in onnx.defs.get_schema(kind, opset).type_constraints:
+            allowed = constraint.allowed_type_strs
+            if "tensor(float)" in allowed and f"tensor({_ONNX_NAMES[dtype]})" not in allowed:
+                raise NoSuchDtype(f"{kind} takes no {dtype} in opset {opset}, which the graph uses")
+
+
+def reference_session(onnx: Any, model: Any, dtype: Dtype) -> Session:
+    """ONNX's own evaluator in this type; the model, whose weights lie in it, is changed."""
+    _retype(onnx, model, dtype)
     evaluator = framework("onnx.reference").ReferenceEvaluator(model, new_ops=[_erf()])
     (source,) = (each.name for each in model.graph.input)
     outputs = [each.name for each in model.graph.output]
@@ -267,24 +289,27 @@ def _erf() -> Any:
     return type("Erf", (framework("onnx.reference.op_run").OpRun,), {"_run": run})
 
 
-def _to_double(onnx: Any, model: Any) -> None:
-    """Turns every float tensor and declaration of the graph to double, in place."""
+def _retype(onnx: Any, model: Any, dtype: Dtype) -> None:
+    """Gives every float tensor and declaration of the graph this type, in place."""
     graph = model.graph
-    single, double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    single = onnx.TensorProto.FLOAT
+    wanted = onnx.TensorProto.DataType.Value(_ONNX_NAMES[dtype].upper())
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
         if value.type.tensor_type.elem_type == single:
-            value.type.tensor_type.elem_type = double
-    corrections = _epsilon_corrections(graph)
+            value.type.tensor_type.elem_type = wanted
+    corrections = _epsilon_corrections(graph) if dtype == "float64" else {}
     attributes = [each for node in graph.node for each in node.attribute if each.HasField("t")]
     for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
         if tensor.data_type == single:
             values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
             values += corrections.get(tensor.name, 0.0)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    nodes = [each for node in graph.node for each in _double_nodes(onnx, graph, node)]
-    del graph.node[:]
-    graph.node.extend(nodes)
+            typed = values.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(typed, tensor.name))
+    if dtype == "float64":
+        nodes = [each for node in graph.node for each in _double_nodes(onnx, graph, node)]
+        del graph.node[:]
+        graph.node.extend(nodes)
 
 
 def _double_nodes(onnx: Any, graph: Any, node: Any) -> Iterator[Any]:

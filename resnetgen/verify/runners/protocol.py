@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from resnetgen.child.launch import Device
-from resnetgen.verify.compare import Dtype
+from resnetgen.verify.dtypes import Dtype
 
 Outcome = Literal["ran", "failed", "unavailable", "no_such_dtype"]
 

@@ -60,7 +60,7 @@ def run_model(build: Callable[[], Any], request: Request, recorder: Recorder) ->
             model.to("cpu", torch.float32).load_state_dict(weights, strict=True)
             model.to(request.device, getattr(torch, dtype))
             loaded = case.weights
-        image = torch.from_numpy(np.load(case.image).astype(dtype)).to(request.device)
+        image = torch.from_numpy(np.load(case.image)).to(request.device, getattr(torch, dtype))
         with recorder.run("torch", dtype=dtype, case=number):
             if case.training is None:
                 with torch.inference_mode():
@@ -162,7 +162,9 @@ def _note(recorder: Recorder, label: str, tensor: Any) -> None:
 
 
 def _array(tensor: Any) -> NDArray[Any]:
-    return np.array(tensor.detach().cpu().numpy())
+    tensor = tensor.detach().cpu()
+    # NumPy has no bfloat16, and float32 holds all its numbers.
+    return np.array((tensor.float() if tensor.itemsize == 2 else tensor).numpy())
 
 
 RUNNER = Runner(

@@ -1,0 +1,65 @@
+"""Finds the cases that a narrow type can run, and in which it would prove something."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from resnetgen.ir.network import Network
+from resnetgen.verify.cases import Case
+from resnetgen.verify.compare import beyond_proof
+from resnetgen.verify.conditioning import narrow_growths
+from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
+from resnetgen.verify.observed import boundaries
+from resnetgen.verify.reference import Array
+from resnetgen.verify.stored import Stored
+from resnetgen.verify.training import walk
+
+_HEADROOM = 4
+"""How many times a value has to fit into a type, since what a layer adds up on the way to it may be
+larger than what it gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A case whose image the type holds, the reference's values at the network's boundaries, and
+    how rounding grows up to each."""
+
+    case: Case
+    values: dict[str, Array]
+    growths: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A case that is not run."""
+
+    case: Case
+    reason: str
+
+
+def largest_value(dtype: Dtype) -> float:
+    """What no value of a case may exceed."""
+    return FORMATS[dtype].largest / _HEADROOM
+
+
+def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> Fitted | LeftOut:
+    """The case in a narrow type; `stored` gives tensors that are rounded to it."""
+    if dtype not in case.dtypes:
+        return LeftOut(case, f"{dtype} does not hold an image that is so small")
+    case = replace(case, image=rounded(case.image, dtype))
+    kept = set(boundaries(network))
+    values: dict[str, Array] = {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for op, value in walk(network, case, stored.tensors):
+            peak = float(np.abs(value).max())
+            if not peak <= largest_value(dtype):
+                held = f"{dtype} ends at {FORMATS[dtype].largest:.1e}"
+                return LeftOut(case, f"{op.name} reaches {peak:.1e}, and {held}")
+            if op.name in kept:
+                values[op.name] = value
+    growths = narrow_growths(network, case, stored, dtype=dtype, values=values)
+    for name, growth in growths.items():
+        if (lost := beyond_proof(dtype, growth=growth)) is not None:
+            moved = f"rounding may move {name} by {lost:.0%} of its scale"
+            return LeftOut(case, f"{moved}, and nothing would be proven")
+    return Fitted(case, values, growths)
