@@ -543,7 +543,7 @@ def test_verdicts_fit_into_the_terminal(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, 1e-14, 2.9e-13, 1e-15)
+    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, {}, 1e-14, 2.9e-13, 1e-15)
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
     found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,)))
     verification = Verification("forward", "ir", "shipped", 0, (), {}, found)
@@ -562,7 +562,7 @@ def test_verdict_on_training_fits_into_the_terminal(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, 1e-14, 2.9e-13, 1e-15)
+    figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, {}, 1e-14, 2.9e-13, 1e-15)
     step = TrainingFigures(
         dtype="float64", batch=2, loss=2.3, loss_rel_diff=1e-16, gradients=5, max_rel_diff=4e-14,
         tolerance=1e-9, conditioning=2e-14, bound=1e-9, minimum_tolerance=4e-14, statistics=4,

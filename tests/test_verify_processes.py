@@ -80,6 +80,10 @@ def test_another_package_brings_a_runner(network: Network, tmp_path: Path) -> No
     assert result.output_shape == (2, 3)
     assert result.runs[0].values > 0
     assert result.runs[0].max_rel_diff == 0.0
+    (run,) = certificate(verdict, network)["targets"]["other"]["runs"]
+    last = [block.ops[-1].name for block in network.blocks]
+    assert set(run["max_rel_diff_at"]) >= {*last, "fc"}
+    assert set(run["max_rel_diff_at"].values()) == {0.0}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.document import CertificateJson, CertifiedRunJson, CertifiedTargetJson
-from resnetgen.verify.result import RunFigures, TargetResult, Verification
+from resnetgen.verify.result import RunFigures, TargetResult, Verification, finite
 
 KEYS = frozenset({"name", "spec_sha256", "status", "level", "files", "targets"})
 """What certificates of every version have."""
@@ -50,5 +50,9 @@ def _target(result: TargetResult) -> CertifiedTargetJson:
 
 
 def _run(run: RunFigures) -> CertifiedRunJson:
-    """The figures, and which of the certificate's inputs they are of, counted from 0."""
-    return {**run.to_json(), "inputs_compared": list(run.cases)}
+    """The figures, of each block too, and which of the certificate's inputs they are of."""
+    return {
+        **run.to_json(),
+        "inputs_compared": list(run.cases),
+        "max_rel_diff_at": {name: finite(value) for name, value in run.max_rel_diff_at.items()},
+    }

@@ -58,7 +58,9 @@ class Judgement:
         return next(iter(self.problems), None)
 
 
-_Differences = dict[tuple[str, Dtype], dict[int, list[Difference]]]
+_Compared = tuple[str, Difference]
+"""A value's name, and by how much it is off."""
+_Differences = dict[tuple[str, Dtype], dict[int, list[_Compared]]]
 """Of each evaluator and dtype, by case, only where something was compared."""
 
 
@@ -97,7 +99,7 @@ class Judge:
         differences: _Differences = {}
         seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
-            found: list[Difference] = []
+            found: list[_Compared] = []
             names = self._judge_run(run, scratch, judgement, found)
             seen[expected.cases[run.case].shape] |= names
             if found:
@@ -168,7 +170,7 @@ class Judge:
             judgement.training = compared.figures
 
     def _judge_run(
-        self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[Difference]
+        self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[_Compared]
     ) -> set[str]:
         """Judges all that the run shows, and returns the names of the values it shows.
 
@@ -196,7 +198,7 @@ class Judge:
                     judgement.problems.append(self._problem(seen.place, reason, run))
                 growth = self._expected.growths[run.case][name]
                 difference = compare(seen.array, values[name], dtype=run.dtype, growth=growth)
-                found.append(difference)
+                found.append((name, difference))
                 compared.add(name)
                 if not difference.passed:
                     reason = describe(seen.array, values[name], difference)
@@ -252,16 +254,21 @@ class Judge:
 
 
 def _figures(
-    evaluator: str, dtype: Dtype, by_case: Mapping[int, Sequence[Difference]]
+    evaluator: str, dtype: Dtype, by_case: Mapping[int, Sequence[_Compared]]
 ) -> RunFigures:
-    found = [each for differences in by_case.values() for each in differences]
+    compared = [each for of_case in by_case.values() for each in of_case]
+    found = [difference for _, difference in compared]
+    at: dict[str, float] = {}
+    for name, difference in compared:
+        at[name] = max(at.get(name, 0.0), difference.relative)
     return RunFigures(
         evaluator=evaluator,
         dtype=dtype,
         cases=tuple(sorted(by_case)),
         values=len(found),
         max_abs_diff=max(each.absolute for each in found),
-        max_rel_diff=max(each.relative for each in found),
+        max_rel_diff=max(at.values()),
+        max_rel_diff_at=at,
         tolerance=TOLERANCES[dtype],
         bound=max(each.bound for each in found),
         minimum_tolerance=max(each.relative / each.growth for each in found),

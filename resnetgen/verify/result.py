@@ -37,6 +37,8 @@ class RunFigures:
     values: int
     max_abs_diff: float
     max_rel_diff: float
+    max_rel_diff_at: Mapping[str, float]
+    """The same of each value that was compared, by its name: what blocks give, and the logits."""
     tolerance: float
     bound: float
     minimum_tolerance: float
@@ -46,11 +48,11 @@ class RunFigures:
             "evaluator": self.evaluator,
             "dtype": self.dtype,
             "values_compared": self.values,
-            "max_abs_diff": _finite(self.max_abs_diff),
-            "max_rel_diff": _finite(self.max_rel_diff),
+            "max_abs_diff": finite(self.max_abs_diff),
+            "max_rel_diff": finite(self.max_rel_diff),
             "tolerance": self.tolerance,
             "bound": self.bound,
-            "minimum_tolerance": _finite(self.minimum_tolerance),
+            "minimum_tolerance": finite(self.minimum_tolerance),
         }
 
 
@@ -85,16 +87,16 @@ class TrainingFigures:
         return {
             "dtype": self.dtype,
             "batch": self.batch,
-            "loss": _finite(self.loss),
-            "loss_rel_diff": _finite(self.loss_rel_diff),
+            "loss": finite(self.loss),
+            "loss_rel_diff": finite(self.loss_rel_diff),
             "gradients_compared": self.gradients,
-            "max_rel_diff": _finite(self.max_rel_diff),
+            "max_rel_diff": finite(self.max_rel_diff),
             "tolerance": self.tolerance,
             "conditioning": self.conditioning,
             "bound": self.bound,
-            "minimum_tolerance": _finite(self.minimum_tolerance),
+            "minimum_tolerance": finite(self.minimum_tolerance),
             "statistics_compared": self.statistics,
-            "statistics_max_rel_diff": _finite(self.statistics_max_rel_diff),
+            "statistics_max_rel_diff": finite(self.statistics_max_rel_diff),
             "running_variance": self.running_variance,
             "switched_off": list(self.switched_off),
         }
@@ -140,10 +142,10 @@ class TargetResult:
             "dtype": widest.dtype if widest else None,
             "params": self.params,
             "output_shape": None if self.output_shape is None else list(self.output_shape),
-            "max_abs_diff": _finite(widest.max_abs_diff) if widest else None,
-            "max_rel_diff": _finite(widest.max_rel_diff) if widest else None,
+            "max_abs_diff": finite(widest.max_abs_diff) if widest else None,
+            "max_rel_diff": finite(widest.max_rel_diff) if widest else None,
             "bound": widest.bound if widest else None,
-            "minimum_tolerance": _finite(widest.minimum_tolerance) if widest else None,
+            "minimum_tolerance": finite(widest.minimum_tolerance) if widest else None,
             "first_divergence": self.first_divergence,
             "cause": self.cause,
             "runs": [run.to_json() for run in self.runs],
@@ -235,6 +237,6 @@ class Verification:
         return found
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """JSON has no infinity: null stands for a difference that has no size."""
     return value if math.isfinite(value) else None
