@@ -79,11 +79,12 @@ def test_another_package_brings_a_runner(network: Network, tmp_path: Path) -> No
     assert (verdict.status, result.reason) == ("passed", None)
     assert result.output_shape == (2, 3)
     assert result.runs[0].values > 0
-    assert result.runs[0].max_rel_diff == 0.0
+    # BLAS may sum in another order where it has another number of threads.
+    assert result.runs[0].max_rel_diff < 1e-15
     (run,) = certificate(verdict, network)["targets"]["other"]["runs"]
     last = [block.ops[-1].name for block in network.blocks]
     assert set(run["max_rel_diff_at"]) >= {*last, "fc"}
-    assert set(run["max_rel_diff_at"].values()) == {0.0}
+    assert max(run["max_rel_diff_at"].values()) == result.runs[0].max_rel_diff
 
 
 @pytest.mark.parametrize(
