@@ -5,6 +5,9 @@ bundled spec of that name takes the state_dict of torchvision's or timm's strict
 torchvision's RegNets, keras.applications and, where they are installed, KerasHub and Hugging Face's
 transformers what is read from a file of their weights. It must then give the same output: in
 float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their measured growth.
+
+Caffe's, pycls's and mmpretrain's models are not installed: of them there are names and shapes only,
+from their public sources, and ours is held to those.
 """
 
 import argparse
@@ -18,9 +21,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import caffe_peer
+import names_peer
 import numpy as np
 from keras_peer import KERAS, KERAS_HUB, keras_peer
 from peers import torchvision_models
+from safetensors.numpy import save_file
 
 from generated import import_file
 from resnetgen.diagnostics import DiagnosticError
@@ -40,6 +46,7 @@ EXACT = 1e-10
 SIZES = ((96, 96), (97, 97), (96, 129))
 """Even, odd and not square: heights and widths to try, or the next that the network takes."""
 MOVED = 2.0**-26
+HEADINGS = ("network", "peer", "names", "params", "float64", "float32")
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,24 @@ class KerasPeer:
 
 
 @dataclass(frozen=True)
+class NamesPeer:
+    """A network of which only the names and shapes of its tensors are known here."""
+
+    name: str
+    library: str
+    """Whose names they are; Caffe's are no format that is read."""
+    listing: names_peer.Listing
+    names: str = "names only"
+
+    @property
+    def spec(self) -> str:
+        return self.listing.spec
+
+    def parity(self) -> "NamesParity":
+        return names_parity(self)
+
+
+@dataclass(frozen=True)
 class Parity:
     """What was found; differences are parts of the peer's largest output."""
 
@@ -90,6 +115,44 @@ class Parity:
     @property
     def holds(self) -> bool:
         return self.double <= EXACT and self.single <= self.single_bound
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Both differences, and the bounds where they do not hold."""
+        end = () if self.holds else (f"more than {EXACT:.0e} or {self.single_bound:.1e}",)
+        return (f"{self.double:.1e}", f"{self.single:.1e}", *end)
+
+
+@dataclass(frozen=True)
+class NamesParity:
+    """The names and shapes were the same; there is no output to compare."""
+
+    params: int
+    holds: bool = True
+    figures: tuple[str, ...] = ()
+
+
+AnyPeer = Peer | KerasPeer | NamesPeer
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a network, and what came of it or why it failed."""
+
+    peer: AnyPeer
+    found: Parity | NamesParity | str
+
+    @property
+    def holds(self) -> bool:
+        return not isinstance(self.found, str) and self.found.holds
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands below each of `HEADINGS`, and perhaps a remark behind."""
+        names = (self.peer.name, self.peer.library)
+        if isinstance(self.found, str):
+            return (*names, f"failed: {self.found}")
+        return (*names, self.peer.names, f"{self.found.params:,}", *self.found.figures)
 
 
 def peers() -> dict[str, Peer]:
@@ -189,6 +252,15 @@ def transformers_peers() -> dict[str, Peer]:
     }
 
 
+def names_peers() -> dict[str, NamesPeer]:
+    """The networks of libraries that cannot be installed here."""
+    return {
+        f"{library}/{name}": NamesPeer(f"{library}/{name}", library, listing)
+        for library in ("caffe", "pycls", "mmpretrain")
+        for name, listing in names_peer.listings(library).items()
+    }
+
+
 def keras_parity(peer: KerasPeer) -> Parity:
     """The same for a model of Keras, whose file of weights is read as a user's is."""
     import torch
@@ -204,6 +276,22 @@ def keras_parity(peer: KerasPeer) -> Parity:
     assert theirs.params == total(network).trainable, f"{peer.name}: {theirs.params} parameters"
     single = [torch.from_numpy(value) for value in theirs.single]
     return compared(ours, images, single, [torch.from_numpy(value) for value in theirs.double])
+
+
+def names_parity(peer: NamesPeer) -> NamesParity:
+    """Gives our model a file of tensors of these names and shapes, which is read as a user's is."""
+    network = compile_spec(peer.spec, overrides=peer.listing.overrides).network
+    if peer.library == "caffe":
+        params = caffe_peer.hold(peer.listing, network)
+    else:
+        shapes = names_peer.tensors(peer.listing)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "peer.safetensors")
+            save_file(names_peer.drawn(shapes), file)
+            load_read(built(network), file, network, origin=peer.library)
+        params = names_peer.trainable(shapes)
+    assert params == total(network).trainable, f"{peer.name}: {params} parameters"
+    return NamesParity(params)
 
 
 def load_read(ours: Any, file: Path, network: Network, *, origin: str) -> None:
@@ -299,33 +387,48 @@ def growth_of_rounding(model: Any, image: Any) -> float:
     return max(1.0, difference(moved(image), before) / MOVED)
 
 
-def report(chosen: Iterable[Peer | KerasPeer]) -> bool:
-    """Prints a line for each network as it is done, and what they come to."""
-    done: dict[str, list[bool]] = {}
-    print(f"{'network':24} {'peer':18} {'names':8} {'params':>12} {'float64':>8} {'float32':>8}")
+def rows(chosen: Iterable[AnyPeer]) -> Iterator[Row]:
+    """Compares each, one at a time."""
     for peer in chosen:
-        held = done.setdefault(peer.library, [])
         try:
-            found = peer.parity()
+            yield Row(peer, peer.parity())
         except (AssertionError, RuntimeError, DiagnosticError) as error:
-            print(f"{peer.name:24} {peer.library:18} failed: {str(error).splitlines()[0]}")
-            held.append(False)
-            continue
-        held.append(found.holds)
-        figures = f"{found.params:12,} {found.double:8.1e} {found.single:8.1e}"
-        end = "" if found.holds else f"  more than {EXACT:.0e} or {found.single_bound:.1e}"
-        print(f"{peer.name:24} {peer.library:18} {peer.names:8} {figures}{end}", flush=True)
+            yield Row(peer, str(error).splitlines()[0])
         gc.collect()
-    for library, held in done.items():
-        print(f"{library}: {sum(held)} of {len(held)} agree")
-    return all(all(held) for held in done.values())
+
+
+def report(chosen: Iterable[AnyPeer]) -> bool:
+    """Prints a line for each network as it is done, and what they come to."""
+    print(line(HEADINGS))
+    done: list[Row] = []
+    for row in rows(chosen):
+        print(line(row.cells), flush=True)
+        done.append(row)
+    print("\n".join(summary(done)))
+    return all(row.holds for row in done)
+
+
+def line(cells: Iterable[str]) -> str:
+    widths = ("30", "18", "10", ">12", ">8", ">8", "")
+    return " ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False))
+
+
+def summary(done: Iterable[Row]) -> Iterator[str]:
+    """How many of each library's networks agree, and in what."""
+    libraries: dict[str, list[Row]] = {}
+    for row in done:
+        libraries.setdefault(row.peer.library, []).append(row)
+    for library, of_library in libraries.items():
+        held = sum(row.holds for row in of_library)
+        what = " in names and shapes" if isinstance(of_library[0].peer, NamesPeer) else ""
+        yield f"{library}: {held} of {len(of_library)} agree{what}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
     parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
     names = parser.parse_args().name
-    found = {**peers(), **keras_peers(), **transformers_peers()}
+    found = {**peers(), **keras_peers(), **transformers_peers(), **names_peers()}
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")

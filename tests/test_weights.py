@@ -190,6 +190,16 @@ def test_mmpretrain_counts_a_pool_only_where_it_is(resnetgen: Run) -> None:
     assert same(found, tensors)
 
 
+def test_mmpretrain_has_attention_in_a_layer_of_its_own(resnetgen: Run) -> None:
+    reference = spec(BOTTLENECK + "attention: se\n")
+    _, tensors = drawn(reference)
+    parts = ((".se.fc1.", ".se_layer.conv1.conv."), (".se.fc2.", ".se_layer.conv2.conv."))
+    save_file(renamed(NAMES["mmpretrain's names"](tensors), *parts), "net.safetensors")
+    ran, found = built(resnetgen, "net.safetensors", reference)
+    assert ran.err == "net.safetensors: mmpretrain's names\n"
+    assert same(found, tensors)
+
+
 def test_wrappers_prefix_is_taken_off(resnetgen: Run) -> None:
     reference = spec()
     _, tensors = drawn(reference)
