@@ -2,9 +2,10 @@
 
 Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
 bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
-torchvision's RegNets, keras.applications and, where they are installed, KerasHub and Hugging Face's
-transformers what is read from a file of their weights. It must then give the same output: in
-float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their measured growth.
+torchvision's RegNets, keras.applications, Flax's ImageNet example and, where they are installed,
+KerasHub and Hugging Face's transformers what is read from a file of their weights. It must then
+give the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times
+their measured growth.
 
 Caffe's, pycls's and mmpretrain's models are not installed: of them there are names and shapes only,
 from their public sources, and ours is held to those.
@@ -24,8 +25,8 @@ from typing import Any
 import caffe_peer
 import names_peer
 import numpy as np
-from keras_peer import KERAS, KERAS_HUB, keras_peer
-from peers import torchvision_models
+from keras_peer import KERAS, KERAS_HUB
+from peers import computed, torchvision_models
 from safetensors.numpy import save_file
 
 from generated import import_file
@@ -70,11 +71,14 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class KerasPeer:
-    """A network of keras.applications or KerasHub, whose names and layouts are not PyTorch's."""
+class FarPeer:
+    """A network of another framework, which runs in a process of its own."""
 
     name: str
     library: str
+    program: str
+    """What runs there, and in which file it leaves the weights."""
+    file: str
     origin: str
     spec: str
     """The bundled spec, and behind it what makes it this network."""
@@ -82,7 +86,7 @@ class KerasPeer:
     names: str = "read"
 
     def parity(self) -> "Parity":
-        return keras_parity(self)
+        return far_parity(self)
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class NamesParity:
     figures: tuple[str, ...] = ()
 
 
-AnyPeer = Peer | KerasPeer | NamesPeer
+AnyPeer = Peer | FarPeer | NamesPeer
 
 
 @dataclass(frozen=True)
@@ -199,10 +203,12 @@ def parity(peer: Peer) -> Parity:
     return compared(ours, images, single, double)
 
 
-def keras_peers() -> dict[str, KerasPeer]:
+def keras_peers() -> dict[str, FarPeer]:
     """All of keras.applications, and of KerasHub where it is installed, by name."""
+    file = ("keras_peer.py", "peer.weights.h5")
+    logits = ("output=logits",)
     found = {
-        name: KerasPeer(name, "keras.applications", "keras_applications", name, ("output=logits",))
+        name: FarPeer(name, "keras.applications", *file, "keras_applications", name, logits)
         for name in KERAS
     }
     if find_spec("keras_hub") is None:
@@ -211,8 +217,17 @@ def keras_peers() -> dict[str, KerasPeer]:
         _, *kind, depth = name.split("_")
         spec = f"resnet{depth}d" if kind == ["vd"] else f"resnet{depth}"
         overrides = ("order=pre", "stem.norm=false") if kind == ["v2"] else ()
-        found[name] = KerasPeer(name, "KerasHub", "keras_hub", spec, overrides)
+        found[name] = FarPeer(name, "KerasHub", *file, "keras_hub", spec, overrides)
     return found
+
+
+def flax_peers() -> dict[str, FarPeer]:
+    """The networks of Flax's ImageNet example, by the names that they have here."""
+    file = ("linen_peer.py", "peer.msgpack")
+    return {
+        name: FarPeer(name, "Flax's example", *file, "flax", name)
+        for name in (f"flax_resnet{depth}" for depth in (18, 34, 50, 101, 152, 200))
+    }
 
 
 def transformers_peers() -> dict[str, Peer]:
@@ -261,18 +276,18 @@ def names_peers() -> dict[str, NamesPeer]:
     }
 
 
-def keras_parity(peer: KerasPeer) -> Parity:
-    """The same for a model of Keras, whose file of weights is read as a user's is."""
+def far_parity(peer: FarPeer) -> Parity:
+    """The same for a model of another framework, whose file of weights is read as a user's is."""
     import torch
 
     torch.manual_seed(0)
     network = compile_spec(peer.spec, overrides=peer.overrides).network
     images = [torch.randn(1, 3, *size) for size in sizes(network)]
     ours = built(network)
-    file = "peer.weights.h5"
+    arrays = [image.numpy() for image in images]
     with tempfile.TemporaryDirectory() as folder:
-        theirs = keras_peer(peer.name, Path(folder), [image.numpy() for image in images], file)
-        load_read(ours, Path(folder, file), network, origin=peer.origin)
+        theirs = computed(peer.program, peer.name, Path(folder), arrays, peer.file)
+        load_read(ours, Path(folder, peer.file), network, origin=peer.origin)
     assert theirs.params == total(network).trainable, f"{peer.name}: {theirs.params} parameters"
     single = [torch.from_numpy(value) for value in theirs.single]
     return compared(ours, images, single, [torch.from_numpy(value) for value in theirs.double])
@@ -428,7 +443,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
     parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
     names = parser.parse_args().name
-    found = {**peers(), **keras_peers(), **transformers_peers(), **names_peers()}
+    found: dict[str, AnyPeer] = {
+        **peers(),
+        **keras_peers(),
+        **flax_peers(),
+        **transformers_peers(),
+        **names_peers(),
+    }
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")

@@ -74,9 +74,18 @@ def test_regnet_rule_gives_the_stages_that_torchvision_s_does(seed: int) -> None
 @pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
 def test_network_is_that_of_keras_applications(name: str) -> None:
     need_peers("torch", "tensorflow", "keras", "h5py")
-    from parity import keras_parity, keras_peers
+    from parity import far_parity, keras_peers
 
-    found = keras_parity(keras_peers()[name])
+    found = far_parity(keras_peers()[name])
+    assert found.double <= 1e-10
+    assert found.single <= found.single_bound
+
+
+def test_network_is_that_of_flax_s_example() -> None:
+    need_peers("torch", "jax", "flax")
+    from parity import far_parity, flax_peers
+
+    found = far_parity(flax_peers()["flax_resnet18"])
     assert found.double <= 1e-10
     assert found.single <= found.single_bound
 
