@@ -1,4 +1,4 @@
-"""Holds the bundled networks against other people's: `python tests/parity.py [NAME...]`.
+"""Holds the bundled networks against other people's: `python tests/parity.py [NAME...] [--write]`.
 
 Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
 bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
@@ -28,6 +28,7 @@ import numpy as np
 from keras_peer import KERAS, KERAS_HUB
 from peers import computed, torchvision_models
 from safetensors.numpy import save_file
+from versions import versions
 
 from generated import import_file
 from resnetgen.diagnostics import DiagnosticError
@@ -47,6 +48,10 @@ EXACT = 1e-10
 SIZES = ((96, 96), (97, 97), (96, 129))
 """Even, odd and not square: heights and widths to try, or the next that the network takes."""
 MOVED = 2.0**-26
+OPTIONAL = ("keras_hub", "transformers")
+"""What is compared where it is installed."""
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "parity.md"
+COMMAND = "python tests/parity.py --write"
 HEADINGS = ("network", "peer", "names", "params", "float64", "float32")
 
 
@@ -412,7 +417,7 @@ def rows(chosen: Iterable[AnyPeer]) -> Iterator[Row]:
         gc.collect()
 
 
-def report(chosen: Iterable[AnyPeer]) -> bool:
+def report(chosen: Iterable[AnyPeer]) -> list[Row]:
     """Prints a line for each network as it is done, and what they come to."""
     print(line(HEADINGS))
     done: list[Row] = []
@@ -420,7 +425,7 @@ def report(chosen: Iterable[AnyPeer]) -> bool:
         print(line(row.cells), flush=True)
         done.append(row)
     print("\n".join(summary(done)))
-    return all(row.holds for row in done)
+    return done
 
 
 def line(cells: Iterable[str]) -> str:
@@ -439,10 +444,36 @@ def summary(done: Iterable[Row]) -> Iterator[str]:
         yield f"{library}: {held} of {len(of_library)} agree{what}"
 
 
+def document(done: Sequence[Row]) -> str:
+    """All of it as a page, with what is needed to find it again."""
+    modules = ("torch", "torchvision", "timm", "tensorflow", "keras", *OPTIONAL, "jax", "flax")
+    table = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells for row in done)]
+    lines = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    listed = "\n".join(f"- {each}" for each in summary(done))
+    return (
+        "# Parity\n\n"
+        "The bundled networks beside other people's of these names, with weights and statistics "
+        f"drawn at random. `{COMMAND}` finds this again and writes it.\n\n"
+        f"{listed}\n\n"
+        "Names: ours take the peer's `state_dict` as it is (`strict`), or their weights are read "
+        "from a file of its (`read`). Of some libraries there are only the names and shapes of "
+        "`tests/names/`, which says from which of their sources (`names only`). The other columns "
+        f"are the largest differences between outputs, as parts of the largest output; at most "
+        f"{EXACT:.0e} in float64, and in float32 a hundred roundings times their measured "
+        "growth.\n\n"
+        f"{lines}\n\n"
+        f"{versions(*modules)}.\n"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
     parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
-    names = parser.parse_args().name
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}, of all")
+    arguments = parser.parse_args()
+    names = arguments.name
+    if names and arguments.write:
+        parser.error("--write is for all networks")
     found: dict[str, AnyPeer] = {
         **peers(),
         **keras_peers(),
@@ -453,14 +484,17 @@ def main() -> int:
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")
-    absent = [name for name in ("keras_hub", "transformers") if find_spec(name) is None]
+    absent = [name for name in OPTIONAL if find_spec(name) is None]
     chosen = names or list(found)
     missing = [name for name in chosen if (found[name].spec or name) not in bundled()]
-    agree = report([found[name] for name in chosen if name not in missing])
+    done = report([found[name] for name in chosen if name not in missing])
     if missing:
         print(f"not bundled, so not compared: {', '.join(missing)}")
     if absent and not names:
         print(f"not installed, so not compared: {', '.join(absent)}")
+    if arguments.write:
+        RESULTS.write_text(document(done))
+    agree = all(row.holds for row in done)
     return 0 if agree and not missing and (names or not absent) else 1
 
 

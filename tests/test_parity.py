@@ -123,6 +123,28 @@ def test_a_network_with_other_names_and_shapes_is_not_the_peer(
         names_parity(replace(peer, listing=other))
 
 
+def test_page_of_parity_claims_no_more_than_was_found() -> None:
+    need_peers("torch", "timm", "torchvision")
+    from parity import NamesParity, Parity, Row, document, flax_peers, names_peers
+
+    outputs, named = flax_peers()["flax_resnet18"], names_peers()["caffe/ResNet-50"]
+    page = document(
+        [
+            Row(outputs, Parity(11689512, 2.8e-15, 1.3e-6, 1e-5)),
+            Row(named, NamesParity(25557096)),
+            Row(replace(named, name="caffe/ResNet-101"), "lacks a bias"),
+        ]
+    )
+    for line in (
+        "- Flax's example: 1 of 1 agree",
+        "- caffe: 1 of 2 agree in names and shapes",
+        "| flax_resnet18 | Flax's example | read | 11,689,512 | 2.8e-15 | 1.3e-06 |",
+        "| caffe/ResNet-50 | caffe | names only | 25,557,096 |",
+        "| caffe/ResNet-101 | caffe | failed: lacks a bias |",
+    ):
+        assert f"\n{line}\n" in page
+
+
 def test_torchvision_is_named_where_its_weights_fit_and_nowhere_else() -> None:
     need_peers()
     from peers import torchvision_models
