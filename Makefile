@@ -29,7 +29,7 @@ test: .venv/tests ## Run all tests, in every framework
 	$(BIN)/pytest $(PARALLEL)
 
 .PHONY: parity
-parity: .venv/peers ## Compare the bundled networks with those of five other libraries
+parity: .venv/peers ## Compare the bundled networks with those of nine other libraries
 	$(BIN)/python tests/parity.py
 
 .PHONY: bundled

@@ -1,21 +1,12 @@
-"""Saves a model of keras.applications or KerasHub, and what it computes, in a process of its own.
-
-`keras_peer.py MODEL FOLDER FILE...` builds the model with weights and statistics drawn at random
-and writes the files in the folder, each in the format that its name says. It computes the logits of
-`image0.npy` and those that follow, in NCHW, and leaves them there in both precisions.
-"""
+"""Saves a model of keras.applications or KerasHub, and what it computes, for `peers.computed`."""
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from peers import images_in, leave
 
 KERAS = {
     f"keras_resnet{depth}{version}": f"ResNet{depth}{version.upper()}"
@@ -51,48 +42,17 @@ KERAS_HUB: dict[str, dict[str, Any]] = {
 """The arguments of KerasHub's backbone for its presets of these names."""
 
 
-@dataclass(frozen=True)
-class Peer:
-    """What the other process found."""
-
-    params: int
-    single: tuple[NDArray[np.float32], ...]
-    double: tuple[NDArray[np.float64], ...]
-
-
-def keras_peer(name: str, folder: Path, images: Sequence[NDArray[np.float32]], *files: str) -> Peer:
-    """The logits that the library's model of that name computes of each image."""
-    for number, image in enumerate(images):
-        np.save(folder / f"image{number}.npy", image)
-    program = [sys.executable, __file__, name, str(folder), *files]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(program, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise RuntimeError(f"{last}\n{done.stderr}")
-    numbers = range(len(images))
-    return Peer(
-        json.loads(done.stdout.splitlines()[-1]),
-        tuple(np.load(folder / f"float32.{number}.npy") for number in numbers),
-        tuple(np.load(folder / f"float64.{number}.npy") for number in numbers),
-    )
-
-
 def main() -> None:
     import keras
 
-    name, folder, *files = sys.argv[1:]
-    images = [np.load(path) for path in sorted(Path(folder).glob("image*.npy"))]
+    name, place, *files = sys.argv[1:]
+    folder = Path(place)
+    images = images_in(folder)
     keras.utils.set_random_seed(0)
     model = build(name, (96, 96))
     randomize(model)
     for file in files:
-        save(model, Path(folder, file))
+        save(model, folder / file)
     for dtype in ("float32", "float64"):
         keras.config.set_dtype_policy(dtype)
         for number, image in enumerate(images):
@@ -100,8 +60,7 @@ def main() -> None:
             sized = build(name, image.shape[2:])
             sized.set_weights(model.get_weights())
             logits = np.array(sized(image.transpose(0, 2, 3, 1).astype(dtype), training=False))
-            assert logits.dtype == dtype, f"{dtype}: computed in {logits.dtype}"
-            np.save(Path(folder, f"{dtype}.{number}.npy"), logits)
+            leave(logits, folder, dtype, number)
     print(json.dumps(sum(int(np.prod(each.shape)) for each in model.trainable_variables)))
 
 

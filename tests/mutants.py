@@ -6,13 +6,11 @@ and whether the cause is. Fails where a mutant that computes something else pass
 """
 
 import argparse
-import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from mutations.kind import TARGETS, Mutant, Target, mutants
 from mutations.networks import SPECS
 from mutations.tables import table_mutants
 from verification import files, network_of, verify_together
+from versions import versions
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
@@ -227,8 +226,7 @@ def summary(found: Score) -> str:
 
 def document(found: Score) -> str:
     """All of it as a page, with what is needed to find it again."""
-    packages = ("torch", "keras", "tensorflow", "flax", "jax", "onnx", "onnxruntime")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    modules = ("torch", "keras", "tensorflow", "flax", "jax", "onnx", "onnxruntime")
     return (
         "# Mutants\n\n"
         "One fault at a time was put into the files of small networks, and each of these mutants "
@@ -238,7 +236,7 @@ def document(found: Score) -> str:
         "how many the layer was named, and of how many the cause. A mutant is equivalent where it "
         "passes and the interpreter computes the very same with the changed op.\n\n"
         f"{table(found)}\n\n"
-        f"Python {platform.python_version()}, {versions}; seed {SEED}.\n"
+        f"{versions(*modules)}; seed {SEED}.\n"
     )
 
 

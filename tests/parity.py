@@ -1,10 +1,14 @@
-"""Holds the bundled networks against other people's: `python tests/parity.py [NAME...]`.
+"""Holds the bundled networks against other people's: `python tests/parity.py [NAME...] [--write]`.
 
 Each of their models is built with weights and statistics drawn at random. The PyTorch source of the
 bundled spec of that name takes the state_dict of torchvision's or timm's strictly, and of
-torchvision's RegNets, keras.applications and, where they are installed, KerasHub and Hugging Face's
-transformers what is read from a file of their weights. It must then give the same output: in
-float64 to 1e-10 of its scale, and in float32 to a hundred roundings times their measured growth.
+torchvision's RegNets, keras.applications, Flax's ImageNet example and, where they are installed,
+KerasHub and Hugging Face's transformers what is read from a file of their weights. It must then
+give the same output: in float64 to 1e-10 of its scale, and in float32 to a hundred roundings times
+their measured growth.
+
+Caffe's, pycls's and mmpretrain's models are not installed: of them there are names and shapes only,
+from their public sources, and ours is held to those.
 """
 
 import argparse
@@ -18,9 +22,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import caffe_peer
+import names_peer
 import numpy as np
-from keras_peer import KERAS, KERAS_HUB, keras_peer
-from peers import torchvision_models
+from keras_peer import KERAS, KERAS_HUB
+from peers import computed, torchvision_models
+from safetensors.numpy import save_file
+from versions import versions
 
 from generated import import_file
 from resnetgen.diagnostics import DiagnosticError
@@ -40,6 +48,11 @@ EXACT = 1e-10
 SIZES = ((96, 96), (97, 97), (96, 129))
 """Even, odd and not square: heights and widths to try, or the next that the network takes."""
 MOVED = 2.0**-26
+OPTIONAL = ("keras_hub", "transformers")
+"""What is compared where it is installed."""
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "parity.md"
+COMMAND = "python tests/parity.py --write"
+HEADINGS = ("network", "peer", "names", "params", "float64", "float32")
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,14 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class KerasPeer:
-    """A network of keras.applications or KerasHub, whose names and layouts are not PyTorch's."""
+class FarPeer:
+    """A network of another framework, which runs in a process of its own."""
 
     name: str
     library: str
+    program: str
+    """What runs there, and in which file it leaves the weights."""
+    file: str
     origin: str
     spec: str
     """The bundled spec, and behind it what makes it this network."""
@@ -75,7 +91,25 @@ class KerasPeer:
     names: str = "read"
 
     def parity(self) -> "Parity":
-        return keras_parity(self)
+        return far_parity(self)
+
+
+@dataclass(frozen=True)
+class NamesPeer:
+    """A network of which only the names and shapes of its tensors are known here."""
+
+    name: str
+    library: str
+    """Whose names they are; Caffe's are no format that is read."""
+    listing: names_peer.Listing
+    names: str = "names only"
+
+    @property
+    def spec(self) -> str:
+        return self.listing.spec
+
+    def parity(self) -> "NamesParity":
+        return names_parity(self)
 
 
 @dataclass(frozen=True)
@@ -90,6 +124,44 @@ class Parity:
     @property
     def holds(self) -> bool:
         return self.double <= EXACT and self.single <= self.single_bound
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Both differences, and the bounds where they do not hold."""
+        end = () if self.holds else (f"more than {EXACT:.0e} or {self.single_bound:.1e}",)
+        return (f"{self.double:.1e}", f"{self.single:.1e}", *end)
+
+
+@dataclass(frozen=True)
+class NamesParity:
+    """The names and shapes were the same; there is no output to compare."""
+
+    params: int
+    holds: bool = True
+    figures: tuple[str, ...] = ()
+
+
+AnyPeer = Peer | FarPeer | NamesPeer
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a network, and what came of it or why it failed."""
+
+    peer: AnyPeer
+    found: Parity | NamesParity | str
+
+    @property
+    def holds(self) -> bool:
+        return not isinstance(self.found, str) and self.found.holds
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands below each of `HEADINGS`, and perhaps a remark behind."""
+        names = (self.peer.name, self.peer.library)
+        if isinstance(self.found, str):
+            return (*names, f"failed: {self.found}")
+        return (*names, self.peer.names, f"{self.found.params:,}", *self.found.figures)
 
 
 def peers() -> dict[str, Peer]:
@@ -136,10 +208,12 @@ def parity(peer: Peer) -> Parity:
     return compared(ours, images, single, double)
 
 
-def keras_peers() -> dict[str, KerasPeer]:
+def keras_peers() -> dict[str, FarPeer]:
     """All of keras.applications, and of KerasHub where it is installed, by name."""
+    file = ("keras_peer.py", "peer.weights.h5")
+    logits = ("output=logits",)
     found = {
-        name: KerasPeer(name, "keras.applications", "keras_applications", name, ("output=logits",))
+        name: FarPeer(name, "keras.applications", *file, "keras_applications", name, logits)
         for name in KERAS
     }
     if find_spec("keras_hub") is None:
@@ -148,8 +222,17 @@ def keras_peers() -> dict[str, KerasPeer]:
         _, *kind, depth = name.split("_")
         spec = f"resnet{depth}d" if kind == ["vd"] else f"resnet{depth}"
         overrides = ("order=pre", "stem.norm=false") if kind == ["v2"] else ()
-        found[name] = KerasPeer(name, "KerasHub", "keras_hub", spec, overrides)
+        found[name] = FarPeer(name, "KerasHub", *file, "keras_hub", spec, overrides)
     return found
+
+
+def flax_peers() -> dict[str, FarPeer]:
+    """The networks of Flax's ImageNet example, by the names that they have here."""
+    file = ("linen_peer.py", "peer.msgpack")
+    return {
+        name: FarPeer(name, "Flax's example", *file, "flax", name)
+        for name in (f"flax_resnet{depth}" for depth in (18, 34, 50, 101, 152, 200))
+    }
 
 
 def transformers_peers() -> dict[str, Peer]:
@@ -189,21 +272,46 @@ def transformers_peers() -> dict[str, Peer]:
     }
 
 
-def keras_parity(peer: KerasPeer) -> Parity:
-    """The same for a model of Keras, whose file of weights is read as a user's is."""
+def names_peers() -> dict[str, NamesPeer]:
+    """The networks of libraries that cannot be installed here."""
+    return {
+        f"{library}/{name}": NamesPeer(f"{library}/{name}", library, listing)
+        for library in ("caffe", "pycls", "mmpretrain")
+        for name, listing in names_peer.listings(library).items()
+    }
+
+
+def far_parity(peer: FarPeer) -> Parity:
+    """The same for a model of another framework, whose file of weights is read as a user's is."""
     import torch
 
     torch.manual_seed(0)
     network = compile_spec(peer.spec, overrides=peer.overrides).network
     images = [torch.randn(1, 3, *size) for size in sizes(network)]
     ours = built(network)
-    file = "peer.weights.h5"
+    arrays = [image.numpy() for image in images]
     with tempfile.TemporaryDirectory() as folder:
-        theirs = keras_peer(peer.name, Path(folder), [image.numpy() for image in images], file)
-        load_read(ours, Path(folder, file), network, origin=peer.origin)
+        theirs = computed(peer.program, peer.name, Path(folder), arrays, peer.file)
+        load_read(ours, Path(folder, peer.file), network, origin=peer.origin)
     assert theirs.params == total(network).trainable, f"{peer.name}: {theirs.params} parameters"
     single = [torch.from_numpy(value) for value in theirs.single]
     return compared(ours, images, single, [torch.from_numpy(value) for value in theirs.double])
+
+
+def names_parity(peer: NamesPeer) -> NamesParity:
+    """Gives our model a file of tensors of these names and shapes, which is read as a user's is."""
+    network = compile_spec(peer.spec, overrides=peer.listing.overrides).network
+    if peer.library == "caffe":
+        params = caffe_peer.hold(peer.listing, network)
+    else:
+        shapes = names_peer.tensors(peer.listing)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "peer.safetensors")
+            save_file(names_peer.drawn(shapes), file)
+            load_read(built(network), file, network, origin=peer.library)
+        params = names_peer.trainable(shapes)
+    assert params == total(network).trainable, f"{peer.name}: {params} parameters"
+    return NamesParity(params)
 
 
 def load_read(ours: Any, file: Path, network: Network, *, origin: str) -> None:
@@ -299,44 +407,94 @@ def growth_of_rounding(model: Any, image: Any) -> float:
     return max(1.0, difference(moved(image), before) / MOVED)
 
 
-def report(chosen: Iterable[Peer | KerasPeer]) -> bool:
-    """Prints a line for each network as it is done, and what they come to."""
-    done: dict[str, list[bool]] = {}
-    print(f"{'network':24} {'peer':18} {'names':8} {'params':>12} {'float64':>8} {'float32':>8}")
+def rows(chosen: Iterable[AnyPeer]) -> Iterator[Row]:
+    """Compares each, one at a time."""
     for peer in chosen:
-        held = done.setdefault(peer.library, [])
         try:
-            found = peer.parity()
+            yield Row(peer, peer.parity())
         except (AssertionError, RuntimeError, DiagnosticError) as error:
-            print(f"{peer.name:24} {peer.library:18} failed: {str(error).splitlines()[0]}")
-            held.append(False)
-            continue
-        held.append(found.holds)
-        figures = f"{found.params:12,} {found.double:8.1e} {found.single:8.1e}"
-        end = "" if found.holds else f"  more than {EXACT:.0e} or {found.single_bound:.1e}"
-        print(f"{peer.name:24} {peer.library:18} {peer.names:8} {figures}{end}", flush=True)
+            yield Row(peer, str(error).splitlines()[0])
         gc.collect()
-    for library, held in done.items():
-        print(f"{library}: {sum(held)} of {len(held)} agree")
-    return all(all(held) for held in done.values())
+
+
+def report(chosen: Iterable[AnyPeer]) -> list[Row]:
+    """Prints a line for each network as it is done, and what they come to."""
+    print(line(HEADINGS))
+    done: list[Row] = []
+    for row in rows(chosen):
+        print(line(row.cells), flush=True)
+        done.append(row)
+    print("\n".join(summary(done)))
+    return done
+
+
+def line(cells: Iterable[str]) -> str:
+    widths = ("30", "18", "10", ">12", ">8", ">8", "")
+    return " ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False))
+
+
+def summary(done: Iterable[Row]) -> Iterator[str]:
+    """How many of each library's networks agree, and in what."""
+    libraries: dict[str, list[Row]] = {}
+    for row in done:
+        libraries.setdefault(row.peer.library, []).append(row)
+    for library, of_library in libraries.items():
+        held = sum(row.holds for row in of_library)
+        what = " in names and shapes" if isinstance(of_library[0].peer, NamesPeer) else ""
+        yield f"{library}: {held} of {len(of_library)} agree{what}"
+
+
+def document(done: Sequence[Row]) -> str:
+    """All of it as a page, with what is needed to find it again."""
+    modules = ("torch", "torchvision", "timm", "tensorflow", "keras", *OPTIONAL, "jax", "flax")
+    table = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells for row in done)]
+    lines = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    listed = "\n".join(f"- {each}" for each in summary(done))
+    return (
+        "# Parity\n\n"
+        "The bundled networks beside other people's of these names, with weights and statistics "
+        f"drawn at random. `{COMMAND}` finds this again and writes it.\n\n"
+        f"{listed}\n\n"
+        "Names: ours take the peer's `state_dict` as it is (`strict`), or their weights are read "
+        "from a file of its (`read`). Of some libraries there are only the names and shapes of "
+        "`tests/names/`, which says from which of their sources (`names only`). The other columns "
+        f"are the largest differences between outputs, as parts of the largest output; at most "
+        f"{EXACT:.0e} in float64, and in float32 a hundred roundings times their measured "
+        "growth.\n\n"
+        f"{lines}\n\n"
+        f"{versions(*modules)}.\n"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare bundled networks with their peers.")
     parser.add_argument("name", nargs="*", help="networks to compare; by default all that have one")
-    names = parser.parse_args().name
-    found = {**peers(), **keras_peers(), **transformers_peers()}
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}, of all")
+    arguments = parser.parse_args()
+    names = arguments.name
+    if names and arguments.write:
+        parser.error("--write is for all networks")
+    found: dict[str, AnyPeer] = {
+        **peers(),
+        **keras_peers(),
+        **flax_peers(),
+        **transformers_peers(),
+        **names_peers(),
+    }
     unknown = [name for name in names if name not in found]
     if unknown:
         parser.error(f"no peer is called {', '.join(unknown)}")
-    absent = [name for name in ("keras_hub", "transformers") if find_spec(name) is None]
+    absent = [name for name in OPTIONAL if find_spec(name) is None]
     chosen = names or list(found)
     missing = [name for name in chosen if (found[name].spec or name) not in bundled()]
-    agree = report([found[name] for name in chosen if name not in missing])
+    done = report([found[name] for name in chosen if name not in missing])
     if missing:
         print(f"not bundled, so not compared: {', '.join(missing)}")
     if absent and not names:
         print(f"not installed, so not compared: {', '.join(absent)}")
+    if arguments.write:
+        RESULTS.write_text(document(done))
+    agree = all(row.holds for row in done)
     return 0 if agree and not missing and (names or not absent) else 1
 
 

@@ -1,11 +1,13 @@
 """Networks that other people know under the same name are the same networks."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from random import Random
 from typing import Any
 
 import pytest
 
+from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit.torchvision import counterpart
 from resnetgen.pipeline import compile_spec
 from resnetgen.spec.load import bundled, load
@@ -72,11 +74,75 @@ def test_regnet_rule_gives_the_stages_that_torchvision_s_does(seed: int) -> None
 @pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
 def test_network_is_that_of_keras_applications(name: str) -> None:
     need_peers("torch", "tensorflow", "keras", "h5py")
-    from parity import keras_parity, keras_peers
+    from parity import far_parity, keras_peers
 
-    found = keras_parity(keras_peers()[name])
+    found = far_parity(keras_peers()[name])
     assert found.double <= 1e-10
     assert found.single <= found.single_bound
+
+
+def test_network_is_that_of_flax_s_example() -> None:
+    need_peers("torch", "jax", "flax")
+    from parity import far_parity, flax_peers
+
+    found = far_parity(flax_peers()["flax_resnet18"])
+    assert found.double <= 1e-10
+    assert found.single <= found.single_bound
+
+
+@pytest.mark.parametrize(
+    "name", ["caffe/ResNet-50", "pycls/RegNetY-200MF", "mmpretrain/seresnet50"]
+)
+def test_network_has_the_names_and_shapes_of_its_peer(name: str) -> None:
+    need_peers("torch")
+    from parity import names_peers
+
+    assert names_peers()[name].parity().holds
+
+
+# A bias more, strides elsewhere, fewer blocks, other widths, a pool less.
+@pytest.mark.parametrize(
+    ("name", "spec", "override"),
+    [
+        ("caffe/ResNet-101", "caffe_resnet101", "stem.bias=true"),
+        ("caffe/ResNet-101", "caffe_resnet101", "stride_on=3x3"),
+        ("caffe/ResNet-101", "caffe_resnet101", "repeats=[3, 4, 22, 3]"),
+        ("pycls/RegNetX-400MF", "regnet_x_400mf", "regnet.rounding=torchvision"),
+        ("mmpretrain/resnetv1d50", "resnet50d", "downsample=conv"),
+    ],
+)
+def test_a_network_with_other_names_and_shapes_is_not_the_peer(
+    name: str, spec: str, override: str
+) -> None:
+    need_peers("torch")
+    from parity import names_parity, names_peers
+
+    peer = names_peers()[name]
+    other = replace(peer.listing, spec=spec, overrides=(override,))
+    with pytest.raises((AssertionError, DiagnosticError)):
+        names_parity(replace(peer, listing=other))
+
+
+def test_page_of_parity_claims_no_more_than_was_found() -> None:
+    need_peers("torch", "timm", "torchvision")
+    from parity import NamesParity, Parity, Row, document, flax_peers, names_peers
+
+    outputs, named = flax_peers()["flax_resnet18"], names_peers()["caffe/ResNet-50"]
+    page = document(
+        [
+            Row(outputs, Parity(11689512, 2.8e-15, 1.3e-6, 1e-5)),
+            Row(named, NamesParity(25557096)),
+            Row(replace(named, name="caffe/ResNet-101"), "lacks a bias"),
+        ]
+    )
+    for line in (
+        "- Flax's example: 1 of 1 agree",
+        "- caffe: 1 of 2 agree in names and shapes",
+        "| flax_resnet18 | Flax's example | read | 11,689,512 | 2.8e-15 | 1.3e-06 |",
+        "| caffe/ResNet-50 | caffe | names only | 25,557,096 |",
+        "| caffe/ResNet-101 | caffe | failed: lacks a bias |",
+    ):
+        assert f"\n{line}\n" in page
 
 
 def test_torchvision_is_named_where_its_weights_fit_and_nowhere_else() -> None:

@@ -190,6 +190,16 @@ def test_mmpretrain_counts_a_pool_only_where_it_is(resnetgen: Run) -> None:
     assert same(found, tensors)
 
 
+def test_mmpretrain_has_attention_in_a_layer_of_its_own(resnetgen: Run) -> None:
+    reference = spec(BOTTLENECK + "attention: se\n")
+    _, tensors = drawn(reference)
+    parts = ((".se.fc1.", ".se_layer.conv1.conv."), (".se.fc2.", ".se_layer.conv2.conv."))
+    save_file(renamed(NAMES["mmpretrain's names"](tensors), *parts), "net.safetensors")
+    ran, found = built(resnetgen, "net.safetensors", reference)
+    assert ran.err == "net.safetensors: mmpretrain's names\n"
+    assert same(found, tensors)
+
+
 def test_wrappers_prefix_is_taken_off(resnetgen: Run) -> None:
     reference = spec()
     _, tensors = drawn(reference)
@@ -757,11 +767,11 @@ def test_keras_applications_files_compute_what_its_model_does(resnetgen: Run, na
     for module in ("h5py", "tensorflow", "keras"):
         if find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
-    from keras_peer import keras_peer
+    from peers import computed
 
     files = ("peer.weights.h5", "peer.keras", "peer.h5")
     image = image_of(64).astype(np.float32)
-    peer = keras_peer(name, Path(), [image], *files)
+    peer = computed("keras_peer.py", name, Path(), [image], *files)
     found: list[Tensors] = []
     for file in files:
         ran, tensors = built(resnetgen, file, name, "--set", "output=logits")
@@ -796,7 +806,7 @@ def test_files_of_flax_compute_what_its_model_does(resnetgen: Run, block: str) -
 
     reference = spec(FLAX.replace("basic", block))
     classes = {"basic": linen_peer.ResNetBlock, "bottleneck": linen_peer.BottleneckResNetBlock}
-    model = linen_peer.LinenPeer(classes[block], width=8, repeats=(2, 1, 2), classes=10)
+    model = linen_peer.LinenPeer(classes[block], repeats=(2, 1, 2), width=8, classes=10)
     variables = linen_peer.drawn(model)
     state = {**variables, "step": 3, "opt_state": {"0": {"count": np.ones(1)}}}
     Path("net.msgpack").write_bytes(serialization.msgpack_serialize(state))

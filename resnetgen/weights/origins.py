@@ -165,17 +165,20 @@ def _cifar(layer: Layer) -> str | None:
 
 
 def _mmpretrain(layer: Layer) -> str | None:
-    """mmpretrain/models/backbones/resnet.py: a projection's number counts what is there alone."""
+    """mmpretrain/models/backbones/resnet.py and seresnet.py: a projection's number counts what is
+    there alone."""
     match layer.place:
         case Stem(number, count) if count > 1:
             return f"backbone.stem.{number}.{'bn' if layer.is_norm else 'conv'}"
         case Side(stage, block, number):
             return f"backbone.layer{stage + 1}.{block}.downsample.{number}"
+        case Squeeze(stage, block, number):
+            return f"backbone.layer{stage + 1}.{block}.se_layer.conv{number + 1}.conv"
         case Stem() | Main():
             return f"backbone.{layer.op.name}"
         case Head():
             return "head.fc"
-        case Preactivation() | Squeeze() | Postactivation() | Elsewhere():
+        case Preactivation() | Postactivation() | Elsewhere():
             return None
         case _:
             assert_never(layer.place)
