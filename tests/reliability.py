@@ -37,22 +37,22 @@ from disturbances.faults import (
     killed,
     outgrown,
     read_only,
+    run_struck,
     sweeps,
 )
 from disturbances.scenes import (
-    NAME,
     PROVEN,
     REFUSED,
     REPLACED,
-    SPECS,
     VERIFIED,
     Case,
     Ended,
     Rehearsed,
     Scene,
-    plain,
     rehearse,
 )
+from disturbances.specs import NAME, SPECS
+from disturbances.struck import Strike
 from disturbances.wholeness import (
     Wanted,
     litter,
@@ -178,7 +178,7 @@ def _run_again(case: Case, wanted: Wanted, fault: Fault) -> Iterator[str]:
     scene = fault.scene
     refuses = scene.refuses or fault.stays
     before = tree(case.directory)
-    done = case.run(plain(*scene.arguments))
+    done = run_struck(case, scene, Strike())
     yield from _wrong_words(done, (REFUSED if refuses else 0,))
     yield from _orphans(case, patience=0.5)
     if refuses:
@@ -356,7 +356,11 @@ def main() -> int:
         not_run.append("the search for processes that go on, which needs /proc")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        rehearsed = cache(lambda scene: rehearse(scene, folder / scene.name))
+
+        @cache
+        def rehearsed(scene: Scene) -> Rehearsed:
+            return rehearse(scene, folder / scene.name)
+
         due = faults(
             rehearsed,
             folder,
@@ -366,6 +370,8 @@ def main() -> int:
             verifies=verifies,
         )
         wanted = [each for each in due if mounts or not each.mounts]
+        for scene in {each.scene: None for each in wanted}:
+            rehearsed(scene)
         found = rows(run(wanted, rehearsed, folder))
     print(table(found))
     print(summary(found, not_run))

@@ -15,7 +15,6 @@ from disturbances.scenes import (
     CONVERTED,
     EDITED,
     FIRST,
-    NAME,
     OLD_BUILD,
     PROVEN,
     REFUSED,
@@ -29,6 +28,7 @@ from disturbances.scenes import (
     ended,
     plain,
 )
+from disturbances.specs import NAME
 from disturbances.struck import Strike, drop_superuser
 from disturbances.wholeness import Tree, hashed
 
@@ -84,7 +84,7 @@ class Sweep:
         case = rehearsed.open(folder)
         noted = case.folder / "moments"
         noting = replace(self.strike, do="", folder=str(case.out), moments=str(noted))
-        done = case.run(noting.command(*self.scene.arguments))
+        done = run_struck(case, self.scene, noting)
         assert done.code == self.scene.code, done.said
         count = len(noted.read_text().splitlines())
         shutil.rmtree(folder)
@@ -94,9 +94,16 @@ class Sweep:
         def run(case: Case) -> Ended:
             texts = self.texts(case)
             strike = replace(self.strike, at=moment, folder=str(case.out), texts=texts)
-            return case.run(strike.command(*self.scene.arguments))
+            return run_struck(case, self.scene, strike)
 
         return Fault(self.what, self.scene, run, self.codes, **self.promises)
+
+
+def run_struck(case: Case, scene: Scene, strike: Strike) -> Ended:
+    """Quickly where no framework decides how long it takes, and else in a process of its own."""
+    if scene in FRAMEWORKS:
+        return case.run(strike.command(*scene.arguments))
+    return case.quickly(strike, scene.arguments)
 
 
 def sweeps() -> Iterator[Sweep]:
@@ -205,7 +212,7 @@ def outgrown(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fau
 
             def run(case: Case, part: float = part, dies: bool = dies) -> Ended:
                 strike = Strike(largest_file=int(part * case.largest), dies_of_it=dies)
-                return case.run(strike.command(*scene.arguments))
+                return run_struck(case, scene, strike)
 
             what = "killed in the middle of a file" if dies else "a file's size limited"
             codes = (OUTGREW,) if dies else (REFUSED,)

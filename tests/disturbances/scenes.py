@@ -1,38 +1,27 @@
 """What is there before a command is disturbed: specs, older files, and files of the user's."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from statistics import median
 from typing import Any
 
+from disturbances.specs import NAME, SPECS
+from disturbances.struck import ROOT, Strike
 from disturbances.wholeness import Tree, tree
 
-ROOT = Path(__file__).parents[2]
-NAME = "small"
-SPEC = """
-name: small
-input: {channels: 1, size: 8}
-classes: 3
-stem: {width: 4, kernel: 3, stride: 1, pool: none}
-block: basic
-stages:
-  - {name: only, repeats: 1, width: 4, stride: 1}
-"""
-SPECS = {
-    "new.yaml": SPEC,
-    "old.yaml": SPEC.replace("width: 4", "width: 6"),
-    "other.yaml": SPEC.replace("name: small", "name: other"),
-}
 REFUSED = 2
 NO_END = 124
 """The exit code of a command that had to be ended."""
+_IMPORTS = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
 _PATIENCE = 120.0
 """In seconds, how long a command may take; more is a finding."""
 
@@ -79,7 +68,7 @@ class Case:
         return {
             **os.environ,
             "TMPDIR": str(self.scratch),
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+            "PYTHONPATH": _IMPORTS,
             "PYTHONDONTWRITEBYTECODE": "1",
             "NO_COLOR": "1",
         }
@@ -99,6 +88,28 @@ class Case:
     def run(self, command: Sequence[str], **options: Any) -> Ended:
         return ended(self.start(command, **options))
 
+    def quickly(self, strike: Strike, arguments: Sequence[str]) -> Ended:
+        """Runs resnetgen with these arguments and a strike, in a process that is ready for it."""
+        said = self.folder / "said"
+        request = {
+            "folder": str(self.folder),
+            "environment": dict(self.environment),
+            "said": str(said),
+            "patience": int(_PATIENCE),
+            "strike": asdict(strike),
+            "arguments": list(arguments),
+        }
+        server = _idle_server()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        _IDLE.put(server)
+        ended_ = Ended(as_shells_do(code), said.read_text())
+        said.unlink()
+        return ended_
+
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
     """Waits for the process's end."""
@@ -108,8 +119,29 @@ def ended(process: "subprocess.Popen[str]") -> Ended:
         process.kill()
         _, said = process.communicate()
         return Ended(NO_END, said)
-    code = process.returncode
-    return Ended(128 - code if code < 0 else code, said)
+    return Ended(as_shells_do(process.returncode), said)
+
+
+def as_shells_do(code: int) -> int:
+    """An exit code; for a signal, which is a negative one, 128 and its number."""
+    return 128 - code if code < 0 else code
+
+
+_IDLE: "SimpleQueue[subprocess.Popen[str]]" = SimpleQueue()
+
+
+def _idle_server() -> "subprocess.Popen[str]":
+    """A server that runs one thing at a time, and ends with this process."""
+    try:
+        return _IDLE.get_nowait()
+    except Empty:
+        return subprocess.Popen(
+            [sys.executable, "-m", "disturbances.struck", "--serve"],
+            env={**os.environ, "PYTHONPATH": _IMPORTS, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
 
 def plain(*arguments: object) -> list[str]:

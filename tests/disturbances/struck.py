@@ -1,5 +1,7 @@
 """Runs the command line, and strikes it: `python -m disturbances.struck STRIKE ARGUMENT ...`.
 
+Or, where it is to be quick, as `--serve` says.
+
 The moments are the operations on files of which Python tells its audit hooks before it does them,
 or the lines of the modules that write. STRIKE is a `Strike` in JSON. Nothing in resnetgen knows of
 this: what is run is what a person runs.
@@ -7,17 +9,22 @@ this: what is run is what a person runs.
 
 import ctypes
 import errno
+import io
 import json
 import os
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from disturbances.specs import SPEC
 
 ROOT = Path(__file__).parents[2]
 _WRITING = tuple(
@@ -178,19 +185,60 @@ def _arm(strike: Strike) -> None:
     sys.addaudithook(striker.hear)
 
 
-def main() -> int:
-    strike = Strike(**json.loads(sys.argv[1]))
-    sys.argv = ["resnetgen", *sys.argv[2:]]
-    # Before it is armed, so that to import what writes is no moment.
-    from resnetgen import pipeline  # noqa: F401
-    from resnetgen.__main__ import main as run
+def _run(strike: Strike, arguments: list[str]) -> int:
+    from resnetgen.__main__ import main
 
+    sys.argv = ["resnetgen", *arguments]
     _arm(strike)
     try:
-        return run()
+        return main()
     except Exception:
         traceback.print_exc()
         return 70
+
+
+def _serve() -> int:
+    """Runs what each line of stdin asks for in a fork of this process, and answers how it ended.
+
+    Python and what it imports are started once, and a fork is a process like any other.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder, "spec.yaml")
+        spec.write_text(SPEC)
+        sys.argv = ["resnetgen", "build", str(spec), "--no-verify", "-o", folder]
+        with redirect_stdout(io.StringIO()):
+            from resnetgen.__main__ import main
+
+            assert main() == 0
+    for line in sys.stdin:
+        request = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            return _forked(request)
+        _, status = os.waitpid(process, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    return 0
+
+
+def _forked(request: dict[str, Any]) -> int:
+    os.chdir(request["folder"])
+    os.environ.update(request["environment"])
+    tempfile.tempdir = None
+    said = os.open(request["said"], os.O_CREAT | os.O_WRONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor, goal in ((nothing, 0), (nothing, 1), (said, 2)):
+        os.dup2(descriptor, goal)
+    signal.alarm(request["patience"])
+    return _run(Strike(**request["strike"]), request["arguments"])
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--serve"]:
+        return _serve()
+    # Before it is armed, so that to import what writes is no moment.
+    from resnetgen import pipeline  # noqa: F401
+
+    return _run(Strike(**json.loads(sys.argv[1])), sys.argv[2:])
 
 
 if __name__ == "__main__":

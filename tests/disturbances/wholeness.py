@@ -123,13 +123,14 @@ def litter(folder: Path, *, expected: Collection[str]) -> list[str]:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The processes that have the folder as TMPDIR, which children inherit; of Linux alone."""
-    wanted = f"TMPDIR={folder}".encode()
+    """The processes whose TMPDIR is the folder or below it, as children's is; of Linux alone."""
+    wanted = f"TMPDIR={folder}"
     found: list[int] = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if wanted in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
+            variables = os.fsdecode(path.read_bytes()).split("\0")
         except OSError:
             continue
+        if any(each == wanted or each.startswith(f"{wanted}/") for each in variables):
+            found.append(int(path.parent.name))
     return found
