@@ -52,7 +52,7 @@ from disturbances.scenes import (
     rehearse,
 )
 from disturbances.specs import NAME, SPECS
-from disturbances.struck import Strike
+from disturbances.struck import ROOT, Strike
 from disturbances.wholeness import (
     Wanted,
     litter,
@@ -118,6 +118,9 @@ def wanted_after(fault: Fault, rehearsed: Rehearsed) -> Wanted:
 
 def _wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
     last = " / ".join(done.said.strip().splitlines()[-3:])
+    if "Traceback" in done.said and str(ROOT / "resnetgen") not in done.said:
+        # Python was interrupted before it came to what it was to run.
+        return
     if done.code not in codes:
         yield f"exit code {done.code}: {last}"
     if "Traceback" in done.said or "Exception ignored" in done.said:
@@ -298,7 +301,7 @@ def faults(
     chance = random.Random(seed)
     for sweep in (*sweeps(), *map(killed, FRAMEWORKS)):
         if only in sweep.what and (verifies or sweep.scene not in FRAMEWORKS):
-            count = sweep.moments(rehearsed(sweep.scene), folder / "moments")
+            count = len(sweep.moments(rehearsed(sweep.scene), folder / "moments"))
             drawn = chance.sample(range(count), min(count, times))
             every = sorted(drawn) if sweep.scene in FRAMEWORKS else range(count)
             yield from (sweep.at(moment + 1) for moment in every)

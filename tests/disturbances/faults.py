@@ -79,18 +79,20 @@ class Sweep:
     promises: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further fields of each fault."""
 
-    def moments(self, rehearsed: Rehearsed, folder: Path) -> int:
-        """How many moments the command has if nothing happens at any."""
+    def moments(self, rehearsed: Rehearsed, folder: Path) -> list[str]:
+        """What the moments of the command are if nothing happens at any."""
         case = rehearsed.open(folder)
         noted = case.folder / "moments"
         noting = replace(self.strike, do="", folder=str(case.out), moments=str(noted))
         done = run_struck(case, self.scene, noting)
         assert done.code == self.scene.code, done.said
-        count = len(noted.read_text().splitlines())
+        found = noted.read_text().splitlines()
         shutil.rmtree(folder)
-        return count
+        return found
 
     def at(self, moment: int) -> Fault:
+        """The fault at this moment; the first is 1."""
+
         def run(case: Case) -> Ended:
             texts = self.texts(case)
             strike = replace(self.strike, at=moment, folder=str(case.out), texts=texts)

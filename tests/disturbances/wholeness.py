@@ -63,7 +63,9 @@ class Wanted:
 
     def state(self, directory: Path) -> tuple[State, list[str]]:
         """Which of them is there; where it is neither, what is wrong with what is."""
-        found = tree(directory)
+        return self.judged(tree(directory))
+
+    def judged(self, found: Tree | None) -> tuple[State, list[str]]:
         states: dict[State, Tree | None] = {"old": self.old, "new": self.new}
         if self.new is not None and CERTIFICATE in self.new:
             states["unproven"] = {k: v for k, v in self.new.items() if k != CERTIFICATE}
