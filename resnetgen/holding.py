@@ -16,7 +16,7 @@ _PREFIX = "resnetgen-scratch-"
 def scratch_folder() -> Generator[Path]:
     """A new folder for what is needed meanwhile; those that killed processes left are removed."""
     parent = Path(tempfile.gettempdir())
-    for other in parent.glob(f"{_PREFIX}*"):
+    for other in parent.glob(f"{_PREFIX}{'?' * 8}"):
         with suppress(OSError):
             _remove_scratch(other)
     while True:

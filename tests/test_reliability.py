@@ -3,14 +3,16 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disturbances.faults import KILLED, Fault, can_mount, full, sweeps
-from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, rehearse
+from disturbances.faults import KILLED, Fault, can_mount, full, read_only, sweeps
+from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
+from disturbances.specs import SPECS
 from disturbances.struck import ROOT
-from disturbances.wholeness import Wanted
+from disturbances.wholeness import Wanted, processes_of
 from reliability import document, inflict, rows, summary
 
 TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
@@ -136,3 +138,34 @@ def test_full_disk_keeps_the_old_directory(replaced: Rehearsed, tmp_path: Path) 
     for number, fault in enumerate(full(REPLACED, folder="out", limits=limits)):
         outcome = inflict(fault, replaced, folder / str(number))
         assert (outcome.code, outcome.state, outcome.findings) == (2, "old", [])
+
+
+def test_read_only_folders_leave_no_litter(replaced: Rehearsed, tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    outcomes = [
+        inflict(fault, replaced, folder / str(number))
+        for number, fault in enumerate(read_only(REPLACED))
+    ]
+    assert [each.findings for each in outcomes] == [[], [], []]
+    assert [(each.code, each.state) for each in outcomes] == [(2, "old"), (0, "new"), (0, "new")]
+
+
+@pytest.mark.frameworks
+def test_verifications_end_with_the_build_that_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    case = Case(tmp_path.resolve())
+    case.scratch.mkdir()
+    for name, text in SPECS.items():
+        (case.folder / name).write_text(text)
+    command = plain("build", "new.yaml", "other.yaml", "--target", "torch", "--jobs", "2")
+    process = case.start(command)
+    while len(list(case.scratch.glob("*/torch/*/log.txt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while processes_of(case.scratch):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert list(case.scratch.iterdir()) == []

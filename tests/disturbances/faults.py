@@ -118,7 +118,10 @@ def sweeps() -> Iterator[Sweep]:
         strike = replace(operation, do=name)
         yield Sweep(f"{name} before each operation", REPLACED, strike, (_CODES[name],))
     interrupt = replace(line, do="SIGINT")
-    yield Sweep("SIGINT at each line that writes", REPLACED, interrupt, (INTERRUPTED,))
+    # One that comes while what is temporary is removed leaves the rest of it.
+    yield Sweep(
+        "SIGINT at each line that writes", REPLACED, interrupt, (INTERRUPTED,), promises=litters
+    )
     apart = {**litters, "may_be_gone": True}
     strike = replace(operation, do="SIGKILL", exchanges=False)
     where = ", where names cannot be exchanged"
@@ -126,7 +129,8 @@ def sweeps() -> Iterator[Sweep]:
         f"SIGKILL before each operation{where}", REPLACED, strike, (KILLED,), promises=apart
     )
     strike = replace(interrupt, exchanges=False)
-    yield Sweep(f"SIGINT at each line that writes{where}", REPLACED, strike, (INTERRUPTED,))
+    what = f"SIGINT at each line that writes{where}"
+    yield Sweep(what, REPLACED, strike, (INTERRUPTED,), promises=litters)
     for error, what in (
         ("ENOSPC", "disk full from each operation on"),
         ("EROFS", "disk read-only from each operation on"),
