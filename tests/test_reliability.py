@@ -89,7 +89,7 @@ def test_an_exit_that_says_something_else_is_found(
     (row,) = found = rows([outcome])
     assert row.cells()[:3] == ("damage", "build, over an older build", "1")
     assert summary(found, []).startswith("1 faults of 1 kinds: ")
-    assert "Not run here: a." in document(found, ["a"], seed=0, times=1)
+    assert "Not run here: a." in document(found, ["a"], command="", seed=0)
 
 
 def test_old_and_new_files_together_are_neither() -> None:

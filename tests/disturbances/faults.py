@@ -286,7 +286,7 @@ def full(scene: Scene, *, folder: str, limits: Iterator[str]) -> Iterator[Fault]
         kind = limit.partition("=")[0]
         where = "the scratch disk" if folder == "tmp" else "the disk"
         what = f"{where} has {'few bytes' if kind == 'size' else 'few files'} left"
-        yield Fault(what, scene, run, (0, REFUSED, NO_ROOM), mounts=True)
+        yield Fault(what, scene, run, (0, REFUSED), mounts=True)
 
 
 def contested(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fault]:
