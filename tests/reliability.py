@@ -277,7 +277,7 @@ def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed
         "the user's files in it, and to be what its manifest says; no process may go on; and the "
         "exit code has to be true. Then the command runs again, and has to end well, leave nothing "
         "beside the directory or in the scratch folder, and satisfy `build --check`. A new "
-        "directory is *unproven* until its certificate is there. Exit codes are those a shell "
+        "directory is *unproven* until a certificate says that it passed. Exit codes are those a shell "
         "shows: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where the system "
         "cannot exchange two names, leaves no directory, and the next run brings it back.\n\n"
         f"{table(found)}\n\n"

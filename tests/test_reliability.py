@@ -163,7 +163,7 @@ def test_verifications_end_with_the_build_that_is_killed(tmp_path: Path) -> None
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()
-    process.communicate()
+    assert process.communicate()[1] == ""
     deadline = time.monotonic() + 20
     while processes_of(case.scratch):
         assert time.monotonic() < deadline

@@ -102,11 +102,19 @@ def _child(sender: Connection, item: Built, options: "Options") -> None:
     signal.signal(signal.SIGTERM, stop)
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        sender.send(_prove(item, options, lambda target, state: sender.send((target, state))))
-    except DiagnosticError as error:
-        sender.send(error)
-    except KeyboardInterrupt:
+        sender.send(_found(sender, item, options))
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Whoever asked has said that nobody wants it any more, or is no longer there.
         return
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _found(sender: Connection, item: Built, options: "Options") -> "Verification | DiagnosticError":
+    try:
+        return _prove(item, options, lambda target, state: sender.send((target, state)))
+    except DiagnosticError as error:
+        return error
 
 
 def _end_with_parent() -> None:

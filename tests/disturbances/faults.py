@@ -286,7 +286,9 @@ def full(scene: Scene, *, folder: str, limits: Iterator[str]) -> Iterator[Fault]
         kind = limit.partition("=")[0]
         where = "the scratch disk" if folder == "tmp" else "the disk"
         what = f"{where} has {'few bytes' if kind == 'size' else 'few files'} left"
-        yield Fault(what, scene, run, (0, REFUSED), mounts=True)
+        # A framework whose process finds no room has failed.
+        codes = (0, 1, REFUSED) if folder == "tmp" else (0, REFUSED)
+        yield Fault(what, scene, run, codes, mounts=True)
 
 
 def contested(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ Tree = Mapping[str, str]
 """Paths below a folder: the hash of each file, the goal of each link, the mode of each folder."""
 
 MANIFEST, CERTIFICATE, WEIGHTS = "manifest.json", "certificate.json", "model.safetensors"
+_FAILURE = "the certificate of a failure"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
@@ -45,15 +46,26 @@ def _entries(folder: Path, top: Path) -> Iterator[tuple[str, str]]:
         elif path.is_dir():
             yield name, f"folder {path.stat().st_mode & 0o777:o}"
             yield from _entries(path, top)
+        elif name == CERTIFICATE and _says_failed(path):
+            yield name, _FAILURE
         else:
             yield name, hashed(path.read_bytes())
+
+
+def _says_failed(certificate: Path) -> bool:
+    """Whether it is whole, and of a target that failed."""
+    try:
+        targets = json.loads(certificate.read_bytes())["targets"].values()
+    except (ValueError, KeyError, AttributeError):
+        return False
+    return any(target["status"] == "failed" for target in targets)
 
 
 @dataclass(frozen=True)
 class Wanted:
     """The trees of which one has to be there, each with all that is the user's.
 
-    Between the new one and it there may be one that lacks nothing but the certificate.
+    Or the new one without its certificate, or with that of a verification that failed.
     """
 
     old: Tree | None
@@ -66,10 +78,11 @@ class Wanted:
         return self.judged(tree(directory))
 
     def judged(self, found: Tree | None) -> tuple[State, list[str]]:
-        states: dict[State, Tree | None] = {"old": self.old, "new": self.new}
+        states: list[tuple[State, Tree | None]] = [("old", self.old), ("new", self.new)]
         if self.new is not None and CERTIFICATE in self.new:
-            states["unproven"] = {k: v for k, v in self.new.items() if k != CERTIFICATE}
-        for state, then in states.items():
+            without = {name: what for name, what in self.new.items() if name != CERTIFICATE}
+            states += [("unproven", without), ("unproven", {**without, CERTIFICATE: _FAILURE})]
+        for state, then in states:
             if found == then:
                 return ("none" if found is None else state), []
         return "broken", list(self._differences(found))
