@@ -12,7 +12,7 @@ from disturbances.faults import KILLED, Fault, can_mount, full, read_only, sweep
 from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
 from disturbances.specs import SPECS
 from disturbances.struck import ROOT
-from disturbances.wholeness import Wanted, processes_of
+from disturbances.wholeness import Wanted, hashed, processes_of, tree
 from reliability import document, inflict, rows, summary
 
 TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
@@ -104,6 +104,23 @@ def test_old_and_new_files_together_are_neither() -> None:
         "broken", ["a is new", "b is old", "c is missing"],
     )  # fmt: skip
     assert state() == ("broken", ["the directory is gone"])
+
+
+@pytest.mark.parametrize(
+    ("certificate", "state"),
+    [
+        ('{"targets": {"onnx": {"status": "failed"}}}', "unproven"),
+        ('{"targets": {"onnx": {"status": "passed"}}}', "broken"),
+        ('{"targets": {"onnx": {"status": "failed"', "broken"),
+        (None, "unproven"),
+    ],
+)
+def test_certificate_has_to_be_whole(certificate: str | None, state: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("card")
+    new = {**(tree(tmp_path) or {}), "certificate.json": hashed(b"another")}
+    if certificate is not None:
+        (tmp_path / "certificate.json").write_text(certificate)
+    assert Wanted({}, new).state(tmp_path)[0] == state
 
 
 def test_moments_that_matter_leave_the_old_directory_or_the_new_one(
