@@ -44,6 +44,10 @@ fuzz: .venv/tests ## Draw and damage thousands of specs and files, and see what 
 mutants: .venv/tests ## Put one fault at a time into networks' files, and score what verify finds
 	$(BIN)/python tests/mutants.py
 
+.PHONY: reliability
+reliability: .venv/tests ## Kill, interrupt and refuse commands at every moment, and see what is left
+	$(BIN)/python tests/reliability.py
+
 .PHONY: check
 check: lint types fast current ## Style, types, the tests that need no framework, and generated/
 
@@ -82,7 +86,7 @@ clean: ## Remove the virtual environment, caches and weights
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 with venv here;" \

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from resnetgen.emit.write import replaced
+from resnetgen.emit.file import replaced
 from resnetgen.ir.network import Network
 from resnetgen.records import read_json
 

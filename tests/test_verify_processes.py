@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,18 @@ def test_nothing_outlives_whoever_asked_for_the_run(network: Network, tmp_path: 
     asking.wait()
 
     _wait_until(lambda: not _lives(child))
+
+
+def test_what_a_framework_puts_into_the_temporary_folder_goes(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    litter = "import tempfile\nopen(tempfile.mkstemp()[1], 'w').close()\n"
+    assert judged(network, tmp_path, litter + FAITHFUL).status == "passed"
+    assert list(scratch.iterdir()) == []
 
 
 def test_what_a_file_prints_is_no_result(network: Network, tmp_path: Path) -> None:

@@ -378,6 +378,91 @@ def test_what_comes_while_files_are_carried_over_is_carried_too(
     assert no_litter(directory)
 
 
+@pytest.fixture(params=[True, False], ids=["exchanged", "renamed"])
+def before_the_swap(
+    request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Callable[[], object]]:
+    """What is done when nothing lies between the last look and the new directory's name."""
+    tasks: list[Callable[[], object]] = []
+    swap: Callable[[Path, Path], bool] = exchange._exchange  # pyright: ignore[reportPrivateUsage]
+
+    def do_first(first: Path, second: Path) -> bool:
+        while tasks:
+            tasks.pop()()
+        return request.param and swap(first, second)
+
+    monkeypatch.setattr(exchange, "_exchange", do_first)
+    return tasks
+
+
+def test_what_comes_right_before_the_swap_is_carried_too(
+    directory: Path, before_the_swap: list[Callable[[], object]]
+) -> None:
+    """A new file, and one that an editor put in an older one's place, with an older date."""
+    build(directory, contents())
+    notes = directory / "notes.txt"
+    notes.write_text("mine")
+
+    def save() -> None:
+        (directory / "new.txt").write_text("new")
+        other = directory / ".notes.txt.swp"
+        other.write_text("saved")
+        os.utime(other, (0, 0))
+        other.replace(notes)
+
+    before_the_swap.append(save)
+    build(directory, contents(spec="2"))
+    assert files(directory).keys() == {*FILES, "manifest.json", "notes.txt", "new.txt"}
+    assert notes.read_text() == "saved"
+    assert no_litter(directory)
+
+
+def test_file_of_ours_edited_right_before_the_swap_is_put_back(
+    directory: Path, before_the_swap: list[Callable[[], object]]
+) -> None:
+    build(directory, contents())
+    before = files(directory)
+    before_the_swap.append(lambda: (directory / "model_torch.py").write_text("edited"))
+    with pytest.raises(DiagnosticError, match=r"model_torch.py: error: changed while the build"):
+        build(directory, contents(spec="2"))
+    assert files(directory) == {**before, "model_torch.py": b"edited"}
+    assert no_litter(directory)
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_interrupt_right_behind_a_rename_puts_the_old_directory_back(
+    directory: Path, renames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents())
+    rename: Callable[[Path, Path], Path] = Path.rename
+    done: list[Path] = []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        found = rename(path, target)
+        done.append(path)
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(exchange, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(directory, contents(spec="2"))
+    monkeypatch.undo()
+    assert no_litter(directory)
+    manifest = read(directory)
+    assert manifest is not None
+    assert manifest.spec_sha256 == "1"
+
+
+def test_build_removes_what_a_killed_verification_left(directory: Path) -> None:
+    build(directory, contents())
+    (directory / ".certificate.json.0123abcd").write_text("{")
+    (directory / ".notes.txt.0123abcd").write_text("mine")
+    build(directory, contents(spec="2"))
+    assert files(directory).keys() == {*FILES, "manifest.json", ".notes.txt.0123abcd"}
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "certificate.json"])
 def test_record_of_the_users_that_comes_meanwhile_is_refused(directory: Path, name: str) -> None:
     def come_meanwhile(path: Path) -> str:

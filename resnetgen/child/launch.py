@@ -14,7 +14,7 @@ from typing import Literal
 
 Device = Literal["cpu", "cuda"]
 
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 _THREAD_COUNTS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -73,6 +73,8 @@ def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict
     environment |= dict.fromkeys(_THREAD_COUNTS, str(threads))
     environment |= {
         "HOME": str(scratch),
+        # Frameworks leave files there.
+        "TMPDIR": str(scratch),
         "PYTHONUSERBASE": site.getuserbase(),
         "NVIDIA_TF32_OVERRIDE": "0",
         "PYTHONHASHSEED": "0",

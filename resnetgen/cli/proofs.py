@@ -4,12 +4,13 @@ A process for each, because only a main thread hears of an interrupt and can end
 """
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from resnetgen.cli.progress import progress
@@ -99,9 +100,26 @@ def _child(sender: Connection, item: Built, options: "Options") -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    Thread(target=_end_with_parent, daemon=True).start()
     try:
-        sender.send(_prove(item, options, lambda target, state: sender.send((target, state))))
-    except DiagnosticError as error:
-        sender.send(error)
-    except KeyboardInterrupt:
+        sender.send(_found(sender, item, options))
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Whoever asked has said that nobody wants it any more, or is no longer there.
         return
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _found(sender: Connection, item: Built, options: "Options") -> "Verification | DiagnosticError":
+    try:
+        return _prove(item, options, lambda target, state: sender.send((target, state)))
+    except DiagnosticError as error:
+        return error
+
+
+def _end_with_parent() -> None:
+    """Where nobody is there to tell this process to end, it tells itself."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a child"
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

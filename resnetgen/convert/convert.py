@@ -7,7 +7,6 @@ is compared with the interpreter's logits. Only a file that passed is put in its
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from resnetgen.child.task import Task, perform
 from resnetgen.convert.formats import FORMATS
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
 from resnetgen.emit import targets
-from resnetgen.emit.write import replaced
+from resnetgen.emit.file import replaced
+from resnetgen.holding import scratch_folder
 from resnetgen.ir.network import Network
 from resnetgen.verify.compare import Difference, compare, describe
 from resnetgen.verify.conditioning import growths
@@ -67,8 +67,7 @@ def convert(
     """Converts the weights to the file `out`; nothing is written where they turn out wrong."""
     network = loaded.network
     _refuse_too_large(network, out, target)
-    with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
-        scratch = Path(name).resolve()
+    with scratch_folder() as scratch:
         weights = scratch / WEIGHTS_FILE
         write(weights, layout(network), tensors=loaded.tensors())
         expected = _expected(network, weights, seed, file=loaded.checkpoint.file)

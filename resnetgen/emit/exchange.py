@@ -11,9 +11,10 @@ import errno
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<state>new|old)-[0-9a-f]{8}")
@@ -51,15 +52,33 @@ def staging_directory(directory: Path) -> Path:
     return staging
 
 
-def swap_in(staging: Path, directory: Path) -> None:
-    """Moves `staging` to `directory`, whole or not at all; what was there is removed."""
+def swap_in(staging: Path, directory: Path, *, last_look: Callable[[Path], None]) -> None:
+    """Moves `staging` to `directory`, whole or not at all; what was there is removed.
+
+    Before that `last_look` is called with its new place: if it raises, all is put back.
+    """
     if not directory.exists():
         staging.rename(directory)
     elif _exchange(staging, directory):
-        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            last_look(staging)
+        except BaseException:
+            _exchange(staging, directory)
+            raise
+        remove(staging)
     else:
-        _rename_twice(staging, directory)
+        _rename_twice(staging, directory, last_look)
     sync(directory.parent)
+
+
+def remove(directory: Path) -> None:
+    """Removes a directory of ours, whatever permissions the user's folders in it have."""
+    if not directory.is_dir():
+        return
+    for folder, _, _ in os.walk(directory):
+        with suppress(OSError):
+            os.chmod(folder, stat.S_IRWXU)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def sync(path: Path) -> None:
@@ -132,19 +151,23 @@ def _mend(parent: Path) -> None:
         if state == "old" and not (parent / name).exists():
             path.rename(parent / name)
     for path, _, _ in remains:
-        if path.exists():
-            shutil.rmtree(path, ignore_errors=True)
+        remove(path)
 
 
-def _rename_twice(staging: Path, directory: Path) -> None:
+def _rename_twice(staging: Path, directory: Path, last_look: Callable[[Path], None]) -> None:
     aside = _beside(directory, "old")
-    directory.rename(aside)
     try:
+        directory.rename(aside)
         staging.rename(directory)
+        last_look(aside)
     except BaseException:
-        aside.rename(directory)
+        # An interrupt may come before, between and behind the renames.
+        if aside.exists():
+            if directory.exists():
+                directory.rename(staging)
+            aside.rename(directory)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
 
 
 def _exchange(first: Path, second: Path) -> bool:

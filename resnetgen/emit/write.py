@@ -7,18 +7,17 @@ without `force`.
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import combinations
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
+from resnetgen.emit.file import remove_remains, told
 from resnetgen.emit.manifest import (
     CheckpointRecord,
     Manifest,
@@ -31,6 +30,9 @@ from resnetgen.emit.manifest import (
 )
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
+
+_Carried = dict[PurePath, tuple[int, int, int, int]]
+"""Which file has been carried over under which name: its device and number, and its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +139,9 @@ def write(plan: Plan) -> Manifest:
         try:
             manifest = _fill(staging, plan)
             if not _is_current(plan, manifest):
-                _carry_over(staging, plan, manifest)
-                exchange.sync(staging)
-                _refuse_changes(plan)
-                # Again, for what has come since; most is there already.
-                _carry_over(staging, plan, manifest)
-                exchange.swap_in(staging, plan.directory)
+                _replace(staging, plan, manifest)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            exchange.remove(staging)
     return manifest
 
 
@@ -161,6 +158,23 @@ def manifest_of(
         files={**kept, **made},
         weights=weights,
     )
+
+
+def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
+    """Puts the filled directory in the place of the old one, with what is the user's in there."""
+    remove_remains(plan.directory / CERTIFICATE)
+    carried: _Carried = {}
+    _carry_over(staging, plan, manifest, carried)
+    exchange.sync(staging)
+    _refuse_changes(plan, plan.directory)
+    # Again, for what has come since; most is there already.
+    _carry_over(staging, plan, manifest, carried)
+
+    def last_look(old: Path) -> None:
+        _refuse_changes(plan, old)
+        _carry_over(plan.directory, replace(plan, directory=old), manifest, carried)
+
+    exchange.swap_in(staging, plan.directory, last_look=last_look)
 
 
 def _survey(directory: Path, contents: Contents) -> Plan:
@@ -245,9 +259,9 @@ def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
     )
 
 
-def _refuse_changes(plan: Plan) -> None:
-    """Raises a DiagnosticError if the directory is not what it was when the plan was made."""
-    now = _survey(plan.directory, plan.contents)
+def _refuse_changes(plan: Plan, directory: Path) -> None:
+    """Raises a DiagnosticError if it, which lies in `directory`, is not as when it was planned."""
+    now = replace(_survey(directory, plan.contents), directory=plan.directory)
     if now == plan:
         return
     names = dict.fromkeys([*plan.present, *now.present])
@@ -312,10 +326,10 @@ def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
     return _hash_of(path) if os.path.lexists(path) else listed
 
 
-def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
-    """Gives the new directory the files that stay; both have them until the swap.
+def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Carried) -> None:
+    """Gives the new directory the files that stay; both have them until the old one goes.
 
-    May be repeated, and then does what is new.
+    May be repeated, and then does what has changed since.
     """
     if not plan.directory.exists():
         return
@@ -324,63 +338,34 @@ def _carry_over(staging: Path, plan: Plan, manifest: Manifest) -> None:
         dropped.add(CERTIFICATE)
     for path in plan.directory.iterdir():
         if path.name not in dropped:
-            _share(path, staging / path.name)
-    shutil.copymode(plan.directory, staging)
+            _share(path, new, PurePath(path.name), carried)
+    shutil.copymode(plan.directory, new)
 
 
-def _share(source: Path, target: Path) -> None:
-    """Makes `target` the same file or tree as `source`, by hard links where they are possible."""
+def _share(source: Path, new: Path, name: PurePath, carried: _Carried) -> None:
+    """Makes `name` in `new` the same file or tree as `source`, by hard links where possible."""
+    target = new / name
     if source.is_dir() and not source.is_symlink():
         target.mkdir(exist_ok=True)
         for path in source.iterdir():
-            _share(path, target / path.name)
+            _share(path, new, name / path.name, carried)
         shutil.copystat(source, target)
         return
-    if os.path.lexists(target):
-        if _are_the_same(source, target):
-            return
+    found = source.lstat()
+    state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+    if carried.get(name) == state:
+        return
+    if os.path.lexists(target) and not os.path.samestat(found, target.lstat()):
         target.unlink()
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _are_the_same(source: Path, target: Path) -> bool:
-    """Whether `target` is a link to the file or a copy that is not older than its last change."""
-    first, second = source.lstat(), target.lstat()
-    if (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino):
-        return True
-    return (first.st_mtime_ns, first.st_size) == (second.st_mtime_ns, second.st_size)
+    if not os.path.lexists(target):
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError:
+            shutil.copy2(source, target, follow_symlinks=False)
+    carried[name] = state
 
 
 def _hash_of(path: Path) -> str:
     """The hash of a file, or something that is no hash for what is not one."""
     with told(path, "read"):
         return sha256_of(path) if path.is_file() else "not a file"
-
-
-@contextmanager
-def told(subject: Path, what: Literal["read", "written"] = "written") -> Generator[None]:
-    """Turns the system's refusals into a diagnostic on `subject`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        found = Diagnostic(f"not-{what}", f"cannot be {what}: {reason}", Span.of_file(str(subject)))
-        raise DiagnosticError([found]) from error
-
-
-@contextmanager
-def replaced(path: Path) -> Generator[Path]:
-    """A file to write beside `path`, which takes its place at the end, or goes on an error.
-
-    The system's refusals become a diagnostic on `path`.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with told(path):
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event, Lock
 from typing import cast
 
 from resnetgen import records
+from resnetgen.holding import scratch_folder
 from resnetgen.ir.network import Network
 from resnetgen.verify.cases import Case
 from resnetgen.verify.cores import cores
@@ -83,8 +83,7 @@ def verify(
     results = {target: _without_running(target, directory, options) for target in named}
     runnable = [target for target, result in results.items() if result is None]
     before = hashes(directory, _judged_files(runnable))
-    with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
-        scratch = Path(name).resolve()
+    with scratch_folder() as scratch:
         try:
             prepared = prepare(
                 network,

@@ -10,13 +10,13 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from resnetgen.child.framework import missing
 from resnetgen.child.task import Task, perform
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable, quote
+from resnetgen.holding import scratch_folder
 from resnetgen.weights.checkpoint import NUMPY_TYPES, Checkpoint, Tensor
 from resnetgen.weights.safetensors import COUNTER, NoTableError, SafetensorsError, slots
 
@@ -75,8 +75,8 @@ def opened(path: Path, *, batch_norm: bool) -> Generator[Checkpoint]:
     if (lacking := missing(reader.requires)) is not None:
         reason, _, hint = lacking.partition(": ")
         raise _error("no-reader", path, f"cannot be read: {reason}", hint=hint)
-    with TemporaryDirectory(prefix="resnetgen-", ignore_cleanup_errors=True) as name:
-        yield _read(reader, path, Path(name).resolve(), batch_norm=batch_norm)
+    with scratch_folder() as folder:
+        yield _read(reader, path, folder, batch_norm=batch_norm)
 
 
 def _read(reader: _Reader, path: Path, scratch: Path, *, batch_norm: bool) -> Checkpoint:

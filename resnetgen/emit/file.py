@@ -1,0 +1,60 @@
+"""Replaces single files whole or not at all, and says which file the system refused."""
+
+import re
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.holding import held, remove_if_abandoned
+
+
+@contextmanager
+def told(subject: Path, what: Literal["read", "written"] = "written") -> Generator[None]:
+    """Turns the system's refusals into a diagnostic on `subject`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        found = Diagnostic(f"not-{what}", f"cannot be {what}: {reason}", Span.of_file(str(subject)))
+        raise DiagnosticError([found]) from error
+
+
+@contextmanager
+def replaced(path: Path) -> Generator[Path]:
+    """A file to write beside `path`, which takes its place at the end, or goes on an error.
+
+    What a process that was killed left beside it is removed. The system's refusals become a
+    diagnostic on `path`.
+    """
+    with told(path):
+        remove_remains(path)
+        with _temporary(path) as temporary:
+            try:
+                yield temporary
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def remove_remains(path: Path) -> None:
+    """Removes what processes that were killed left of `path`: they hold no lock any more."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}")
+    with suppress(OSError):
+        for other in path.parent.iterdir():
+            if pattern.fullmatch(other.name) and other.is_file() and not other.is_symlink():
+                remove_if_abandoned(other, Path.unlink)
+
+
+@contextmanager
+def _temporary(path: Path) -> Generator[Path]:
+    """A new, empty file beside `path` that nobody takes for the remains of a process."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.touch(exist_ok=False)
+        with held(temporary) as is_there:
+            if is_there:
+                yield temporary
+                return

@@ -1,0 +1,188 @@
+"""A few of the faults that `make reliability` inflicts, and that its checks see what is wrong."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from disturbances.faults import KILLED, Fault, can_mount, full, read_only, sweeps
+from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
+from disturbances.specs import SPECS
+from disturbances.struck import ROOT
+from disturbances.wholeness import Wanted, hashed, processes_of, tree
+from reliability import document, inflict, rows, summary
+
+TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
+
+
+@pytest.fixture(scope="module")
+def replaced(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
+    return rehearse(REPLACED, tmp_path_factory.mktemp("rehearsal").resolve())
+
+
+def disturbed(damage: Callable[[Case], object], *, code: int = KILLED, said: str = "") -> Fault:
+    """A fault after which something is wrong that no fault of a command ever leaves."""
+
+    def run(case: Case) -> Ended:
+        damage(case)
+        return Ended(code, said)
+
+    return Fault("damage", REPLACED, run, (KILLED, 0), may_litter=True)
+
+
+def _is_old_and_new(case: Case) -> None:
+    """A file of another build among the old ones."""
+    (case.directory / "model_torch.py").write_text("new")
+
+
+def _goes_on(case: Case) -> None:
+    environment = {**os.environ, "TMPDIR": str(case.scratch / "below")}
+    subprocess.run(["sh", "-c", "sleep 60 > /dev/null &"], env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        (lambda case: (case.directory / "README.md").unlink(), "README.md is missing"),
+        (lambda case: shutil.rmtree(case.directory), "the directory is gone"),
+        (_is_old_and_new, "model_torch.py is neither old nor new"),
+        (_is_old_and_new, "small: model_torch.py is not what the manifest says"),
+        (lambda case: (case.directory / "model_flax.py").touch(), "small: model_flax.py is not"),
+        (
+            lambda case: (case.directory / "notes.txt").unlink(),
+            "notes.txt, which is the user's, is lost",
+        ),
+        (
+            lambda case: (case.directory / "runs" / "log").write_text(""),
+            "runs/log, which is the user's, is changed",
+        ),
+        (lambda case: (case.out / "litter").touch(), "after the next run: left behind: litter"),
+        (lambda case: (case.scratch / "litter").touch(), "after the next run: left behind: litter"),
+        (_goes_on, "1 processes go on"),
+    ],
+)
+def test_what_is_wrong_is_found(
+    damage: Callable[[Case], object], finding: str, replaced: Rehearsed, tmp_path: Path
+) -> None:
+    found = inflict(disturbed(damage), replaced, tmp_path.resolve() / "case").findings
+    assert any(each.startswith(finding) for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "finding"),
+    [
+        (1, "", "exit code 1: "),
+        (0, "", "exit code 0, and the directory is old"),
+        (KILLED, TRACEBACK, "a traceback: Traceback"),
+    ],
+)
+def test_an_exit_that_says_something_else_is_found(
+    code: int, said: str, finding: str, replaced: Rehearsed, tmp_path: Path
+) -> None:
+    fault = disturbed(lambda _: None, code=code, said=said)
+    outcome = inflict(fault, replaced, tmp_path.resolve() / "case")
+    assert outcome.state == "old"
+    assert [each for each in outcome.findings if each.startswith(finding)]
+    (row,) = found = rows([outcome])
+    assert row.cells()[:3] == ("damage", "build, over an older build", "1")
+    assert summary(found, []).startswith("1 faults of 1 kinds: ")
+    assert "Not run here: a." in document(found, ["a"], command="", seed=0)
+
+
+def test_old_and_new_files_together_are_neither() -> None:
+    wanted = Wanted({"a": "1", "b": "1", "mine": "x"}, {"a": "2", "c": "2", "mine": "x"}, {"mine"})
+
+    def state(**files: str) -> tuple[str, list[str]]:
+        return wanted.judged(files or None)
+
+    assert state(a="1", b="1", mine="x") == ("old", [])
+    assert state(a="2", c="2", mine="x") == ("new", [])
+    assert state(a="2", b="1", mine="x") == (
+        "broken", ["a is new", "b is old", "c is missing"],
+    )  # fmt: skip
+    assert state() == ("broken", ["the directory is gone"])
+
+
+@pytest.mark.parametrize(
+    ("certificate", "state"),
+    [
+        ('{"targets": {"onnx": {"status": "failed"}}}', "unproven"),
+        ('{"targets": {"onnx": {"status": "passed"}}}', "broken"),
+        ('{"targets": {"onnx": {"status": "failed"', "broken"),
+        (None, "unproven"),
+    ],
+)
+def test_certificate_has_to_be_whole(certificate: str | None, state: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("card")
+    new = {**(tree(tmp_path) or {}), "certificate.json": hashed(b"another")}
+    if certificate is not None:
+        (tmp_path / "certificate.json").write_text(certificate)
+    assert Wanted({}, new).state(tmp_path)[0] == state
+
+
+def test_moments_that_matter_leave_the_old_directory_or_the_new_one(
+    replaced: Rehearsed, tmp_path: Path
+) -> None:
+    """Each kind of fault before, at and behind the exchange of the two directories."""
+    folder = tmp_path.resolve()
+    found: list[str] = []
+    noted: dict[bool, list[str]] = {}
+    for number, sweep in enumerate(sweeps()):
+        if sweep.scene != REPLACED or sweep.strike.by != "operation":
+            continue
+        if sweep.strike.exchanges not in noted:
+            noted[sweep.strike.exchanges] = sweep.moments(replaced, folder / "moments")
+        first = _of_the_exchange(noted[sweep.strike.exchanges])
+        for moment in (first, first + 1):
+            outcome = inflict(sweep.at(moment), replaced, folder / f"{number}-{moment}")
+            found += (f"{sweep.what}, {moment}: {each}" for each in outcome.findings)
+    assert found == []
+
+
+def _of_the_exchange(moments: list[str]) -> int:
+    """The moment before it, or before the first of the two renames in its place."""
+    what = ("the exchange", "os.rename")
+    return next(at for at, moment in enumerate(moments, 1) if moment.startswith(what))
+
+
+@pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
+def test_full_disk_keeps_the_old_directory(replaced: Rehearsed, tmp_path: Path) -> None:
+    limits = iter(["nr_inodes=14", "size=60k"])
+    folder = tmp_path.resolve()
+    for number, fault in enumerate(full(REPLACED, folder="out", limits=limits)):
+        outcome = inflict(fault, replaced, folder / str(number))
+        assert (outcome.code, outcome.state, outcome.findings) == (2, "old", [])
+
+
+def test_read_only_folders_leave_no_litter(replaced: Rehearsed, tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    outcomes = [
+        inflict(fault, replaced, folder / str(number))
+        for number, fault in enumerate(read_only(REPLACED))
+    ]
+    assert [each.findings for each in outcomes] == [[], [], []]
+    assert [(each.code, each.state) for each in outcomes] == [(2, "old"), (0, "new"), (0, "new")]
+
+
+@pytest.mark.frameworks
+def test_verifications_end_with_the_build_that_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    case = Case(tmp_path.resolve())
+    case.scratch.mkdir()
+    for name, text in SPECS.items():
+        (case.folder / name).write_text(text)
+    command = plain("build", "new.yaml", "other.yaml", "--target", "torch", "--jobs", "2")
+    process = case.start(command)
+    while len(list(case.scratch.glob("*/torch/*/log.txt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    assert process.communicate()[1] == ""
+    deadline = time.monotonic() + 20
+    while processes_of(case.scratch):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert list(case.scratch.iterdir()) == []
