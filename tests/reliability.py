@@ -278,7 +278,7 @@ def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed
         "exit code has to be true. Then the command runs again, and has to end well, leave nothing "
         "beside the directory or in the scratch folder, and satisfy `build --check`. A new "
         "directory is *unproven* until a certificate says that it passed. Exit codes are a "
-        "shell's: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where the system "
+        "shell's: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where a system "
         "cannot exchange two names, leaves no directory, and the next run brings it back.\n\n"
         f"{table(found)}\n\n"
         f"Python {platform.python_version()}, {versions}, {platform.system()}; seed {seed}.\n"
