@@ -12,11 +12,11 @@ from test_cli_build import tiny
 from verification import SMALL, files, network_of
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import drawn_cases, scaled
+from resnetgen.verify.cases import LeftOut, drawn_cases, scaled
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import TOLERANCES
 from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
-from resnetgen.verify.narrow import Fitted, LeftOut, fit
+from resnetgen.verify.narrow import Fitted, fit
 from resnetgen.verify.stored import read
 
 NARROW: tuple[Dtype, ...] = ("bfloat16", "float16")

@@ -68,7 +68,8 @@ def _run(request: Request, recorder: Recorder) -> None:
                 raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
             recorder.value(OUTPUT, _array(output))
             if case.training is not None:
-                # That has moved the running statistics.
+                # That has moved the running statistics, and so does the step itself.
+                loaded = None
                 load(case.weights)
                 _take_step(jax, nnx, model, image, case.training, recorder)
                 model.eval()
