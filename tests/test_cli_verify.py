@@ -307,6 +307,32 @@ def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
 
 
 @pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("target", "modules", "reason"),
+    [
+        ("torch", ("torch",), "torch finds no CUDA device"),
+        ("keras-tensorflow", ("keras", "tensorflow"), "tensorflow finds no CUDA device"),
+        ("keras-jax", ("keras", "jax"), "jax finds no CUDA device"),
+        ("keras-torch", ("keras", "torch"), "torch finds no CUDA device"),
+        ("flax", ("flax",), "jax finds no CUDA device"),
+        ("onnx", ("onnxruntime",), "this ONNX Runtime has no CUDAExecutionProvider"),
+    ],
+)
+def test_target_says_that_there_is_no_gpu_for_it(
+    resnetgen: Run, target: str, modules: tuple[str, ...], reason: str
+) -> None:
+    for module in modules:
+        pytest.importorskip(module)
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("there is a GPU")
+    resnetgen("build", tiny(), "--no-verify")
+    ran = resnetgen("verify", "generated/tiny", "--device", "cuda", "--target", target, "--json")
+    result = ran.json["verification"]["targets"][target]
+    assert (result["status"], result["reason"]) == ("not_run", reason)
+    assert ran.code == 1
+
+
+@pytest.mark.frameworks
 def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

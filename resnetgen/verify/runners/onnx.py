@@ -256,6 +256,9 @@ def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request
     session = runtime.InferenceSession(
         model.SerializeToString(), sess_options=options, providers=[provider]
     )
+    if request.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        # It is there, but its libraries or its device are not: ONNX Runtime then takes the CPU.
+        raise Unavailable("ONNX Runtime cannot use its CUDAExecutionProvider here")
     outputs = [each.name for each in session.get_outputs()]
     (source,) = (each.name for each in session.get_inputs())
     return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
