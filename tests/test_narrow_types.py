@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import Ran, Run
 from test_cli_build import tiny
-from verification import SMALL, files, network_of
+from verification import DILATING, SMALL, files, network_of
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.cases import LeftOut, drawn_cases, scaled
@@ -231,6 +231,20 @@ def test_a_fault_is_caught_in_bfloat16(
     assert (result["status"], result["dtype"]) == ("failed", "bfloat16")
     assert result["first_divergence"] == layer
     assert cause in result["cause"]
+
+
+@pytest.mark.frameworks
+def test_an_average_pool_that_flax_computes_in_another_type_is_said(resnetgen: Run) -> None:
+    pytest.importorskip("flax")
+    Path("dilating.yaml").write_text(DILATING)
+    resnetgen("build", "dilating.yaml", "--no-verify")
+    arguments = ("--dtype", "bfloat16", "--target", "flax", "--json")
+    ran = resnetgen("verify", "generated/dilating", *arguments)
+    assert ran.code == 1
+    result = ran.json["verification"]["targets"]["flax"]
+    assert (result["status"], result["dtype"], result["reason"]) == (
+        "not_run", None, "Flax computes a layer in float64 that is given bfloat16",
+    )  # fmt: skip
 
 
 @pytest.mark.frameworks
