@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +13,15 @@ from resnetgen.records import read_json
 # Not every command needs this, and it is slow to import.
 if TYPE_CHECKING:
     from resnetgen.verify.result import Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """At which level, and in which dtype, a target has passed."""
+
+    level: str
+    dtype: str | None
+    """None where no value was compared."""
 
 
 def write(path: Path, verification: "Verification", network: Network) -> None:
@@ -32,8 +42,8 @@ def is_certificate(path: Path) -> bool:
     return isinstance(document, dict) and cast(dict[str, object], document).keys() >= KEYS
 
 
-def passed(path: Path) -> Mapping[str, str]:
-    """The targets that passed by the certificate at `path`, if one is there, and at which level."""
+def passed(path: Path) -> Mapping[str, Proof]:
+    """The targets that passed by the certificate at `path`, if one is there, and how."""
     document = read_json(path)
     if not isinstance(document, dict):
         return {}
@@ -42,8 +52,15 @@ def passed(path: Path) -> Mapping[str, str]:
     if not isinstance(level, str) or not isinstance(targets, dict):
         return {}
     found = cast(dict[str, object], targets)
-    return {name: level for name, target in found.items() if _has_passed(target)}
+    proofs = {name: _proof(level, target) for name, target in found.items()}
+    return {name: proof for name, proof in proofs.items() if proof is not None}
 
 
-def _has_passed(target: object) -> bool:
-    return isinstance(target, dict) and cast(dict[str, object], target).get("status") == "passed"
+def _proof(level: str, target: object) -> Proof | None:
+    if not isinstance(target, dict):
+        return None
+    keys = cast(dict[str, object], target)
+    dtype = keys.get("dtype")
+    if keys.get("status") != "passed":
+        return None
+    return Proof(level, dtype if isinstance(dtype, str) else None)

@@ -69,8 +69,8 @@ class Built:
     """The names of the files that this build made."""
     lost_certificate: bool
     """Whether one lay there that is not about the files as they are now."""
-    proven: Mapping[str, str]
-    """The targets that had passed by the certificate that lay there, and at which level."""
+    proven: Mapping[str, certificates.Proof]
+    """The targets that had passed by the certificate that lay there, and how."""
 
 
 def compile_spec(spec: str, *, overrides: Sequence[str] = ()) -> Compiled:

@@ -19,6 +19,7 @@ import numpy as np
 from mutations import KINDS
 from mutations.kind import TARGETS, Mutant, Target, mutants
 from mutations.networks import SPECS
+from mutations.stored import stored_mutants
 from mutations.tables import table_mutants
 from verification import files, network_of, verify_together
 from versions import versions
@@ -256,6 +257,7 @@ def main() -> int:
             made = (
                 *mutants(KINDS, networks, target, most=arguments.most),
                 *table_mutants(target),
+                *stored_mutants(target),
             )
             wanted = [
                 each for each in made if arguments.kind is None or each.kind in arguments.kind

@@ -307,6 +307,32 @@ def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
 
 
 @pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("target", "modules", "reason"),
+    [
+        ("torch", ("torch",), "torch finds no CUDA device"),
+        ("keras-tensorflow", ("keras", "tensorflow"), "tensorflow finds no CUDA device"),
+        ("keras-jax", ("keras", "jax"), "jax finds no CUDA device"),
+        ("keras-torch", ("keras", "torch"), "torch finds no CUDA device"),
+        ("flax", ("flax",), "jax finds no CUDA device"),
+        ("onnx", ("onnxruntime",), "this ONNX Runtime has no CUDAExecutionProvider"),
+    ],
+)
+def test_target_says_that_there_is_no_gpu_for_it(
+    resnetgen: Run, target: str, modules: tuple[str, ...], reason: str
+) -> None:
+    for module in modules:
+        pytest.importorskip(module)
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("there is a GPU")
+    resnetgen("build", tiny(), "--no-verify")
+    ran = resnetgen("verify", "generated/tiny", "--device", "cuda", "--target", target, "--json")
+    result = ran.json["verification"]["targets"][target]
+    assert (result["status"], result["reason"]) == ("not_run", reason)
+    assert ran.code == 1
+
+
+@pytest.mark.frameworks
 def test_verification_in_which_nothing_ran_leaves_the_certificate_alone(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,12 +590,13 @@ def test_verdict_on_training_fits_into_the_terminal(
     monkeypatch.setenv("COLUMNS", str(columns))
     figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, {}, 1e-14, 2.9e-13, 1e-15)
     step = TrainingFigures(
-        dtype="float64", batch=2, loss=2.3, loss_rel_diff=1e-16, gradients=5, max_rel_diff=4e-14,
-        tolerance=1e-9, conditioning=2e-14, bound=1e-9, minimum_tolerance=4e-14, statistics=4,
-        statistics_max_rel_diff=1e-16, running_variance="biased", switched_off=("drop",),
+        dtype="float64", batch=2, scale=1.0, loss=2.3, loss_rel_diff=1e-16, gradients=5,
+        max_rel_diff=4e-14, tolerance=1e-9, conditioning=2e-14, bound=1e-9, minimum_tolerance=4e-14,
+        statistics=4, statistics_max_rel_diff=1e-16, running_variance="biased",
+        switched_off=("drop",),
     )  # fmt: skip
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
-    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=step))
+    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=(step,)))
     found["onnx"] = TargetResult("not_run", "why", "cpu", due=False)
     verification = Verification("train", "ir", "shipped", 0, (), {}, found)
     monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
@@ -620,7 +647,7 @@ def test_graph_that_does_not_train_is_not_due(resnetgen: Run) -> None:
     assert training["max_rel_diff"] <= training["bound"] == training["tolerance"] == 1e-9
     certificate = json.loads(Path("generated/tiny/certificate.json").read_text())
     assert certificate["targets"]["torch"]["training"] == training
-    assert [each.get("training") for each in certificate["inputs"]] == [None] * 6 + [True]
+    assert [each.get("training") for each in certificate["inputs"]] == [None] * 6 + [True] * 3
     ran = resnetgen("verify", "generated/tiny", "--target", "torch")
     assert "replaced one in which torch had passed at the level train;" in ran.err
 

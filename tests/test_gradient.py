@@ -248,3 +248,9 @@ def test_cross_entropy(*, probabilities: bool) -> None:
 
     assert math.isclose(loss, expected.item(), rel_tol=1e-14)
     np.testing.assert_allclose(gradient, output.grad.numpy(), rtol=0, atol=1e-14)
+
+
+def test_the_loss_of_what_is_too_unlikely_for_a_probability_is_finite() -> None:
+    loss, gradient = cross_entropy(np.array([[0.0, 2000.0]]), np.array([0]), probabilities=False)
+    assert loss == 2000.0
+    assert gradient.tolist() == [[-1.0, 1.0]]

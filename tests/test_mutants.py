@@ -11,6 +11,7 @@ from mutants import FEWEST_KINDS, is_equivalent, verdicts
 from mutations import KINDS
 from mutations.kind import FILES, TARGETS, Kind, Mutant, Target, mutants
 from mutations.networks import GROUPED, PREACTIVATED, SPECS
+from mutations.stored import stored_mutants
 from verification import TINY, files, network_of
 
 from resnetgen.ir.network import Network
@@ -101,4 +102,14 @@ def test_representative_mutants_are_caught_and_named(
 
     found = list(verdicts(target, networks, made, tmp_path))
 
+    assert [each.missed for each in found] == [None] * len(made)
+
+
+@pytest.mark.frameworks
+def test_faults_of_the_weights_file_are_caught_and_named(
+    networks: Networks, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    made = list(stored_mutants("onnx"))
+    found = list(verdicts("onnx", networks, made, tmp_path))
     assert [each.missed for each in found] == [None] * len(made)

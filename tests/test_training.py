@@ -22,7 +22,7 @@ from verification import (
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, Op
 from resnetgen.ir.rules import parameters, shapes
-from resnetgen.verify.cases import Case, drawn_cases, training_case
+from resnetgen.verify.cases import Case, drawn_cases, training_cases
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.reference import Array, Tensors
@@ -69,7 +69,7 @@ def stepped(spec: str, folder: Path) -> tuple[Network, Case, Owned, Step]:
             for each in parameters(op)
         }
 
-    case = training_case(network, seed=0)
+    case = training_cases(network, seed=0)[0]
     return network, case, owned, take_step(network, case, owned)
 
 
@@ -101,7 +101,7 @@ def test_gradients_are_what_finite_differences_come_to(spec: str, tmp_path: Path
 def test_every_norm_sees_eight_values_of_a_channel_or_more(tmp_path: Path) -> None:
     for spec in SPECS:
         network = network_of(spec, tmp_path)
-        batch, _, height, width = training_case(network, seed=0).shape
+        batch, _, height, width = training_cases(network, seed=0)[0].shape
         assert 2 <= batch <= 8
         known = shapes(network, (height, width))
         for op in network.ops:
@@ -152,6 +152,12 @@ def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: 
         assert training["gradients_compared"] > 0
         assert training["max_rel_diff"] < training["tolerance"] == training["bound"]
         assert training["running_variance"] == ("unbiased" if target == "torch" else "biased")
+        scaled = result["training_scaled"]
+        assert [each["scale"] for each in scaled] == [1e-3, 1e3]
+        for each in scaled:
+            assert each["gradients_compared"] == training["gradients_compared"]
+            assert each["max_rel_diff"] <= each["bound"] <= 1e-6
+            assert each["conditioning"] != training["conditioning"]
     if "unnormalized" in results:
         assert results["unnormalized"]["training"]["statistics_compared"] == 0
     assert results["tiny"]["training"]["statistics_compared"] == 28
@@ -179,8 +185,7 @@ def test_what_draws_at_random_stays_as_in_inference(
             "bn1",
             "uses the running statistics, not the batch's",
         )
-        assert result.training is not None
-        assert result.training.switched_off[:2] == ("bn1", "layer1.0.bn1")
+        assert result.training[0].switched_off[:2] == ("bn1", "layer1.0.bn1")
 
 
 FAULTS = [

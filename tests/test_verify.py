@@ -361,7 +361,9 @@ def test_growth_of_rounding_is_measured_at_each_scale(tmp_path: Path) -> None:
     network = network_of(SQUEEZING, tmp_path)
     directory = files(network, tmp_path / "built", spec=SQUEEZING)
     (tmp_path / "scratch").mkdir()
-    prepared = prepare(network, directory, tmp_path / "scratch", level="forward", seed=0)
+    prepared = prepare(
+        network, directory, tmp_path / "scratch", level="forward", seed=0, dtype=None
+    )
 
     found = measured_growths(prepared, reference_values(prepared), seed=0)
 

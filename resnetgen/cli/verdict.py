@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
 
 if TYPE_CHECKING:
-    from resnetgen.verify.result import Verification
+    from resnetgen.certificates import Proof
+    from resnetgen.verify.result import TargetResult, Verification
 
 
 def runners_of(named: Sequence[str], made: Collection[str]) -> tuple[str, ...]:
@@ -59,26 +60,44 @@ def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) 
 
 
 def announce_losses(
-    path: Path, proven: Mapping[str, str], verification: "Verification", *, way_out: str
+    path: Path, proven: Mapping[str, "Proof"], verification: "Verification", *, way_out: str
 ) -> None:
     """Names what the certificate before proved of targets that this one says less about."""
     from resnetgen.report.verification import listed
-    from resnetgen.verify.result import LEVELS
 
     if not verification.ran:
         return
     level, found = verification.level, verification.targets
-    lost = [
-        name
-        for name, before in proven.items()
-        if before in LEVELS[LEVELS.index(level) + 1 :]
-        or name not in found
-        # One that was seen to be wrong is in the table; one that gave no result proves nothing.
-        or (found[name].status != "passed" and not found[name].parameters_compared)
-    ]
-    if lost:
-        before = f" at the level {proven[lost[0]]}" if proven[lost[0]] != level else ""
-        say(f"{path}: replaced one in which {listed(lost)} had passed{before}; {way_out}")
+    lost = [name for name, before in proven.items() if _says_less(verification, name, before)]
+    if not lost:
+        return
+    first = proven[lost[0]]
+    how = f" at the level {first.level}" if first.level != level else ""
+    if lost[0] in found and _is_narrower(found[lost[0]], first):
+        how += f" in {first.dtype}"
+    say(f"{path}: replaced one in which {listed(lost)} had passed{how}; {way_out}")
+
+
+def _says_less(verification: "Verification", name: str, before: "Proof") -> bool:
+    from resnetgen.verify.result import LEVELS
+
+    if name not in verification.targets:
+        return True
+    result = verification.targets[name]
+    # One that was seen to be wrong is in the table; one that gave no result proves nothing.
+    if result.status != "passed" and not result.parameters_compared:
+        return True
+    beyond = LEVELS[LEVELS.index(verification.level) + 1 :]
+    return before.level in beyond or _is_narrower(result, before)
+
+
+def _is_narrower(result: "TargetResult", before: "Proof") -> bool:
+    """Whether it was compared in a dtype with fewer digits than before."""
+    from resnetgen.verify.dtypes import FORMATS
+
+    digits = {str(dtype): each.digits for dtype, each in FORMATS.items()}
+    now = result.widest.dtype if result.widest else None
+    return now in digits and digits[now] < digits.get(before.dtype or now, 0)
 
 
 def _ways_out(verification: "Verification", *, building: bool) -> Iterator[str]:

@@ -110,17 +110,20 @@ def _row(target: str, result: TargetResult) -> tuple[str, ...]:
 
 
 def _gradients(result: TargetResult) -> str:
-    return f"{result.training.max_rel_diff:.1e}" if result.training else ""
+    """The largest difference of all steps."""
+    return f"{max(each.max_rel_diff for each in result.training):.1e}" if result.training else ""
 
 
-def _of_training(figures: TrainingFigures) -> Iterator[str]:
+def _of_training(steps: Sequence[TrainingFigures]) -> Iterator[str]:
     """What is the same for all targets: what the reference itself was measured to do."""
-    yield (
-        f"training: gradients may be off by {figures.bound:.1e} of their scale; an image moved by"
-        f" one part in 1e15 moves them by {figures.conditioning:.1e}"
-    )
-    if figures.switched_off:
-        number = len(figures.switched_off)
+    for figures in steps:
+        images = "" if figures.scale == 1.0 else f" on images times {figures.scale:g}"
+        yield (
+            f"training{images}: gradients may be off by {figures.bound:.1e} of their scale; an "
+            f"image moved by one part in 1e15 moves them by {figures.conditioning:.1e}"
+        )
+    if switched_off := steps[0].switched_off:
+        number = len(switched_off)
         layers = (
             "layer that draws at random was" if number == 1 else "layers that draw at random were"
         )

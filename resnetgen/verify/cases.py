@@ -29,6 +29,7 @@ _FEWEST_NORMALIZED = 8
 """How many values of each channel a batch norm has to see in training, at the least: of fewer, what
 is normalized is mostly signs."""
 _SMALLEST_BATCH = 2
+_OTHER_SCALES = (1e-3, 1e3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,14 @@ class Case:
         return str(self.facts)
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A case that is not run."""
+
+    case: Case
+    reason: str
+
+
 def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     """Even, odd and non-square images in batches of two and one, then a small and a large scale.
 
@@ -86,13 +95,13 @@ def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
         Case("drawn", 1.0, pair),
         Case("drawn", 1.0, _image(network, seed, "odd", shape=(1, odd, odd))),
         Case("drawn", 1.0, _image(network, seed, "wide", shape=(1, even, wide))),
-        Case("drawn", 1e-3, scaled(pair[:1], 1e-3)),
-        Case("drawn", 1e3, scaled(pair[:1], 1e3)),
+        *(Case("drawn", scale, scaled(pair[:1], scale)) for scale in _OTHER_SCALES),
     )
 
 
-def training_case(network: Network, *, seed: int) -> Case:
-    """A step of training, on a batch in which every batch norm sees 8 values per channel or more.
+def training_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
+    """Steps of training, on a batch in which every batch norm sees 8 values per channel or more,
+    and on the same batch at a small and a large scale.
 
     The image has at least one pixel everywhere, so a batch of 8 always does; most need 2.
     """
@@ -103,7 +112,10 @@ def training_case(network: Network, *, seed: int) -> Case:
     batch = max(_SMALLEST_BATCH, -(-_FEWEST_NORMALIZED // fewest))
     image = _image(network, seed, "training", shape=(batch, size, size))
     labels = stream(seed, "labels").integers(network.classes, size=batch)
-    return Case("drawn", 1.0, image, labels)
+    return (
+        Case("drawn", 1.0, image, labels),
+        *(Case("drawn", scale, scaled(image, scale), labels) for scale in _OTHER_SCALES),
+    )
 
 
 def sizes_only(network: Network, *, seed: int) -> tuple[Case, ...]:

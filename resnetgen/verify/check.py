@@ -10,19 +10,18 @@ from typing import cast
 from resnetgen import records
 from resnetgen.holding import scratch_folder
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import Case
+from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.hashes import hashes
 from resnetgen.verify.judge import Expected, Judge
-from resnetgen.verify.narrow import LeftOut
 from resnetgen.verify.prepare import (
     Prepared,
     WeightsState,
     measured_growths,
     prepare,
-    reference_step,
+    reference_steps,
     reference_values,
     weights_state,
 )
@@ -37,6 +36,7 @@ from resnetgen.verify.runners.registry import (
     targets,
     unavailable,
 )
+from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import StoredError
 from resnetgen.verify.target import Trial
 from resnetgen.weights.layout import WEIGHTS_FILE
@@ -246,14 +246,14 @@ def _one_at_a_time(progress: Progress) -> Progress:
 def _judge(prepared: Prepared, options: Options) -> Judge:
     values: list[Mapping[str, Array]] = [{} for _ in prepared.cases]
     growths: list[Mapping[str, float]] = [{} for _ in prepared.cases]
-    step = None
+    steps: Mapping[int, ExpectedStep] = {}
     if options.level != "shapes":
         values = reference_values(prepared)
         growths = measured_growths(prepared, values, seed=options.seed)
-        step = reference_step(prepared, growths, seed=options.seed)
+        steps = reference_steps(prepared, growths, seed=options.seed)
     entries = prepared.stored["shipped"].entries
     return Judge(
-        Expected(prepared.network, options.level, prepared.cases, values, growths, step, entries)
+        Expected(prepared.network, options.level, prepared.cases, values, growths, steps, entries)
     )
 
 

@@ -24,6 +24,12 @@ with shipped and with drawn weights: the constant that would just have passed wa
 resnet18, 20 and 110, 5 eps for plain34 and 56, 11 eps for 300 residual blocks in one stage and for
 192 convolutions in six blocks, and 25 eps for a plain network of 110 layers; in Keras on TensorFlow
 at most 6 eps, and for resnet1202 in float32 8 eps, over all bundled specs.
+
+In a narrow type a convolution adds up in a wider one and rounds once, and the growth comes of
+rounding itself, so less is needed. Measured on an x86-64 CPU in bfloat16 and float16, with shipped
+and with drawn weights, for resnet18, 20, 50 and 110 and plain34: at most 1.6 eps in PyTorch and 2.3
+eps in Flax, whose norms round each of their steps; for a small network of grouped bottlenecks with
+squeeze-and-excitation 3.0 eps in Keras, 4.3 eps in Flax, and 1.4 eps in ONNX's evaluator.
 """
 _LOOSEST: dict[Dtype, float] = {
     "float64": 1e-10,

@@ -47,6 +47,7 @@ class TrainingJson(TypedDict):
 
     dtype: str
     batch: int
+    scale: float
     loss: float | None
     loss_rel_diff: float | None
     gradients_compared: int
@@ -62,7 +63,10 @@ class TrainingJson(TypedDict):
 
 
 class _Verdict(TypedDict):
-    """A target's verdict; figures are of the widest dtype that ran."""
+    """A target's verdict; figures are of the widest dtype that ran.
+
+    `training_scaled` is of steps on the same images times a small and a large number.
+    """
 
     status: TargetStatus
     reason: str | None
@@ -77,6 +81,7 @@ class _Verdict(TypedDict):
     first_divergence: str | None
     cause: str | None
     training: NotRequired[TrainingJson]
+    training_scaled: NotRequired[list[TrainingJson]]
 
 
 class TargetJson(_Verdict):
@@ -106,7 +111,7 @@ class InputJson(TypedDict):
 
 
 class LeftOutJson(InputJson):
-    """An input that the dtype asked for cannot run, or on which it would prove nothing."""
+    """An input that the dtype cannot run, or on which it would prove nothing."""
 
     reason: str
 

@@ -87,10 +87,17 @@ def cross_entropy(
     `output` are the logits, or else the probabilities that a softmax made of them.
     """
     batch = np.arange(len(output))
-    likely = output if probabilities else softmax(output)
-    loss = -float(np.log(likely[batch, labels]).mean())
-    gradient = np.zeros_like(output) if probabilities else likely / len(output)
-    gradient[batch, labels] -= (1 / likely[batch, labels] if probabilities else 1) / len(output)
+    if probabilities:
+        likely = output[batch, labels]
+        gradient = np.zeros_like(output)
+        gradient[batch, labels] = -1 / likely / len(output)
+        return -float(np.log(likely).mean()), gradient
+    # The logarithm is taken of the sum, since what is unlikely enough has a probability of 0.
+    largest = output.max(axis=1)
+    sums = np.exp(output - largest[:, None]).sum(axis=1)
+    loss = float((largest + np.log(sums) - output[batch, labels]).mean())
+    gradient = softmax(output) / len(output)
+    gradient[batch, labels] -= 1 / len(output)
     return loss, gradient
 
 

@@ -34,8 +34,8 @@ class Expected:
     """For each case what is right at the boundaries; nothing at level `shapes`."""
     growths: Sequence[Mapping[str, float]]
     """For each case by how much rounding may have grown at the boundaries."""
-    step: ExpectedStep | None
-    """What comes of the case that is a step of training; None below the level `train`."""
+    steps: Mapping[int, ExpectedStep]
+    """What comes of each case that is a step of training, by its number."""
     entries: Mapping[str, Entry]
     """Where the tensors lie in `model.safetensors`."""
 
@@ -46,7 +46,7 @@ class Judgement:
 
     problems: list[Problem] = field(default_factory=list[Problem])
     runs: tuple[RunFigures, ...] = ()
-    training: TrainingFigures | None = None
+    training: tuple[TrainingFigures, ...] = ()
     output_shape: Shape | None = None
     parameters_compared: int = 0
     shapes_compared: int = 0
@@ -111,7 +111,7 @@ class Judge:
             judgement.problems += sorted(self._unseen(report, seen, differences), key=self._rank)
         if running_variance is not None:
             # Behind all others: what is wrong forwards is so backwards, too.
-            self._judge_step(report, scratch, judgement, running_variance)
+            self._judge_steps(report, scratch, judgement, running_variance)
         judgement.runs = tuple(
             _figures(evaluator, dtype, by_case)
             for (evaluator, dtype), by_case in differences.items()
@@ -130,11 +130,11 @@ class Judge:
             for seen in self.observations(run, scratch):
                 if seen.array is not None and seen.place.value in known:
                     known[seen.place.value] = np.asarray(seen.array, np.float64)
-        step = self._expected.step
+        steps = dict(self._expected.steps)
         for run in report.runs:
-            if step is not None and run.step is not None:
-                step = step.by(run.step, scratch)
-        return Judge(replace(self._expected, values=values, step=step))
+            if run.case in steps and run.step is not None:
+                steps[run.case] = steps[run.case].by(run.step, scratch)
+        return Judge(replace(self._expected, values=values, steps=steps))
 
     def where_it_broke(self, report: Report, scratch: Path) -> Problem | None:
         """The op behind the last one shown by a run that an exception ended."""
@@ -145,14 +145,13 @@ class Judge:
         position = min(max(shown, default=0) + 1, len(self._positions) - 1)
         return Problem(position, list(self._positions)[position], run.error or "", run)
 
-    def _judge_step(
+    def _judge_steps(
         self, report: Report, scratch: Path, judgement: Judgement, running_variance: Variance
     ) -> None:
-        expected, network = self._expected.step, self._expected.network
-        if expected is None:
-            return
+        network = self._expected.network
         for run in report.runs:
-            if self._expected.cases[run.case].labels is None or run.error is not None:
+            expected = self._expected.steps.get(run.case)
+            if expected is None or run.error is not None:
                 continue
             if run.step is None:
                 problem = Problem(len(self._positions), None, "shows no step of training", run)
@@ -166,8 +165,11 @@ class Judge:
                 dtype=run.dtype,
                 running_variance=running_variance,
             )
-            judgement.problems += compared.problems
-            judgement.training = compared.figures
+            judgement.problems += (
+                replace(problem, reason=f"{problem.reason} ({expected.case})")
+                for problem in compared.problems
+            )
+            judgement.training += (compared.figures,)
 
     def _judge_run(
         self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[_Compared]

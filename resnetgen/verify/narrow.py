@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import Case
+from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.compare import beyond_proof
 from resnetgen.verify.conditioning import narrow_growths
 from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
@@ -27,14 +27,6 @@ class Fitted:
     case: Case
     values: dict[str, Array]
     growths: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A case that is not run."""
-
-    case: Case
-    reason: str
 
 
 def largest_value(dtype: Dtype) -> float:

@@ -12,24 +12,31 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.verify.cases import (
     Case,
+    LeftOut,
     Weights,
     drawn_cases,
     scaled,
     shipped_image,
     sizes_only,
-    training_case,
+    training_cases,
 )
 from resnetgen.verify.conditioning import growths
 from resnetgen.verify.document import Level, WeightsState
 from resnetgen.verify.dtypes import Dtype, is_narrow
-from resnetgen.verify.narrow import Fitted, LeftOut, fit, largest_value
+from resnetgen.verify.narrow import Fitted, fit, largest_value
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array
 from resnetgen.verify.runners.protocol import CaseRequest, TrainingRequest
 from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import Stored, StoredError, read
-from resnetgen.verify.training import conditioning, gives_probabilities, take_step, walk
+from resnetgen.verify.training import (
+    conditioning,
+    gives_probabilities,
+    has_finite_loss,
+    take_step,
+    walk,
+)
 from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
@@ -88,6 +95,7 @@ def prepare(
         write(path, layout(network), tensors=initial(network, seed=seed))
     shipped = read(path, network)
     stored: dict[Weights, Stored] = {"shipped": shipped}
+    left_out: tuple[LeftOut, ...] = ()
     if level == "shapes":
         cases, known = sizes_only(network, seed=seed), {}
     else:
@@ -98,11 +106,27 @@ def prepare(
         cases = (first, *drawn_cases(network, seed=seed))
         known = {0: first_values, 1: drawn_values}
         if level == "train":
-            cases = (*cases, training_case(network, seed=seed))
-    prepared = Prepared(network, state, stored, cases, known=known, growths={}, left_out=())
+            steps, left_out = _steps(network, drawn, seed=seed)
+            cases = (*cases, *steps)
+    prepared = Prepared(network, state, stored, cases, known=known, growths={}, left_out=left_out)
     if dtype is not None and is_narrow(dtype) and level != "shapes":
         prepared = _narrowed(prepared, dtype)
     return replace(prepared, requests=tuple(_requests(prepared, scratch)))
+
+
+def _steps(
+    network: Network, drawn: Stored, *, seed: int
+) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
+    """The steps of training, and those at other scales that have no loss to be differentiated."""
+    cases = training_cases(network, seed=seed)
+    reason = "the loss is infinite, for a probability is 0 in float64"
+    left_out = tuple(
+        LeftOut(case, reason)
+        for case in cases
+        if case.scale != 1.0 and not has_finite_loss(network, case, drawn.tensors)
+    )
+    out = {each.case.scale for each in left_out}
+    return tuple(case for case in cases if case.scale not in out), left_out
 
 
 def _narrowed(prepared: Prepared, dtype: Dtype) -> Prepared:
@@ -132,22 +156,23 @@ def reference_values(prepared: Prepared) -> list[Mapping[str, Array]]:
     ]
 
 
-def reference_step(
+def reference_steps(
     prepared: Prepared, growths: Sequence[Mapping[str, float]], *, seed: int
-) -> ExpectedStep | None:
-    """What the interpreter finds in the case that is a step of training, if there is one.
+) -> dict[int, ExpectedStep]:
+    """What the interpreter finds in each case that is a step of training, by the case's number.
 
     `growths` are those of the cases' values.
     """
     network = prepared.network
-    for case, growth in zip(prepared.cases, growths, strict=True):
+    steps: dict[int, ExpectedStep] = {}
+    for number, (case, growth) in enumerate(zip(prepared.cases, growths, strict=True)):
         if case.labels is None:
             continue
         owned = prepared.stored[case.weights].tensors
         step = take_step(network, case, owned)
         moved = conditioning(network, case, step, owned, seed=seed)
-        return ExpectedStep(case, step, moved, growth[network.head[-1].name], owned)
-    return None
+        steps[number] = ExpectedStep(case, step, moved, growth[network.head[-1].name], owned)
+    return steps
 
 
 def measured_growths(

@@ -68,6 +68,8 @@ class TrainingFigures:
 
     dtype: str
     batch: int
+    scale: float
+    """What the images are multiplied by."""
     loss: float
     loss_rel_diff: float
     gradients: int
@@ -87,6 +89,7 @@ class TrainingFigures:
         return {
             "dtype": self.dtype,
             "batch": self.batch,
+            "scale": self.scale,
             "loss": finite(self.loss),
             "loss_rel_diff": finite(self.loss_rel_diff),
             "gradients_compared": self.gradients,
@@ -121,8 +124,8 @@ class TargetResult:
     shapes_compared: int = 0
     blocks_compared: int = 0
     runs: tuple[RunFigures, ...] = ()
-    training: TrainingFigures | None = None
-    """None below the level `train`, and where no step of training could be compared."""
+    training: tuple[TrainingFigures, ...] = ()
+    """Of each step of training that could be compared."""
     first_divergence: str | None = None
     cause: str | None = None
     versions: Mapping[str, str] | None = None
@@ -150,8 +153,11 @@ class TargetResult:
             "cause": self.cause,
             "runs": [run.to_json() for run in self.runs],
         }
-        if self.training is not None:
-            found["training"] = self.training.to_json()
+        for step in self.training:
+            if step.scale == 1.0:
+                found["training"] = step.to_json()
+            else:
+                found.setdefault("training_scaled", []).append(step.to_json())
         return found
 
 
@@ -183,7 +189,7 @@ class CaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class LeftOutFacts:
-    """One input that the dtype asked for cannot run, or on which it would prove nothing."""
+    """One input that the dtype cannot run, or on which it would prove nothing."""
 
     case: CaseFacts
     reason: str
@@ -201,10 +207,10 @@ class Verification:
     weights: WeightsState
     seed: int
     cases: tuple[CaseFacts, ...]
-    left_out: tuple[LeftOutFacts, ...]
     files: Mapping[str, str]
     """The SHA-256, in hex, of every file that was judged, from before it ran."""
     targets: Mapping[str, TargetResult]
+    left_out: tuple[LeftOutFacts, ...] = ()
 
     @property
     def ran(self) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,12 @@ class ExpectedStep:
         return replace(self, step=replace(self.step, loss=seen.loss, gradients=found))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ComparedStep:
     """What is wrong with a step, the likeliest origin first, and its figures."""
 
-    problems: list[Problem] = field(default_factory=list[Problem])
-    figures: TrainingFigures | None = None
+    problems: tuple[Problem, ...]
+    figures: TrainingFigures
 
 
 def compare_step(
@@ -71,27 +71,26 @@ def compare_step(
     running_variance: Variance,
 ) -> ComparedStep:
     """The loss; then the gradients, from the loss backwards; then what the norms keep."""
-    found = ComparedStep()
+    problems: list[Problem] = []
     with np.load(scratch / seen.arrays, allow_pickle=False) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
     for name, array in arrays.items():
         if array.dtype != dtype:
             reason = f"what training gives for {name} is {array.dtype}, not {dtype}"
-            found.problems.append(Problem(0, name.rpartition(".")[0], reason))
+            problems.append(Problem(0, name.rpartition(".")[0], reason))
     loss = _compare_loss(network, expected, seen.loss, dtype)
     if not loss.passed:
         last = network.head[-1].name
         reason = f"the loss is {seen.loss:.6g}, not {expected.step.loss:.6g}"
-        found.problems.append(Problem(positions(network)[last], last, reason))
-    gradients = _compare_gradients(network, expected, arrays, found.problems)
+        problems.append(Problem(positions(network)[last], last, reason))
+    gradients = _compare_gradients(network, expected, arrays, problems)
     statistics = list(
-        _compare_statistics(
-            network, expected, arrays, found.problems, dtype=dtype, kind=running_variance
-        )
+        _compare_statistics(network, expected, arrays, problems, dtype=dtype, kind=running_variance)
     )
-    found.figures = TrainingFigures(
+    figures = TrainingFigures(
         dtype=dtype,
         batch=len(expected.case.image),
+        scale=expected.case.scale,
         loss=seen.loss,
         loss_rel_diff=loss.relative,
         gradients=len(gradients),
@@ -107,7 +106,7 @@ def compare_step(
         running_variance=running_variance,
         switched_off=drawing(network),
     )
-    return found
+    return ComparedStep(tuple(problems), figures)
 
 
 def _compare_loss(

@@ -93,7 +93,7 @@ class Trial:
 
     def _unproven(self, judgement: Judgement, prepared: Prepared) -> str | None:
         """What keeps a target that has no problem from having passed."""
-        if self.level == "train" and judgement.training is None:
+        if self.level == "train" and not judgement.training:
             return "no step of training was run: gradients are compared in float64 alone"
         if self.level == "shapes" or prepared.state == "absent":
             return None

@@ -89,6 +89,16 @@ def gives_probabilities(network: Network) -> bool:
     return isinstance(network.head[-1], Softmax)
 
 
+def has_finite_loss(network: Network, case: Case, owned: Owned) -> bool:
+    """Whether every label of the case is possible at all: what a softmax gives may be 0, and
+    logits always leave a probability."""
+    if not gives_probabilities(network):
+        return True
+    *_, (_, output) = walk(network, case, owned)
+    assert case.labels is not None, f"{case}: nothing to be trained on"
+    return bool((output[np.arange(len(output)), case.labels] > 0).all())
+
+
 def drawing(network: Network) -> tuple[str, ...]:
     """The ops that draw at random in training, and are left out of it here."""
     return tuple(op.name for op in network.ops if isinstance(op, Drop))

@@ -56,7 +56,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A network's file for one target, with one fault in one op.
+    """A network's file for one target, or another that `file` names, with one fault in one op.
 
     `layer` is that op's name, or None where a run breaks off and all that it showed is right;
     `cause` has the words of what is to be found, where any cause is known.
@@ -70,12 +70,15 @@ class Mutant:
     level: Level
     change: Callable[[Any], Any]
     becomes: Op | None = None
+    file: str | None = None
 
     def write(self, directory: Path) -> None:
         """Puts the fault into the file in the directory."""
-        path = directory / FILES[self.target]
+        path = directory / (self.file or FILES[self.target])
         if path.suffix == ".py":
             path.write_text(self.change(path.read_text()))
+        elif path.suffix == ".safetensors":
+            path.write_bytes(self.change(path.read_bytes()))
         else:
             model = onnx.load(path, load_external_data=False)
             self.change(model)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.child.framework import Unavailable, framework
+from resnetgen.verify.dtypes import is_narrow
 from resnetgen.verify.runners.channels_last import nchw_array, nchw_shape, torch_array, torch_shape
 from resnetgen.verify.runners.protocol import (
     INPUT,
@@ -18,7 +19,7 @@ from resnetgen.verify.runners.protocol import (
     SeenParameter,
     TrainingRequest,
 )
-from resnetgen.verify.runners.recorder import Recorder
+from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
 from resnetgen.verify.runners.source import LOADER, factory, load_source
 from resnetgen.weights.layout import WEIGHTS_FILE
@@ -64,11 +65,14 @@ def _run(request: Request, recorder: Recorder) -> None:
             output = model(image)
             if not isinstance(output, jax.Array):
                 raise TypeError(f"the model returned {type(output).__name__}, not an Array")
+            if output.dtype != dtype and is_narrow(dtype):
+                raise NoSuchDtype(f"Flax computes a layer in {output.dtype} that is given {dtype}")
             if output.dtype != dtype:
                 raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
             recorder.value(OUTPUT, _array(output))
             if case.training is not None:
-                # That has moved the running statistics.
+                # That has moved the running statistics, and so does the step itself.
+                loaded = None
                 load(case.weights)
                 _take_step(jax, nnx, model, image, case.training, recorder)
                 model.eval()

@@ -119,8 +119,8 @@ def _differentiated(
             return loss, tape.gradient(loss, variables)
         case "torch":
             loss = loss_of(model(image, training=True))
-            loss.backward()
-            return loss, [variable.grad for variable in variables]
+            gradients = framework("torch").autograd.grad(loss, variables, allow_unused=True)
+            return loss, list(gradients)
         case "jax":
             kept = [variable.value for variable in model.non_trainable_variables]
 

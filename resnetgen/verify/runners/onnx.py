@@ -256,6 +256,9 @@ def _runtime_session(runtime: Any, model: Any, directory: Path, request: Request
     session = runtime.InferenceSession(
         model.SerializeToString(), sess_options=options, providers=[provider]
     )
+    if request.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        # It is there, but its libraries or its device are not: ONNX Runtime then takes the CPU.
+        raise Unavailable("ONNX Runtime cannot use its CUDAExecutionProvider here")
     outputs = [each.name for each in session.get_outputs()]
     (source,) = (each.name for each in session.get_inputs())
     return lambda image: dict(zip(outputs, session.run(outputs, {source: image}), strict=True))
@@ -274,7 +277,8 @@ def _refuse_dtype(onnx: Any, model: Any, dtype: Dtype) -> None:
 def reference_session(onnx: Any, model: Any, dtype: Dtype) -> Session:
     """ONNX's own evaluator in this type; the model, whose weights lie in it, is changed."""
     _retype(onnx, model, dtype)
-    evaluator = framework("onnx.reference").ReferenceEvaluator(model, new_ops=[_erf()])
+    new_ops = [_erf(), _instance_norm()] if dtype == "float16" else [_erf()]
+    evaluator = framework("onnx.reference").ReferenceEvaluator(model, new_ops=new_ops)
     (source,) = (each.name for each in model.graph.input)
     outputs = [each.name for each in model.graph.output]
     return lambda image: dict(zip(outputs, evaluator.run(outputs, {source: image}), strict=True))
@@ -287,6 +291,17 @@ def _erf() -> Any:
         return (np.vectorize(math.erf, otypes=[value.dtype])(value),)
 
     return type("Erf", (framework("onnx.reference.op_run").OpRun,), {"_run": run})
+
+
+def _instance_norm() -> Any:
+    """The evaluator's own op, given float32: it would add up squares beyond what float16 holds."""
+    own = framework("onnx.reference.ops.op_instance_normalization").InstanceNormalization
+
+    def run(self: Any, value: Any, scale: Any, bias: Any, epsilon: Any = None) -> tuple[Any]:
+        (found,) = own._run(self, value.astype(np.float32), scale, bias, epsilon)
+        return (found.astype(value.dtype),)
+
+    return type("InstanceNormalization", (own,), {"_run": run})
 
 
 def _retype(onnx: Any, model: Any, dtype: Dtype) -> None:
