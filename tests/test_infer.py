@@ -376,6 +376,20 @@ def test_names_of_deep_networks_are_read_too() -> None:
 
 
 @pytest.mark.parametrize(
+    "overrides",
+    [
+        ["block=[{kernel: 3},{kernel: 1},{kernel: 3},{kernel: 1},{kernel: 3},{kernel: 1}]"],
+        ["order=pre", "stem.norm=true"],
+        ["order=pre", "stem.norm=true", "stages.3.block=[{kernel: 1},{kernel: 1},{kernel: 3}]"],
+    ],
+)
+def test_our_keras_names_of_any_block_and_order_are_read(overrides: list[str]) -> None:
+    found = renamed(names_of(ORIGIN["resnetgen_keras"], "resnet34", *overrides))
+    assert found is not None
+    assert found.shapes == shapes_of("resnet34", *overrides)
+
+
+@pytest.mark.parametrize(
     "name", ["conv1_conv/kernel", "9" * 9000, "", "layer1.0.shortcut.0.weight"]
 )
 def test_names_of_nobody_stay(name: str) -> None:

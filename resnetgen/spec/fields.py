@@ -92,6 +92,8 @@ Size = Annotated[
 ]
 Classes = Annotated[int, Field(ge=1, le=10_000_000)]
 Width = Annotated[int, Field(ge=1, le=LARGEST_WIDTH)]
+MOST_CONVOLUTIONS = 64
+"""Of a block."""
 LARGEST_EXPANSION = 64
 Expansion = Annotated[int, Field(ge=1, le=LARGEST_EXPANSION)]
 Groups = Annotated[int, Field(ge=1, le=65_536)]

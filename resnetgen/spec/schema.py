@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from resnetgen.spec.blocks import BOTTLENECK_EXPANSION
 from resnetgen.spec.fields import (
+    MOST_CONVOLUTIONS,
     BiasChoice,
     Channels,
     Classes,
@@ -130,7 +131,9 @@ def _block_form(value: object) -> str:
 
 BlockChoice = Annotated[
     Annotated[BlockName, Tag("word")]
-    | Annotated[tuple[Convolution, ...], Field(min_length=1, max_length=64), Tag("list")],
+    | Annotated[
+        tuple[Convolution, ...], Field(min_length=1, max_length=MOST_CONVOLUTIONS), Tag("list")
+    ],
     Discriminator(_block_form),
     Expected("`basic`, `bottleneck` or a list of {kernel, expansion, strided}"),
 ]

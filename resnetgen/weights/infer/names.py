@@ -6,12 +6,14 @@ layers are lowered, and what they are called there is looked for in the file.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape
 from resnetgen.lower import lower
+from resnetgen.spec.fields import MOST_CONVOLUTIONS
 from resnetgen.spec.limits import MOST_BLOCKS
 from resnetgen.spec.load import meaning
 from resnetgen.spec.model import Attention, Downsample, Order
@@ -20,28 +22,31 @@ from resnetgen.weights.infer.trace import Shapes, are_ours
 from resnetgen.weights.origins import ORIGINS, Foreign, Origin
 
 _MOST_STAGES = 8
-_MOST_CONVOLUTIONS = 4
-"""Of a block whose names can be told; the libraries' own have at most three."""
 _LEAST_SHARE = 0.5
 """Below this, a file that has some of a library's names has them by chance."""
+_PLACE = re.compile(r"layer(\d+)\.(\d+)\.conv(\d+)\.weight")
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What decides what a layer is called, beside its place."""
 
-    order: Order
+    norms: tuple[Order, bool]
+    """Their order, and whether one stands behind the stem."""
     hidden: tuple[int, ...]
     """Of the stem."""
     downsample: Downsample
     attention: Attention
 
 
-_ORDERS: tuple[Order, ...] = ("post", "pre")
+_NORMS: tuple[tuple[Order, bool], ...] = (("post", True), ("pre", False), ("pre", True))
 _DOWNSAMPLES: tuple[Downsample, ...] = ("conv", "avg")
 _ATTENTIONS: tuple[Attention, ...] = ("se", "eca")
 _STEMS = ((), (1, 1), (1,), (1, 1, 1))
-_KINDS = tuple(_Kind(*each) for each in product(_ORDERS, _STEMS, _DOWNSAMPLES, _ATTENTIONS))
+_PROBED = ((1, 3),) * 2
+"""Two stages of a block each tell whose the names are; the libraries' have at most three
+convolutions."""
+_KINDS = tuple(_Kind(*each) for each in product(_NORMS, _STEMS, _DOWNSAMPLES, _ATTENTIONS))
 """The simplest first."""
 
 
@@ -63,8 +68,7 @@ def renamed(shapes: Shapes, *, downsample: Downsample = "conv") -> Renamed | Non
     """
     if are_ours(shapes):
         return None
-    # Two stages of a block each tell whose the names are.
-    probes = {kind: _probe(kind, stages=2, blocks=1) for kind in _KINDS}
+    probes = {kind: _probe(kind, _PROBED) for kind in _KINDS}
     shares = {
         (kind, origin): len(shapes.keys() & _names(probe, origin).keys())
         for (kind, probe), origin in product(probes.items(), ORIGINS)
@@ -72,16 +76,35 @@ def renamed(shapes: Shapes, *, downsample: Downsample = "conv") -> Renamed | Non
     kind, origin = max(shares, key=lambda each: (shares[each], each[0].downsample == downsample))
     if shares[kind, origin] == 0:
         return None
-    numbers = [int(digits) for name in shapes for digits in re.findall(r"\d{1,6}", name)]
-    most = min(max(numbers) + 1, len(shapes), MOST_BLOCKS // _MOST_STAGES)
-    stages = min(most, _MOST_STAGES)
-    known = _names(_probe(kind, stages=stages, blocks=most), origin)
+    stages = _stages(shapes, kind, origin)
+    if sum(blocks * convolutions for blocks, convolutions in stages) * _LEAST_SHARE > len(shapes):
+        return None
+    known = _names(_probe(kind, stages), origin)
     if len(shapes.keys() & known.keys()) < _LEAST_SHARE * len(shapes):
         return None
     ours = dict(_ours(name, shape, known.get(name)) for name, shape in shapes.items())
     other = replace(kind, downsample="avg" if kind.downsample == "conv" else "conv")
     tells = shares[other, origin] < shares[kind, origin]
     return Renamed(ours, origin, tells or not any(".downsample." in name for name in ours))
+
+
+def _stages(shapes: Shapes, kind: _Kind, origin: Origin) -> list[tuple[int, int]]:
+    """Of each stage that the file names: how many blocks, and convolutions in each of them.
+
+    All blocks of a stage are alike: its first block and its blocks' first convolutions tell.
+    """
+    numbers = [int(digits) for name in shapes for digits in re.findall(r"\d{1,6}", name)]
+    most = min(max(numbers) + 1, len(shapes), MOST_BLOCKS // _MOST_STAGES)
+    blocks = [1] * min(most, _MOST_STAGES)
+    convolutions = list(blocks)
+    for stage in ((most, 1), (1, min(most, MOST_CONVOLUTIONS))):
+        known = _names(_probe(kind, (stage,) * len(blocks)), origin)
+        for ours, _ in (known[name] for name in shapes.keys() & known.keys()):
+            if place := _PLACE.fullmatch(ours):
+                index, block, convolution = int(place[1]) - 1, int(place[2]) + 1, int(place[3])
+                blocks[index] = max(blocks[index], block)
+                convolutions[index] = max(convolutions[index], convolution)
+    return list(zip(blocks, convolutions, strict=True))
 
 
 def _ours(name: str, shape: Shape, known: tuple[str, Foreign] | None) -> tuple[str, Shape]:
@@ -98,27 +121,35 @@ def _names(network: Network, origin: Origin) -> dict[str, tuple[str, Foreign]]:
     return {foreign.name: (ours, foreign) for ours, foreign in origin.tensors(network).items()}
 
 
-def _probe(kind: _Kind, *, stages: int, blocks: int) -> Network:
+def _probe(kind: _Kind, stages: Sequence[tuple[int, int]]) -> Network:
+    """A network of such layers: of each stage, how many blocks and convolutions in each of them."""
+    order, norm_behind_stem = kind.norms
     document = {
         "name": "probe",
-        "input": {"channels": 1, "size": 2 ** (stages + 1)},
+        "input": {"channels": 1, "size": 2 ** (len(stages) + 1)},
         "classes": 1,
         "stem": {
             "hidden": kind.hidden,
             "width": 1,
             "kernel": 3,
             "stride": 1,
+            "norm": norm_behind_stem,
             "pool": "conv",
         },
         "conv_bias": True,
-        "order": kind.order,
-        "block": [{"kernel": 3}] * _MOST_CONVOLUTIONS,
+        "order": order,
         "shortcut": "projection_all",
         "downsample": kind.downsample,
         "attention": kind.attention,
         "stages": [
-            {"name": f"s{stage}", "repeats": blocks, "width": 1, "stride": min(stage + 1, 2)}
-            for stage in range(stages)
+            {
+                "name": f"s{index}",
+                "repeats": blocks,
+                "width": 1,
+                "stride": min(index + 1, 2),
+                "block": [{"kernel": 3}] * convolutions,
+            }
+            for index, (blocks, convolutions) in enumerate(stages)
         ],
     }
     # JSON is YAML.
