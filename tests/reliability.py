@@ -279,7 +279,8 @@ def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed
         "beside the directory or in the scratch folder, and satisfy `build --check`. A new "
         "directory is *unproven* until a certificate says that it passed. Exit codes are a "
         "shell's: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where a system "
-        "cannot exchange two names, leaves no directory, and the next run brings it back.\n\n"
+        "cannot exchange two names, leaves no directory, and the next run brings it back. A Python "
+        "that is interrupted before it comes to resnetgen says so itself, with exit code 1.\n\n"
         f"{table(found)}\n\n"
         f"Python {platform.python_version()}, {versions}, {platform.system()}; seed {seed}.\n"
     )
