@@ -33,7 +33,7 @@ MOST_PARAMETERS = 150_000_000
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verified:
     """A network, and what became of it in each target."""
 
     name: str
@@ -70,7 +70,7 @@ def batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
     yield batch
 
 
-def proofs(names: Sequence[str]) -> Iterator[Proof]:
+def verified(names: Sequence[str]) -> Iterator[Verified]:
     """Builds and verifies the networks, and keeps none of them."""
     sizes = {name: total(compile_spec(name).network).trainable for name in names}
     for batch in batches(sizes):
@@ -85,10 +85,10 @@ def proofs(names: Sequence[str]) -> Iterator[Proof]:
             results = list(pool.map(verify_together, TARGETS, repeat(built)))
         for name in batch:
             found = {target: each[name] for target, each in zip(TARGETS, results, strict=True)}
-            yield Proof(name, sizes[name], found)
+            yield Verified(name, sizes[name], found)
 
 
-def document(found: Sequence[Proof]) -> str:
+def document(found: Sequence[Verified]) -> str:
     """All of it as a page, with what is needed to find it again."""
     rows = "\n".join(each.row for each in found)
     return (
@@ -106,7 +106,7 @@ def document(found: Sequence[Proof]) -> str:
     )
 
 
-def summary(found: Sequence[Proof]) -> str:
+def summary(found: Sequence[Verified]) -> str:
     passed = sum(each.passed for each in found)
     return f"{passed} of {len(found)} passed in all {len(TARGETS)} targets"
 
@@ -123,14 +123,14 @@ def main() -> int:
         parser.error(f"no bundled network is called {', '.join(unknown)}")
     if arguments.write and arguments.name:
         parser.error("--write is for all of them")
-    found: list[Proof] = []
-    for proof in proofs(names):
-        print(proof.row, flush=True)
-        found.append(proof)
+    found: list[Verified] = []
+    for each in verified(names):
+        print(each.row, flush=True)
+        found.append(each)
     print(summary(found))
     if arguments.write:
         RESULTS.write_text(document(found))
-    return 0 if all(proof.passed for proof in found) else 1
+    return 0 if all(each.passed for each in found) else 1
 
 
 if __name__ == "__main__":

@@ -24,15 +24,16 @@ from resnetgen.weights.origins import ORIGINS, Foreign, Origin
 _MOST_STAGES = 8
 _LEAST_SHARE = 0.5
 """Below this, a file that has some of a library's names has them by chance."""
-_PLACE = re.compile(r"layer(\d+)\.(\d+)\.conv(\d+)\.weight")
+_PLACE = re.compile(r"layer(?P<stage>\d+)\.(?P<block>\d+)\.conv(?P<convolution>\d+)\.weight")
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What decides what a layer is called, beside its place."""
 
-    norms: tuple[Order, bool]
-    """Their order, and whether one stands behind the stem."""
+    order: Order
+    stem_norm: bool
+    """Whether a norm stands behind the stem."""
     hidden: tuple[int, ...]
     """Of the stem."""
     downsample: Downsample
@@ -46,7 +47,12 @@ _STEMS = ((), (1, 1), (1,), (1, 1, 1))
 _PROBED = ((1, 3),) * 2
 """Two stages of a block each tell whose the names are; the libraries' have at most three
 convolutions."""
-_KINDS = tuple(_Kind(*each) for each in product(_NORMS, _STEMS, _DOWNSAMPLES, _ATTENTIONS))
+_KINDS = tuple(
+    _Kind(order, stem_norm, hidden, downsample, attention)
+    for (order, stem_norm), hidden, downsample, attention in product(
+        _NORMS, _STEMS, _DOWNSAMPLES, _ATTENTIONS
+    )
+)
 """The simplest first."""
 
 
@@ -77,6 +83,7 @@ def renamed(shapes: Shapes, *, downsample: Downsample = "conv") -> Renamed | Non
     if shares[kind, origin] == 0:
         return None
     stages = _stages(shapes, kind, origin)
+    # A hostile file may name a far block, and one of so many would take long to lower.
     if sum(blocks * convolutions for blocks, convolutions in stages) * _LEAST_SHARE > len(shapes):
         return None
     known = _names(_probe(kind, stages), origin)
@@ -95,16 +102,22 @@ def _stages(shapes: Shapes, kind: _Kind, origin: Origin) -> list[tuple[int, int]
     """
     numbers = [int(digits) for name in shapes for digits in re.findall(r"\d{1,6}", name)]
     most = min(max(numbers) + 1, len(shapes), MOST_BLOCKS // _MOST_STAGES)
-    blocks = [1] * min(most, _MOST_STAGES)
-    convolutions = list(blocks)
-    for stage in ((most, 1), (1, min(most, MOST_CONVOLUTIONS))):
-        known = _names(_probe(kind, (stage,) * len(blocks)), origin)
+    number = min(most, _MOST_STAGES)
+
+    def largest(part: str, *, probed: tuple[int, int]) -> list[int]:
+        """Of each stage the largest number in the names that the file shares with the probe."""
+        found = [0] * number
+        known = _names(_probe(kind, [probed] * number), origin)
         for ours, _ in (known[name] for name in shapes.keys() & known.keys()):
             if place := _PLACE.fullmatch(ours):
-                index, block, convolution = int(place[1]) - 1, int(place[2]) + 1, int(place[3])
-                blocks[index] = max(blocks[index], block)
-                convolutions[index] = max(convolutions[index], convolution)
-    return list(zip(blocks, convolutions, strict=True))
+                stage = int(place["stage"]) - 1
+                found[stage] = max(found[stage], int(place[part]))
+        return found
+
+    blocks = largest("block", probed=(most, 1))
+    convolutions = largest("convolution", probed=(1, min(most, MOST_CONVOLUTIONS)))
+    # Blocks are counted from 0, and a stage that the file does not have is probed with one of one.
+    return [(last + 1, max(each, 1)) for last, each in zip(blocks, convolutions, strict=True)]
 
 
 def _ours(name: str, shape: Shape, known: tuple[str, Foreign] | None) -> tuple[str, Shape]:
@@ -123,7 +136,6 @@ def _names(network: Network, origin: Origin) -> dict[str, tuple[str, Foreign]]:
 
 def _probe(kind: _Kind, stages: Sequence[tuple[int, int]]) -> Network:
     """A network of such layers: of each stage, how many blocks and convolutions in each of them."""
-    order, norm_behind_stem = kind.norms
     document = {
         "name": "probe",
         "input": {"channels": 1, "size": 2 ** (len(stages) + 1)},
@@ -133,11 +145,11 @@ def _probe(kind: _Kind, stages: Sequence[tuple[int, int]]) -> Network:
             "width": 1,
             "kernel": 3,
             "stride": 1,
-            "norm": norm_behind_stem,
+            "norm": kind.stem_norm,
             "pool": "conv",
         },
         "conv_bias": True,
-        "order": order,
+        "order": kind.order,
         "shortcut": "projection_all",
         "downsample": kind.downsample,
         "attention": kind.attention,
