@@ -82,9 +82,11 @@ class FarPeer:
     name: str
     library: str
     program: str
-    """What runs there, and in which file it leaves the weights."""
+    """What runs there."""
     file: str
+    """Where it leaves the weights."""
     origin: str
+    """By whose names they are read."""
     spec: str
     """The bundled spec, and behind it what makes it this network."""
     overrides: tuple[str, ...] = ()

@@ -64,7 +64,8 @@ def computed(
 
 def images_in(folder: Path) -> list[NDArray[np.float32]]:
     """What `computed` left for its program."""
-    return [np.load(path) for path in sorted(folder.glob("image*.npy"))]
+    number = len(list(folder.glob("image*.npy")))
+    return [np.load(folder / f"image{each}.npy") for each in range(number)]
 
 
 def leave(logits: NDArray[Any], folder: Path, dtype: str, number: int) -> None:
