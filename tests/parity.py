@@ -167,7 +167,7 @@ class Row:
 
 
 def peers() -> dict[str, Peer]:
-    """torchvision's ResNets and RegNets and all of timm's resnet.py, by name."""
+    """torchvision's ResNets and RegNets and all of timm's resnet.py, by the names of their rows."""
     models = torchvision_models()
     import timm
 
@@ -178,7 +178,9 @@ def peers() -> dict[str, Peer]:
         if (module := models.get_model_builder(name).__module__) in origins
     }
     for name in timm.list_models(module="resnet"):
-        found.setdefault(name, Peer(name, "timm", lambda name=name: timm.create_model(name)))
+        # Of a name that both have, each library's network is compared with ours.
+        row = f"timm/{name}" if name in found else name
+        found[row] = Peer(row, "timm", lambda name=name: timm.create_model(name), spec=name)
     return found
 
 
