@@ -256,6 +256,33 @@ def test_another_number_of_classes_keeps_the_trunk(resnetgen: Run) -> None:
     assert record["seed"] == 0
 
 
+def test_file_without_a_head_keeps_the_trunk(resnetgen: Run) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    trunk = {name: each for name, each in tensors.items() if not name.startswith("fc.")}
+    save_file(trunk, "trunk.safetensors")
+    ran, found = built(resnetgen, "trunk.safetensors", reference)
+    assert ran.err == (
+        "trunk.safetensors: torchvision's names\n"
+        "fc.weight, fc.bias: initialized anew for 10 classes, the file has no head\n"
+    )
+    assert same({name: found[name] for name in trunk}, trunk)
+    assert found.keys() == tensors.keys()
+    converted = resnetgen("convert", "trunk.safetensors", "--spec", reference, "--to", "torch",
+                          "-o", "x.pth")  # fmt: skip
+    assert (converted.code, Path("x.pth").exists()) == (2, False)
+    assert "lacks `fc.weight`" in converted.err
+
+
+def test_negative_variance_is_refused(resnetgen: Run) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    tensors["bn1.running_var"][0] = -1
+    save_file(tensors, "net.safetensors")
+    err = refused(resnetgen("build", reference, "--weights", "net.safetensors", "--no-verify"))
+    assert err.endswith("error: `bn1.running_var` is negative, and a variance\n")
+
+
 def test_manifest_records_where_weights_came_from(resnetgen: Run) -> None:
     from resnetgen.emit.manifest import sha256_of
 
@@ -514,6 +541,19 @@ class ShellTrap:
         return (os.system, (f"touch {os.path.abspath('sprung')}",))
 
 
+def script() -> None:
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        # It is to go from PyTorch one day; files of it stay.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(torch.nn.Linear(2, 2)).save("net.pth")
+
+
+def sparse() -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"conv1.weight": torch.ones(2, 2).to_sparse()}, "net.pth")
+
+
 def shell_trap() -> None:
     torch = pytest.importorskip("torch")
     torch.save({"conv1.weight": ShellTrap()}, "net.pth")
@@ -558,6 +598,8 @@ def no_state_dict() -> None:
     ("write", "message"),
     [
         (trapped_archive, "holds the Python object io.open, and unpickling that may run any code"),
+        (script, "is a TorchScript archive, which holds code"),
+        (sparse, "holds a sparse tensor as `conv1.weight`"),
         (shell_trap, "holds the Python object posix.system, and unpickling"),
         (old_trapped_pickle, "holds the Python object io.open, and unpickling"),
         (trapped_pickle, "holds Python objects, and unpickling that may run any code"),

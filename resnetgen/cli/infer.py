@@ -2,9 +2,9 @@
 
 import sys
 import textwrap
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,8 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
     from resnetgen.spec.load import LoadedSpec
-    from resnetgen.weights.infer import Inferred, Renamed, Shapes
+    from resnetgen.spec.model import ModelSpec
+    from resnetgen.weights.infer import Inferred, Shapes
 
 _WIDTH = 76
 
@@ -51,8 +52,9 @@ def infer(
     """Print a spec whose network has a checkpoint's tensors, all of them and no others.
 
     Depth, blocks, widths, groups, attention and the like are read from names and shapes. Where the
-    network strides, what it pools and which constants it has leave no trace: that is assumed, and
-    said on stderr. The YAML goes to stdout. Reads what `convert` reads; pickled code is never run.
+    network strides, what it pools and which constants it has leave no trace: that is as in the one
+    bundled network that has these names and shapes, or else assumed, and said on stderr. The YAML
+    goes to stdout. Reads what `convert` reads; pickled code is never run.
 
     Examples:
 
@@ -69,26 +71,35 @@ def infer(
     from resnetgen.weights.open import opened
 
     with reporting(as_json=False):
-        base = None if assume is None else load(assume)
+        asked = None if assume is None else load(assume)
         chosen = _name(checkpoint, name)
         # A graph without batch norms is then that of a network without any.
         with opened(checkpoint, batch_norm=False) as file:
             shapes, prefix, remarks = file.shapes, file.prefix, file.remarks
-        known = renamed(shapes, downsample="conv" if base is None else base.spec.downsample)
+        known = renamed(shapes, downsample="conv" if asked is None else asked.spec.downsample)
+        readings = [shapes if known is None else known.shapes]
         if known is not None:
-            shapes = known.shapes
-            remarks = (*remarks, *_of_names(known))
+            remarks = (*remarks, known.origin.title)
+            if asked is None and not known.tells_downsample:
+                other = renamed(shapes, downsample="avg")
+                assert other is not None, "these names were known"
+                readings.append(other.shapes)
         with _about(checkpoint):
-            found = infer_spec(shapes, name=chosen, base=None if base is None else base.spec)
+            found = infer_spec(readings[0], name=chosen, base=None if asked is None else asked.spec)
+        alike = [] if asked else [each for shapes in readings for each in _alike(found, shapes)]
+        sole = alike[0] if len(alike) == 1 else None
+        if sole is not None:
+            found = infer_spec(sole.shapes, name=chosen, base=sole.spec)
     text = None
-    if base is not None and base.is_bundled:
-        text = extension(found.spec, base.spec)
+    if asked is not None and asked.is_bundled:
+        text = extension(found.spec, asked.spec)
     sys.stdout.write(text or brief(found.spec))
     if prefix:
         say(f"{checkpoint}: every name is behind {quote(prefix)}")
     for remark in remarks:
         say(f"{checkpoint}: {remark}")
-    for line in _remarks(found, shapes, base):
+    untold = known is not None and not known.tells_downsample
+    for line in _remarks(found, asked, alike, untold=untold):
         say(line)
 
 
@@ -116,43 +127,62 @@ def _about(checkpoint: Path) -> Generator[None]:
         raise DiagnosticError(replace(each, span=place) for each in error.diagnostics) from None
 
 
-def _of_names(known: "Renamed") -> Iterable[str]:
-    yield known.origin.title
-    if not known.tells_downsample:
-        yield "these do not tell `downsample: conv` from `avg`: --assume SPEC says which it is"
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """A bundled network with a file's names and shapes, as it is or with another image and head."""
+
+    spec: "ModelSpec"
+    is_exact: bool
+    shapes: "Shapes"
+    """The file's, by our names as they are in this network."""
 
 
-def _remarks(found: "Inferred", shapes: "Shapes", base: "LoadedSpec | None") -> Iterable[str]:
-    from resnetgen.report.network import headline
-
-    yield f"{headline(found.network)}; its tensors are just those of the file"
-    if base is None:
-        yield "assumed, since names and shapes do not tell:"
-    else:
-        yield f"taken from {base.spec.name}, since names and shapes do not tell:"
-    assumed = ", ".join(f"{key} {value}" for key, value in found.assumed.items())
-    yield textwrap.indent(textwrap.fill(assumed, _WIDTH, break_on_hyphens=False), "  ")
-    if base is None:
-        yield from _bundled(found, shapes)
-
-
-def _bundled(found: "Inferred", shapes: "Shapes") -> Iterable[str]:
-    """Which bundled networks fit as well, as they are or with another image and head."""
+def _alike(found: "Inferred", shapes: "Shapes") -> Iterable[_Alike]:
     from resnetgen.spec.load import bundled, load
     from resnetgen.weights.infer import fitting, with_ends
 
     spec = found.spec
-    known = [load(name).spec for name in bundled()]
-    ends = [with_ends(each, channels=spec.input.channels, classes=spec.classes) for each in known]
-    unchanged = {each.name for each, other in zip(known, ends, strict=True) if each == other}
-    fit = fitting(shapes, ends)
-    exact = [name for name in fit if name in unchanged]
-    others = [name for name in fit if name not in unchanged]
+    known = {name: load(name).spec for name in bundled()}
+    ends = {
+        name: with_ends(each, channels=spec.input.channels, classes=spec.classes)
+        for name, each in known.items()
+    }
+    for name in fitting(shapes, ends.values()):
+        yield _Alike(known[name], known[name] == ends[name], shapes)
+
+
+def _remarks(
+    found: "Inferred", asked: "LoadedSpec | None", alike: Sequence[_Alike], *, untold: bool
+) -> Iterable[str]:
+    from resnetgen.report.network import headline
+
+    yield f"{headline(found.network)}; its tensors are just those of the file"
+    if asked is not None:
+        yield f"taken from {asked.spec.name}, since names and shapes do not tell:"
+    elif len(alike) == 1:
+        yield f"taken from {alike[0].spec.name}, since names and shapes do not tell:"
+    else:
+        yield "assumed, since names and shapes do not tell:"
+    assumed = dict(found.assumed)
+    if untold:
+        assumed["downsample"] = found.spec.downsample
+    listed = ", ".join(f"{key} {value}" for key, value in assumed.items())
+    yield textwrap.indent(textwrap.fill(listed, _WIDTH, break_on_hyphens=False), "  ")
+    if asked is None:
+        yield from _bundled(alike)
+
+
+def _bundled(alike: Sequence[_Alike]) -> Iterable[str]:
+    """Which bundled networks fit as well, and what to do with them."""
+    exact = [each.spec.name for each in alike if each.is_exact]
+    others = [each.spec.name for each in alike if not each.is_exact]
     if exact:
         yield f"bundled networks with these names and shapes: {', '.join(exact)}"
     if others:
         yield f"bundled networks with these but for image and head: {', '.join(others)}"
-    if fit:
+    if len(alike) == 1:
+        yield "--assume SPEC takes from another spec what is taken from it here"
+    elif alike:
         yield "--assume NAME takes from one of them what is assumed here"
     else:
         yield "no bundled network has these names and shapes"

@@ -51,10 +51,13 @@ class LoadedWeights:
                 f"{file}: channels reordered, since these ports put half of a shortcut's zeros in "
                 "front"
             )
-        if self.match.fresh and self.match.classes is not None and self.seed is not None:
-            names = ", ".join(self.match.fresh)
-            classes = f"{self.network.classes:,} classes, the file has {self.match.classes:,}"
-            yield f"{names}: initialized anew for {classes}"
+        if self.fresh_seed is not None:
+            names, classes = ", ".join(self.match.fresh), self.match.classes
+            theirs = "no head" if classes is None else f"{classes:,}"
+            yield (
+                f"{names}: initialized anew for {self.network.classes:,} classes, the file has "
+                f"{theirs}"
+            )
 
     def tensors(self) -> Iterator[Single]:
         """All tensors in the layout's order."""
@@ -96,7 +99,8 @@ def loaded(
     """The network's weights in the file at `path`, which can be read within.
 
     `origin` names whose names to expect instead of finding out. With a `seed`, a head for another
-    number of classes is initialized anew. Raises a DiagnosticError with all that does not fit.
+    number of classes, or none, is initialized anew. Raises a DiagnosticError with all that does
+    not fit.
     """
     batch_norm = any(isinstance(op, BatchNorm2d) for op in network.ops)
     with opened(path, batch_norm=batch_norm) as checkpoint:
@@ -107,14 +111,19 @@ def loaded(
 
 
 def _refuse_values(checkpoint: Checkpoint, matched: Match) -> None:
-    """Raises a DiagnosticError for tensors that hold no finite floating-point numbers."""
+    """Raises a DiagnosticError for tensors that hold no finite floating-point numbers, or negative
+    variances."""
     wrong: list[str] = []
-    for foreign in matched.foreign.values():
+    for ours, foreign in matched.foreign.items():
         tensor = checkpoint.tensors[matched.prefix + foreign.name]
         if tensor.floats is None:
             wrong.append(f"{quote(foreign.name)} holds no floating-point numbers: {tensor.dtype}")
-        elif not np.isfinite(tensor.single()).all():
+            continue
+        values = tensor.single()
+        if not np.isfinite(values).all():
             wrong.append(f"{quote(foreign.name)} is not finite in float32")
+        elif ours.endswith(".running_var") and (values < 0).any():
+            wrong.append(f"{quote(foreign.name)} is negative, and a variance")
     if wrong:
         place = Span.of_file(checkpoint.file)
         raise DiagnosticError([Diagnostic("bad-values", message, place) for message in wrong])

@@ -28,9 +28,9 @@ class Match:
     prefix: str
     foreign: Mapping[str, Foreign]
     fresh: tuple[str, ...]
-    """Our names of the head's tensors, where the file's are for another number of classes."""
+    """Our names of the head's tensors, where the file has none or for another number of classes."""
     classes: int | None
-    """That number."""
+    """That number, if it has one."""
 
 
 def match(
@@ -39,7 +39,7 @@ def match(
     """Accounts for every tensor of both; raises a DiagnosticError with all that do not fit.
 
     `origin` names whose names to expect instead of finding out. With `fresh_head` a head for
-    another number of classes is no mistake.
+    another number of classes is no mistake, and neither is none.
     """
     file, shapes = checkpoint.file, checkpoint.shapes
     chosen = _recognize(network, file, shapes) if origin is None else _named(origin)
@@ -116,9 +116,13 @@ def _cannot_have(origin: Origin, unnamed: tuple[str, ...], file: str) -> Diagnos
 def _head_of_others(
     network: Network, foreign: Mapping[str, Foreign], shapes: Mapping[str, Shape]
 ) -> tuple[tuple[str, ...], int | None]:
-    """The head's tensors, and for how many classes the file's are, if that is all that differs."""
+    """The head's tensors, and for how many classes the file's are, if that is all that differs;
+    or the head's tensors alone, if the file has none of them."""
     (head,) = (op for op in network.head if isinstance(op, Linear))
-    weight, bias = (foreign[f"{head.name}.{kind}"] for kind in ("weight", "bias"))
+    names = (f"{head.name}.weight", f"{head.name}.bias")
+    weight, bias = (foreign[name] for name in names)
+    if not {weight.name, bias.name} & shapes.keys():
+        return names, None
     theirs = shapes.get(bias.name)
     if theirs is None or len(theirs) != 1 or theirs == bias.shape:
         return (), None
@@ -127,7 +131,7 @@ def _head_of_others(
     rows = (head.in_features, classes) if ours_last else (classes, head.in_features)
     if shapes.get(weight.name) != rows:
         return (), None
-    return (f"{head.name}.weight", f"{head.name}.bias"), classes
+    return names, classes
 
 
 def _biases(network: Network, origin: Origin) -> set[str]:
@@ -197,7 +201,8 @@ def _folded(code: str, verb: str, names: list[str], file: str) -> Iterator[Diagn
     if names:
         tensors = "tensor" if len(names) == 1 else "tensors"
         message = f"{verb} {len(names):,} more {tensors}, the last {quote(names[-1])}"
-        yield _found(code, message, file, None)
+        hint = f"`resnetgen infer {file}` says which network has its tensors"
+        yield _found(code, message, file, hint)
 
 
 def _found(code: str, message: str, file: str, hint: str | None) -> Diagnostic:

@@ -96,7 +96,8 @@ def trace(shapes: Shapes) -> Trace:
     stem = _stem(shapes)
     head = shapes.get("fc.weight")
     if head is None:
-        raise missing("fc.weight", "so there is no head")
+        hint = "`resnetgen build SPEC --weights FILE` draws one for a network that you name"
+        raise not_inferred("there is no tensor `fc.weight`, so there is no head", hint=hint)
     if len(head) != 2:
         raise shaped("fc.weight", head, "two numbers: classes and features")
     return Trace(

@@ -21,7 +21,9 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     try:
         tree = serialization.msgpack_restore(data)
     except Exception as error:  # What a damaged file makes of msgpack has no common type.
-        raise Refused(f"is no file that Flax wrote: {error or type(error).__name__}") from error
+        raise Refused(
+            f"is no file that Flax wrote: {str(error) or type(error).__name__}"
+        ) from error
     if not isinstance(tree, Mapping):
         raise Refused(f"holds a {type(tree).__name__}, not a tree of variables")
     variables = cast(Mapping[Any, Any], tree)

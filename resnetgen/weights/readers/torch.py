@@ -19,16 +19,27 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     """Leaves the tensors of `file` in the safetensors file `tensors`."""
     torch = framework("torch")
     path = Path(arguments["file"])
-    found, wrapper = _unwrapped(torch, _load(torch, path))
+    loaded = _load(torch, path)
+    found, wrapper = _unwrapped(torch, loaded)
     if not found:
         raise Refused(f"holds no tensors\n{_HINT}")
     size = path.stat().st_size
     for name, tensor in found.items():
+        if tensor.is_quantized or tensor.layout != torch.strided:
+            kind = "quantized" if tensor.is_quantized else "sparse"
+            raise Refused(f"holds a {kind} tensor as `{name}`, and weights are dense numbers")
         if tensor.numel() * tensor.element_size() > size:
             raise Refused(f"claims {tensor.numel():,} values of `{name}`, more than the file holds")
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in found.items()}
     framework("safetensors.torch").save_file(plain, arguments["tensors"])
-    return {"remarks": "" if wrapper is None else f"the weights lie under `{wrapper}`"}
+    return {"remarks": "" if wrapper is None else _where(torch, loaded, wrapper)}
+
+
+def _where(torch: Any, loaded: Any, wrapper: str) -> str:
+    """Under which key the weights lie, and which others are not read, such as an average's."""
+    others = [key for key in loaded if key != wrapper and _tensors_of(torch, loaded[key])]
+    unread = ", ".join(f"`{key}`" for key in others)
+    return f"the weights lie under `{wrapper}`" + (f"; not read: {unread}" if others else "")
 
 
 def _load(torch: Any, path: Path) -> Any:
@@ -42,6 +53,8 @@ def _load(torch: Any, path: Path) -> Any:
             raise Refused(f"{_unsafe(str(error))}\n{_HINT}") from error
         raise _damaged(error) from error
     except Exception as error:  # What a damaged archive makes of PyTorch has no common type.
+        if "TorchScript" in str(error):
+            raise Refused(f"is a TorchScript archive, which holds code\n{_HINT}") from error
         raise _damaged(error) from error
 
 
