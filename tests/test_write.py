@@ -429,30 +429,96 @@ def test_file_of_ours_edited_right_before_the_swap_is_put_back(
     assert no_litter(directory)
 
 
-@pytest.mark.parametrize("renames", [1, 2])
+@pytest.fixture
+def interrupted_behind(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[object, str, int], None]:
+    """Has the user save a file before the call of a function, and interrupt right behind it."""
+
+    def interrupt(owner: object, name: str, call: int) -> None:
+        function: Callable[[Path, Path], object] = getattr(owner, name)
+        done: list[Path] = []
+
+        def interrupted(path: Path, target: Path) -> object:
+            done.append(path)
+            if len(done) == call and directory.exists():
+                (directory / "late.txt").write_text("saved")
+            found = function(path, target)
+            if len(done) == call:
+                raise KeyboardInterrupt
+            return found
+
+        monkeypatch.setattr(owner, name, interrupted)
+
+    return interrupt
+
+
+@pytest.mark.parametrize("step", ["the exchange", "the first rename", "the second rename"])
 def test_interrupt_right_behind_a_rename_puts_the_old_directory_back(
-    directory: Path, renames: int, monkeypatch: pytest.MonkeyPatch
+    directory: Path,
+    step: str,
+    interrupted_behind: Callable[[object, str, int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     build(directory, contents())
-    rename: Callable[[Path, Path], Path] = Path.rename
-    done: list[Path] = []
-
-    def interrupted(path: Path, target: Path) -> Path:
-        found = rename(path, target)
-        done.append(path)
-        if len(done) == renames:
-            raise KeyboardInterrupt
-        return found
-
-    monkeypatch.setattr(exchange, "_exchange", lambda first, second: False)
-    monkeypatch.setattr(Path, "rename", interrupted)
+    late = {} if step == "the second rename" else {"late.txt": b"saved"}
+    before = {**files(directory), **late}
+    if step == "the exchange":
+        interrupted_behind(exchange, "_exchange", 1)
+    else:
+        monkeypatch.setattr(exchange, "_exchange", lambda first, second: False)
+        interrupted_behind(Path, "rename", 1 if step == "the first rename" else 2)
     with pytest.raises(KeyboardInterrupt):
         build(directory, contents(spec="2"))
     monkeypatch.undo()
     assert no_litter(directory)
-    manifest = read(directory)
-    assert manifest is not None
-    assert manifest.spec_sha256 == "1"
+    assert files(directory) == before
+
+
+@pytest.mark.parametrize("refusal", ["not known", "an error"])
+def test_exchange_that_another_does_not_undo_is_undone_by_renames(
+    directory: Path, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents())
+    swap: Callable[[Path, Path], bool] = exchange._exchange  # pyright: ignore[reportPrivateUsage]
+    swapped: list[Path] = []
+
+    def once(first: Path, second: Path) -> bool:
+        swapped.append(second)
+        if len(swapped) == 1:
+            (directory / "late.txt").write_text("saved")
+            if not swap(first, second):
+                pytest.skip("this system cannot exchange two names")
+            raise KeyboardInterrupt
+        if refusal == "an error":
+            raise OSError(errno.EIO, "Input/output error")
+        return False
+
+    before = {**files(directory), "late.txt": b"saved"}
+    monkeypatch.setattr(exchange, "_exchange", once)
+    with pytest.raises(KeyboardInterrupt):
+        build(directory, contents(spec="2"))
+    assert files(directory) == before
+    assert no_litter(directory)
+
+
+def test_interrupt_while_the_old_directory_is_removed_leaves_nothing_of_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents())
+    remove: Callable[[Path], None] = exchange._remove  # pyright: ignore[reportPrivateUsage]
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(path: Path) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        remove(path)
+
+    monkeypatch.setattr(exchange, "_remove", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(directory, contents({"model_torch.py": b"other\n"}, spec="2"))
+    assert files(directory).keys() == {"model_torch.py", "manifest.json"}
+    assert no_litter(directory)
 
 
 def test_build_removes_what_a_killed_verification_left(directory: Path) -> None:

@@ -134,14 +134,10 @@ def write(plan: Plan) -> Manifest:
     The lock keeps no editor away, and to draw weights takes seconds: so what is there is looked
     at once more before it goes, and anything that changed is refused even with `force`.
     """
-    with told(plan.directory):
-        staging = exchange.staging_directory(plan.directory)
-        try:
-            manifest = _fill(staging, plan)
-            if not _is_current(plan, manifest):
-                _replace(staging, plan, manifest)
-        finally:
-            exchange.remove(staging)
+    with told(plan.directory), exchange.staged(plan.directory) as staging:
+        manifest = _fill(staging, plan)
+        if not _is_current(plan, manifest):
+            _replace(staging, plan, manifest)
     return manifest
 
 
