@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -415,6 +416,77 @@ def test_what_comes_right_before_the_swap_is_carried_too(
     assert files(directory).keys() == {*FILES, "manifest.json", "notes.txt", "new.txt"}
     assert notes.read_text() == "saved"
     assert no_litter(directory)
+
+
+def test_what_goes_or_becomes_another_kind_while_files_are_carried_over_does_so_too(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("gone.txt", "named.txt", "folder", "file", "runs/old", "runs/log")
+    syncs: list[Path] = []
+    sync = exchange.sync
+
+    def change(path: Path) -> None:
+        sync(path)
+        if path.name.startswith(".net.new-"):
+            syncs.append(path)
+            assert all((path / name).exists() for name in names)
+            change_kinds(directory)
+
+    build(directory, contents())
+    prepare_kinds(directory)
+    monkeypatch.setattr(exchange, "sync", change)
+    build(directory, contents(spec="2"))
+    assert syncs
+    assert kinds_changed(directory)
+
+
+def test_what_goes_or_becomes_another_kind_right_before_the_swap_does_so_too(
+    directory: Path, before_the_swap: list[Callable[[], object]]
+) -> None:
+    build(directory, contents())
+    prepare_kinds(directory)
+    before_the_swap.append(lambda: change_kinds(directory))
+    build(directory, contents(spec="2"))
+    assert kinds_changed(directory)
+    assert no_litter(directory)
+
+
+def prepare_kinds(directory: Path) -> None:
+    (directory / "gone.txt").write_text("mine")
+    (directory / "named.txt").write_text("mine too")
+    (directory / "file").write_text("will be a folder")
+    for name in ("folder", "runs/old"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "log").write_text("will go")
+    (directory / "runs" / "log").write_text("stays")
+
+
+def change_kinds(directory: Path) -> None:
+    (directory / "gone.txt").unlink()
+    (directory / "named.txt").rename(directory / "renamed.txt")
+    shutil.rmtree(directory / "folder")
+    (directory / "folder").write_text("was a folder")
+    (directory / "file").unlink()
+    (directory / "file").mkdir()
+    (directory / "file" / "log").write_text("was a file")
+    shutil.rmtree(directory / "runs" / "old")
+
+
+def kinds_changed(directory: Path) -> bool:
+    own = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
+    texts = {
+        name: path.read_text() if path.is_file() else None
+        for name, path in own.items()
+        if name not in {*FILES, "manifest.json"}
+    }
+    return texts == {
+        "renamed.txt": "mine too",
+        "folder": "was a folder",
+        "file": None,
+        "file/log": "was a file",
+        "runs": None,
+        "runs/log": "stays",
+    }
 
 
 def test_file_of_ours_edited_right_before_the_swap_is_put_back(

@@ -8,7 +8,7 @@ without `force`.
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -31,8 +31,23 @@ from resnetgen.emit.manifest import (
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
 
-_Carried = dict[PurePath, tuple[int, int, int, int]]
-"""Which file has been carried over under which name: its device and number, and its state."""
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Tells, without reading it, whether a file is still the one that it was, and as it was."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "_State":
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+_Tree = dict[PurePath, _State | None]
+"""What is below a folder, by its path from there; None for folders, which come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +174,7 @@ def manifest_of(
 def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
     """Puts the filled directory in the place of the old one, with what is the user's in there."""
     remove_remains(plan.directory / CERTIFICATE)
-    carried: _Carried = {}
+    carried: _Tree = {}
     _carry_over(staging, plan, manifest, carried)
     exchange.sync(staging)
     _refuse_changes(plan, plan.directory)
@@ -322,43 +337,65 @@ def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
     return _hash_of(path) if os.path.lexists(path) else listed
 
 
-def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Carried) -> None:
+def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Tree) -> None:
     """Gives the new directory the files that stay; both have them until the old one goes.
 
-    May be repeated, and then does what has changed since.
+    May be repeated with what is `carried` already, and then does what has changed since: what is
+    gone from the old directory goes from the new one too.
     """
-    if not plan.directory.exists():
-        return
-    dropped = {MANIFEST, *plan.present}
+    old = plan.directory
+    staying = _staying(plan, manifest) if old.exists() else {}
+    # Folders come before what is in them, and so the other way round behind.
+    for name in reversed(tuple(carried)):
+        if name not in staying or carried[name] != staying[name]:
+            _remove_one(new / name, is_folder=carried.pop(name) is None)
+    for name, state in staying.items():
+        if name not in carried:
+            _share(old / name, new / name, is_folder=state is None)
+            carried[name] = state
+    for name in reversed(staying):
+        if staying[name] is None:
+            # Now that they have all that is in them, which changes the time and needs permission.
+            shutil.copystat(old / name, new / name)
+    if old.exists():
+        shutil.copymode(old, new)
+
+
+def _staying(plan: Plan, manifest: Manifest) -> _Tree:
+    """What of the old directory will be in the new one."""
+    dropped = {MANIFEST, *plan.contents.names, *plan.present}
     if not _certificate_holds(plan, manifest):
         dropped.add(CERTIFICATE)
-    for path in plan.directory.iterdir():
-        if path.name not in dropped:
-            _share(path, new, PurePath(path.name), carried)
-    shutil.copymode(plan.directory, new)
+    found = _entries(plan.directory, PurePath())
+    return {name: state for name, state in found if name.parts[0] not in dropped}
 
 
-def _share(source: Path, new: Path, name: PurePath, carried: _Carried) -> None:
-    """Makes `name` in `new` the same file or tree as `source`, by hard links where possible."""
-    target = new / name
-    if source.is_dir() and not source.is_symlink():
-        target.mkdir(exist_ok=True)
-        for path in source.iterdir():
-            _share(path, new, name / path.name, carried)
-        shutil.copystat(source, target)
+def _entries(folder: Path, name: PurePath) -> Iterator[tuple[PurePath, _State | None]]:
+    for path in folder.iterdir():
+        below = name / path.name
+        if path.is_dir() and not path.is_symlink():
+            yield below, None
+            yield from _entries(path, below)
+        else:
+            yield below, _State.of(path.lstat())
+
+
+def _share(source: Path, target: Path, *, is_folder: bool) -> None:
+    """Makes the target the same file as the source, by a hard link where possible, or a folder."""
+    if is_folder:
+        target.mkdir()
         return
-    found = source.lstat()
-    state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-    if carried.get(name) == state:
-        return
-    if os.path.lexists(target) and not os.path.samestat(found, target.lstat()):
-        target.unlink()
-    if not os.path.lexists(target):
-        try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError:
-            shutil.copy2(source, target, follow_symlinks=False)
-    carried[name] = state
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _remove_one(path: Path, *, is_folder: bool) -> None:
+    if is_folder:
+        path.rmdir()
+    else:
+        path.unlink()
 
 
 def _hash_of(path: Path) -> str:
