@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import exchange
+from resnetgen.emit import write as write_module
 from resnetgen.emit.manifest import Manifest, read
 from resnetgen.emit.write import Contents, Weights, locked, place, plan, write
 
@@ -487,6 +489,43 @@ def kinds_changed(directory: Path) -> bool:
         "runs": None,
         "runs/log": "stays",
     }
+
+
+@pytest.mark.parametrize(("tick_ns", "times"), [(0, 1), (10**12, 3)])
+def test_weights_are_read_once_unless_they_are_so_young_that_a_change_might_not_show(
+    directory: Path, tick_ns: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents(weights=weights()))
+    read: list[str] = []
+
+    def sha256_of(path: Path) -> str:
+        read.append(path.name)
+        return read_hash(path.read_bytes())
+
+    monkeypatch.setattr(write_module, "sha256_of", sha256_of)
+    monkeypatch.setattr(write_module, "_TICK_NS", tick_ns)
+    build(directory, contents(spec="2", weights=weights(b"others")))
+    assert read.count("model.safetensors") == times
+
+
+def test_edit_that_keeps_size_and_date_is_seen(
+    directory: Path, before_the_swap: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_module, "_TICK_NS", 0)
+    build(directory, contents())
+    source = directory / "model_torch.py"
+
+    def edit() -> None:
+        found = source.stat()
+        time.sleep(0.05)
+        source.write_bytes(b"edited")
+        os.utime(source, ns=(found.st_atime_ns, found.st_mtime_ns))
+        assert source.stat().st_size == found.st_size
+
+    before_the_swap.append(edit)
+    with pytest.raises(DiagnosticError, match=r"model_torch.py: error: changed while the build"):
+        build(directory, contents(spec="2"))
+    assert source.read_bytes() == b"edited"
 
 
 def test_file_of_ours_edited_right_before_the_swap_is_put_back(

@@ -8,9 +8,10 @@ without `force`.
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path, PurePath
@@ -46,6 +47,10 @@ class _State:
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+_Hashes = dict[tuple[_State, int], str]
+"""The hashes of files, by their state and when anything of them changed last, in nanoseconds."""
+_TICK_NS = 2_000_000_000
+"""What the coarsest clock of a file system, FAT's, takes for the same time."""
 _Tree = dict[PurePath, _State | None]
 """What is below a folder, by its path from there; None for folders, which come first."""
 
@@ -88,6 +93,8 @@ class Plan:
     """The hashes of the files on disk that are to be replaced or removed."""
     foreign_records: tuple[str, ...]
     """A manifest or certificate that lies there and is not resnetgen's."""
+    hashes: _Hashes = field(compare=False, repr=False)
+    """What need not be read again to be known."""
 
     @property
     def is_same_spec(self) -> bool:
@@ -137,7 +144,7 @@ def plan(directory: Path, contents: Contents, *, force: bool) -> Plan:
         raise DiagnosticError(
             [Diagnostic("not-a-directory", message, Span.of_file(str(directory)))]
         )
-    found = _survey(directory, contents)
+    found = _survey(directory, contents, {})
     if not force:
         _refuse_to_overwrite(found)
     return found
@@ -173,6 +180,7 @@ def manifest_of(
 
 def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
     """Puts the filled directory in the place of the old one, with what is the user's in there."""
+    # A verification that was killed left them; they would be carried over as the user's.
     remove_remains(plan.directory / CERTIFICATE)
     carried: _Tree = {}
     _carry_over(staging, plan, manifest, carried)
@@ -188,7 +196,7 @@ def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
     exchange.swap_in(staging, plan.directory, last_look=last_look)
 
 
-def _survey(directory: Path, contents: Contents) -> Plan:
+def _survey(directory: Path, contents: Contents, hashes: _Hashes) -> Plan:
     """What lies in the directory now, and what would become of it."""
     old = read(directory)
     listed = {} if old is None else old.listed
@@ -197,13 +205,13 @@ def _survey(directory: Path, contents: Contents) -> Plan:
         kept = tuple(name for name in listed if name not in contents.names)
     touched = dict.fromkeys([*contents.names, *listed])
     present = {
-        name: _hash_of(directory / name)
+        name: _hash_of(directory / name, hashes)
         for name in touched
         if name not in kept and os.path.lexists(directory / name)
     }
     records = (MANIFEST, CERTIFICATE) if old is None else ()
     foreign_records = tuple(name for name in records if os.path.lexists(directory / name))
-    return Plan(directory, contents, old, kept, present, foreign_records)
+    return Plan(directory, contents, old, kept, present, foreign_records, hashes)
 
 
 def _refuse_to_overwrite(plan: Plan) -> None:
@@ -271,8 +279,11 @@ def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
 
 
 def _refuse_changes(plan: Plan, directory: Path) -> None:
-    """Raises a DiagnosticError if it, which lies in `directory`, is not as when it was planned."""
-    now = replace(_survey(directory, plan.contents), directory=plan.directory)
+    """Raises a DiagnosticError if the old directory is no longer what the plan found.
+
+    It lies at `directory`, which is another place than the plan's once the new one is there.
+    """
+    now = replace(_survey(directory, plan.contents, plan.hashes), directory=plan.directory)
     if now == plan:
         return
     names = dict.fromkeys([*plan.present, *now.present])
@@ -334,7 +345,7 @@ def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
     if name in plan.contents.names or name in plan.present:
         return listed
     path = plan.directory / name
-    return _hash_of(path) if os.path.lexists(path) else listed
+    return _hash_of(path, plan.hashes) if os.path.lexists(path) else listed
 
 
 def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Tree) -> None:
@@ -398,7 +409,21 @@ def _remove_one(path: Path, *, is_folder: bool) -> None:
         path.unlink()
 
 
-def _hash_of(path: Path) -> str:
-    """The hash of a file, or something that is no hash for what is not one."""
+def _hash_of(path: Path, hashes: _Hashes) -> str:
+    """The hash of a file, or something that is no hash for what is not one.
+
+    It is read only where `hashes` does not tell; weights may take seconds.
+    """
     with told(path, "read"):
-        return sha256_of(path) if path.is_file() else "not a file"
+        if not path.is_file():
+            return "not a file"
+        found = path.stat()
+        key = _State.of(found), found.st_ctime_ns
+        if key in hashes:
+            return hashes[key]
+        now = time.time_ns()
+        digest = sha256_of(path)
+        # A younger file may change once more and look the same.
+        if max(found.st_ctime_ns, found.st_mtime_ns) < now - _TICK_NS:
+            hashes[key] = digest
+        return digest
