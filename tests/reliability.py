@@ -171,7 +171,7 @@ def _litter(case: Case) -> list[str]:
         *litter(case.scratch, expected=()),
         *temporary(case.directory),
     ]
-    return sorted({re.sub(r"(?<=[-.])[0-9a-z_]{8}$", "…", name) for name in names})
+    return sorted({re.sub(r"(?<=[-.])[0-9a-f]{8}(-\w{8})?$", "…", name) for name in names})
 
 
 def _run_again(case: Case, wanted: Wanted, fault: Fault) -> Iterator[str]:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from resnetgen.locks import lock
+
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<state>new|old)-[0-9a-f]{8}")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -137,25 +139,13 @@ def _lock(parent: Path, waiting: Callable[[Path], None]) -> list[int]:
         return []
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _hold(descriptor, lambda: waiting(parent))
+        if lock(descriptor, waits=False) == "another's":
+            waiting(parent)
+            lock(descriptor, waits=True)
     except BaseException:
         os.close(descriptor)
         raise
     return [descriptor]
-
-
-def _hold(descriptor: int, waiting: Callable[[], None]) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        waiting()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        # Some network filesystems lock no directories; there we go without.
-        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-            raise
 
 
 def _mend(parent: Path) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path, PurePath
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
-from resnetgen.emit.file import remove_remains, told
 from resnetgen.emit.manifest import (
     CheckpointRecord,
     Manifest,
@@ -31,6 +30,7 @@ from resnetgen.emit.manifest import (
 )
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
+from resnetgen.whole_file import remove_remains, told
 
 
 @dataclass(frozen=True, slots=True)

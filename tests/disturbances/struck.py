@@ -31,10 +31,11 @@ _WRITING = tuple(
     str(ROOT / "resnetgen" / name)
     for name in (
         "emit/exchange.py",
-        "emit/file.py",
         "emit/write.py",
         "certificates.py",
-        "holding.py",
+        "locks.py",
+        "scratch.py",
+        "whole_file.py",
     )
 )
 _CREATING = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.fsync", "open to write"}

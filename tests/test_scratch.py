@@ -1,16 +1,19 @@
 """What killed processes leave goes with the next run, and what running ones need stays."""
 
+import errno
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from resnetgen.emit.file import replaced
-from resnetgen.holding import scratch_folder
+from resnetgen.scratch import scratch_folder
+from resnetgen.whole_file import replaced
 
-ABANDONED = "resnetgen-scratch-0123abcd"
+ABANDONED = "resnetgen-scratch-0123abcd-_x2345yz"
 
 
 @pytest.fixture(autouse=True)
@@ -20,17 +23,20 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_scratch_folder_goes_and_so_do_abandoned_ones(scratch: Path) -> None:
-    (scratch / ABANDONED).mkdir()
-    (scratch / ABANDONED / "weights").write_text("half of")
+    (scratch / ABANDONED / "folder").mkdir(parents=True)
+    (scratch / ABANDONED / "folder" / "weights").write_text("half of")
+    (scratch / ABANDONED / ".resnetgen-lock").touch()
+    (scratch / ABANDONED.replace("0", "1")).mkdir()
     with scratch_folder() as mine, scratch_folder() as other:
-        assert sorted(scratch.iterdir()) == sorted([mine, other])
+        assert sorted(scratch.iterdir()) == sorted([mine.parent, other.parent])
+        assert list(mine.iterdir()) == []
     assert list(scratch.iterdir()) == []
 
 
 def test_scratch_folder_of_a_living_process_stays_until_it_is_killed(scratch: Path) -> None:
     lives = (
         "import time\n"
-        "from resnetgen.holding import scratch_folder\n"
+        "from resnetgen.scratch import scratch_folder\n"
         "with scratch_folder() as mine:\n"
         "    print(mine, flush=True)\n"
         "    time.sleep(60)\n"
@@ -51,10 +57,42 @@ def test_scratch_folder_of_a_living_process_stays_until_it_is_killed(scratch: Pa
         assert not theirs.exists()
 
 
+def test_half_removed_scratch_folder_is_found_again(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as there is anything in it beside the marker, the marker is there."""
+    (scratch / ABANDONED / "folder").mkdir(parents=True)
+    (scratch / ABANDONED / ".resnetgen-lock").touch()
+
+    remove = shutil.rmtree
+
+    def refuse(path: str | Path, **options: Any) -> None:
+        if ABANDONED in str(path):
+            raise OSError(errno.EACCES, "Permission denied")
+        remove(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refuse)
+        with scratch_folder():
+            assert (scratch / ABANDONED / "folder").exists()
+    with scratch_folder():
+        assert not (scratch / ABANDONED).exists()
+
+
+@pytest.mark.parametrize("name", ["resnetgen-scratch-training", ABANDONED])
+def test_folder_without_our_marker_stays(name: str, scratch: Path) -> None:
+    (scratch / name).mkdir()
+    (scratch / name / "epoch1").write_text("mine")
+    with scratch_folder():
+        pass
+    assert (scratch / name / "epoch1").read_text() == "mine"
+
+
 def test_what_is_not_ours_stays(scratch: Path) -> None:
     (scratch / "elsewhere").mkdir()
     (scratch / ABANDONED).symlink_to(scratch / "elsewhere")
     (scratch / "resnetgen-training").mkdir()
+    (scratch / "resnetgen-scratch-training").mkdir()
     (scratch / "resnetgen-scratch-notes").write_text("mine")
     before = sorted(scratch.iterdir())
     with scratch_folder():
