@@ -28,6 +28,7 @@ from pathlib import Path
 
 from disturbances.faults import (
     FRAMEWORKS,
+    INTERRUPTED,
     Fault,
     at_random,
     can_mount,
@@ -116,8 +117,7 @@ def wanted_after(fault: Fault, rehearsed: Rehearsed) -> Wanted:
 
 def _wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
     last = " / ".join(done.said.strip().splitlines()[-3:])
-    if "Traceback" in done.said and str(ROOT / "resnetgen") not in done.said:
-        # Python was interrupted before it came to what it was to run.
+    if INTERRUPTED in codes and _never_began(done):
         return
     if done.code not in codes:
         yield f"exit code {done.code}: {last}"
@@ -125,6 +125,15 @@ def _wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
         yield f"a traceback: {last}"
     if done.code == REFUSED and "error: " not in done.said:
         yield f"no word of what is wrong: {last}"
+
+
+def _never_began(done: Ended) -> bool:
+    """Whether Python was interrupted before it came to what it was to run, and said so itself."""
+    if str(ROOT / "resnetgen") in done.said or not done.said.rstrip().endswith(
+        "\nKeyboardInterrupt"
+    ):
+        return False
+    return done.code == (1 if "init_import_site" in done.said else INTERRUPTED)
 
 
 def _orphans(case: Case, *, patience: float) -> Iterator[str]:
@@ -280,7 +289,8 @@ def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed
         "directory is *unproven* until a certificate says that it passed. Exit codes are a "
         "shell's: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where a system "
         "cannot exchange two names, leaves no directory, and the next run brings it back. A Python "
-        "that is interrupted before it comes to resnetgen says so itself, with exit code 1.\n\n"
+        "that is interrupted before it comes to resnetgen says so itself, with exit code 1 where it "
+        "has not come to itself either.\n\n"
         f"{table(found)}\n\n"
         f"Python {platform.python_version()}, {versions}, {platform.system()}; seed {seed}.\n"
     )

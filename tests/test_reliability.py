@@ -4,11 +4,11 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from disturbances.faults import KILLED, Fault, can_mount, full, read_only, sweeps
+from disturbances.faults import INTERRUPTED, KILLED, Fault, can_mount, full, read_only, sweeps
 from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
 from disturbances.specs import SPECS
 from disturbances.struck import ROOT
@@ -17,20 +17,28 @@ from reliability import document, inflict, rows, summary
 
 TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
 
+PYTHONS_OWN = 'Traceback (most recent call last):\n  File "<frozen runpy>", line 1\n{}'
+
 
 @pytest.fixture(scope="module")
 def replaced(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
     return rehearse(REPLACED, tmp_path_factory.mktemp("rehearsal").resolve())
 
 
-def disturbed(damage: Callable[[Case], object], *, code: int = KILLED, said: str = "") -> Fault:
+def disturbed(
+    damage: Callable[[Case], object],
+    *,
+    code: int = KILLED,
+    said: str = "",
+    codes: Collection[int] = (KILLED, 0),
+) -> Fault:
     """A fault after which something is wrong that no fault of a command ever leaves."""
 
     def run(case: Case) -> Ended:
         damage(case)
         return Ended(code, said)
 
-    return Fault("damage", REPLACED, run, (KILLED, 0), may_litter=True)
+    return Fault("damage", REPLACED, run, codes, may_litter=True)
 
 
 def _is_old_and_new(case: Case) -> None:
@@ -77,6 +85,7 @@ def test_what_is_wrong_is_found(
         (1, "", "exit code 1: "),
         (0, "", "exit code 0, and the directory is old"),
         (KILLED, TRACEBACK, "a traceback: Traceback"),
+        (INTERRUPTED, PYTHONS_OWN.format("KeyboardInterrupt"), "a traceback: Traceback"),
     ],
 )
 def test_an_exit_that_says_something_else_is_found(
@@ -90,6 +99,26 @@ def test_an_exit_that_says_something_else_is_found(
     assert row.cells()[:3] == ("damage", "build, over an older build", "1")
     assert summary(found, []).startswith("1 faults of 1 kinds: ")
     assert "Not run here: a." in document(found, ["a"], command="", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "findings"),
+    [
+        (INTERRUPTED, PYTHONS_OWN.format("KeyboardInterrupt"), []),
+        (1, f"Fatal Python error: init_import_site\n{PYTHONS_OWN.format('KeyboardInterrupt')}", []),
+        (1, PYTHONS_OWN.format("KeyboardInterrupt"), ["exit code 1", "a traceback"]),
+        (0, PYTHONS_OWN.format("KeyboardInterrupt"), ["exit code 0", "a traceback"]),
+        (INTERRUPTED, PYTHONS_OWN.format("ImportError: no module"), ["a traceback"]),
+        (INTERRUPTED, f"{TRACEBACK}\nKeyboardInterrupt", ["a traceback"]),
+    ],
+)
+def test_only_an_interrupt_may_keep_python_from_coming_to_resnetgen(
+    code: int, said: str, findings: list[str], replaced: Rehearsed, tmp_path: Path
+) -> None:
+    fault = disturbed(lambda _: None, code=code, said=said, codes=(INTERRUPTED,))
+    found = inflict(fault, replaced, tmp_path.resolve() / "case").findings
+    about = [each.partition(":")[0] for each in found if "the directory is" not in each]
+    assert about == findings
 
 
 def test_old_and_new_files_together_are_neither() -> None:
