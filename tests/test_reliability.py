@@ -13,7 +13,7 @@ from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehears
 from disturbances.specs import SPECS
 from disturbances.struck import ROOT
 from disturbances.wholeness import Wanted, hashed, processes_of, tree
-from reliability import document, inflict, rows, summary
+from reliability import document, inflict, rows, summary, wrong_words
 
 TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
 
@@ -69,7 +69,7 @@ def _goes_on(case: Case) -> None:
         ),
         (lambda case: (case.out / "litter").touch(), "after the next run: left behind: litter"),
         (lambda case: (case.scratch / "litter").touch(), "after the next run: left behind: litter"),
-        (_goes_on, "1 processes go on"),
+        (_goes_on, "processes that go on: 1"),
     ],
 )
 def test_what_is_wrong_is_found(
@@ -97,7 +97,7 @@ def test_an_exit_that_says_something_else_is_found(
     assert [each for each in outcome.findings if each.startswith(finding)]
     (row,) = found = rows([outcome])
     assert row.cells()[:3] == ("damage", "build, over an older build", "1")
-    assert summary(found, []).startswith("1 faults of 1 kinds: ")
+    assert summary(found, []).startswith("Faults: 1. Kinds: 1. Findings: ")
     assert "Not run here: a." in document(found, ["a"], command="", seed=0)
 
 
@@ -113,12 +113,10 @@ def test_an_exit_that_says_something_else_is_found(
     ],
 )
 def test_only_an_interrupt_may_keep_python_from_coming_to_resnetgen(
-    code: int, said: str, findings: list[str], replaced: Rehearsed, tmp_path: Path
+    code: int, said: str, findings: list[str]
 ) -> None:
-    fault = disturbed(lambda _: None, code=code, said=said, codes=(INTERRUPTED,))
-    found = inflict(fault, replaced, tmp_path.resolve() / "case").findings
-    about = [each.partition(":")[0] for each in found if "the directory is" not in each]
-    assert about == findings
+    found = wrong_words(Ended(code, said), (INTERRUPTED,))
+    assert [each.partition(":")[0] for each in found] == findings
 
 
 def test_old_and_new_files_together_are_neither() -> None:
@@ -160,14 +158,14 @@ def test_moments_that_matter_leave_the_old_directory_or_the_new_one(
     found: list[str] = []
     noted: dict[bool, list[str]] = {}
     for number, sweep in enumerate(sweeps()):
-        if sweep.scene != REPLACED or sweep.strike.by != "operation":
+        if sweep.fault.scene != REPLACED or sweep.strike.by != "operation":
             continue
         if sweep.strike.exchanges not in noted:
             noted[sweep.strike.exchanges] = sweep.moments(replaced, folder / "moments")
         first = _of_the_exchange(noted[sweep.strike.exchanges])
         for moment in (first, first + 1):
             outcome = inflict(sweep.at(moment), replaced, folder / f"{number}-{moment}")
-            found += (f"{sweep.what}, {moment}: {each}" for each in outcome.findings)
+            found += (f"{sweep.fault.what}, {moment}: {each}" for each in outcome.findings)
     assert found == []
 
 
@@ -179,9 +177,9 @@ def _of_the_exchange(moments: list[str]) -> int:
 
 @pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
 def test_full_disk_keeps_the_old_directory(replaced: Rehearsed, tmp_path: Path) -> None:
-    limits = iter(["nr_inodes=14", "size=60k"])
     folder = tmp_path.resolve()
-    for number, fault in enumerate(full(REPLACED, folder="out", limits=limits)):
+    # Less than one page for each new file, of which there are more than two.
+    for number, fault in enumerate(full(REPLACED, folder="out", files=[2], kibibytes=[8])):
         outcome = inflict(fault, replaced, folder / str(number))
         assert (outcome.code, outcome.state, outcome.findings) == (2, "old", [])
 
