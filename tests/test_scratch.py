@@ -79,6 +79,25 @@ def test_half_removed_scratch_folder_is_found_again(
         assert not (scratch / ABANDONED).exists()
 
 
+def test_scratch_folder_that_another_process_takes_for_abandoned_is_made_anew(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+    taken: list[Path] = []
+
+    def take_first(path: Path) -> None:
+        if not taken:
+            taken.append(path.parent)
+            path.parent.rmdir()
+        touch(path)
+
+    monkeypatch.setattr(Path, "touch", take_first)
+    with scratch_folder() as mine:
+        assert mine.is_dir()
+        assert mine.parent not in taken
+    assert list(scratch.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["resnetgen-scratch-training", ABANDONED])
 def test_folder_without_our_marker_stays(name: str, scratch: Path) -> None:
     (scratch / name).mkdir()
