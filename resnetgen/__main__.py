@@ -13,10 +13,8 @@ through every 700."""
 def main() -> int:
     """Runs the command line; the exit code. An interrupt is quiet from the first import on."""
     gc.set_threshold(_RARE)
-    asked: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         # As an interrupt does, so that processes and temporary files are cleared away.
@@ -32,11 +30,22 @@ def main() -> int:
         return run()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except Exception:
-        # Python makes another exception of one that comes while some classes are made.
-        if asked:
-            return 128 + asked[-1]
-        raise
+    except Exception as error:
+        # Python 3.11 makes a RuntimeError of what comes in a class's `__set_name__`, as at imports.
+        match _first_cause(error):
+            case KeyboardInterrupt():
+                return 128 + signal.SIGINT
+            case SystemExit(code=int(code)):
+                return code
+            case _:
+                raise
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Not its context: what fails while an interrupt is seen to is a failure."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from resnetgen.emit.file import replaced
 from resnetgen.ir.network import Network
 from resnetgen.records import read_json
+from resnetgen.whole_file import replaced
 
 # Not every command needs this, and it is slow to import.
 if TYPE_CHECKING:

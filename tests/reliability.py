@@ -22,12 +22,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from disturbances.faults import (
     FRAMEWORKS,
+    INTERRUPTED,
+    PATIENCE,
     Fault,
     at_random,
     can_mount,
@@ -60,6 +61,7 @@ from disturbances.wholeness import (
     temporary,
     tree,
 )
+from versions import versions
 
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.pipeline import findings
@@ -70,8 +72,6 @@ TIMES = 20
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "reliability.md"
 _KNOWN = {*SPECS, "out", "tmp", "moved", "moments", "checkpoint.safetensors"}
 """What lies in a case's folder and is no litter."""
-_ORPHANS_END = 5.0
-"""In seconds: a process whose parent was killed notices within one."""
 
 
 @dataclass
@@ -92,8 +92,8 @@ def inflict(fault: Fault, rehearsed: Rehearsed, folder: Path) -> Outcome:
     done = fault.run(case)
     wanted = wanted_after(fault, rehearsed)
     outcome = Outcome(fault, done.code)
-    outcome.findings += _wrong_words(done, fault.codes)
-    outcome.findings += _orphans(case, patience=_ORPHANS_END if fault.may_litter else 0.5)
+    outcome.findings += wrong_words(done, fault.codes)
+    outcome.findings += _orphans(case, patience=fault.patience)
     outcome.state, wrong = _state(case, wanted, fault)
     outcome.findings += wrong
     if done.code == 0 and outcome.state != "new" and not (fault.contested or case.moved.exists()):
@@ -109,15 +109,14 @@ def inflict(fault: Fault, rehearsed: Rehearsed, folder: Path) -> Outcome:
 def wanted_after(fault: Fault, rehearsed: Rehearsed) -> Wanted:
     """What has to be there after a fault."""
     old, new = (None if each is None else fault.changes(each) for each in rehearsed.trees)
-    before = rehearsed.new or {}
-    written = {name for name, what in (new or {}).items() if before.get(name) != what}
+    undisturbed = rehearsed.new or {}
+    written = {name for name, what in (new or {}).items() if undisturbed.get(name) != what}
     return Wanted(old, new, {*fault.scene.own, *written})
 
 
-def _wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
+def wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
     last = " / ".join(done.said.strip().splitlines()[-3:])
-    if "Traceback" in done.said and str(ROOT / "resnetgen") not in done.said:
-        # Python was interrupted before it came to what it was to run.
+    if INTERRUPTED in codes and _never_began(done):
         return
     if done.code not in codes:
         yield f"exit code {done.code}: {last}"
@@ -127,12 +126,21 @@ def _wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
         yield f"no word of what is wrong: {last}"
 
 
+def _never_began(done: Ended) -> bool:
+    """Whether Python was interrupted before it came to what it was to run, and said so itself."""
+    if str(ROOT / "resnetgen") in done.said or not done.said.rstrip().endswith(
+        "\nKeyboardInterrupt"
+    ):
+        return False
+    return done.code == (1 if "init_import_site" in done.said else INTERRUPTED)
+
+
 def _orphans(case: Case, *, patience: float) -> Iterator[str]:
     """Says that processes go on, and ends them."""
     deadline = time.monotonic() + patience
     while living := processes_of(case.scratch):
         if time.monotonic() > deadline:
-            yield f"{len(living)} processes go on"
+            yield f"processes that go on: {len(living)}"
             for process in living:
                 os.kill(process, signal.SIGKILL)
             return
@@ -171,7 +179,7 @@ def _litter(case: Case) -> list[str]:
         *litter(case.scratch, expected=()),
         *temporary(case.directory),
     ]
-    return sorted({re.sub(r"(?<=[-.])[0-9a-z_]{8}$", "…", name) for name in names})
+    return sorted({re.sub(r"(?<=[-.])[0-9a-f]{8}(-\w{8})?$", "…", name) for name in names})
 
 
 def _run_again(case: Case, wanted: Wanted, fault: Fault) -> Iterator[str]:
@@ -180,8 +188,8 @@ def _run_again(case: Case, wanted: Wanted, fault: Fault) -> Iterator[str]:
     refuses = scene.refuses or fault.stays
     before = tree(case.directory)
     done = run_struck(case, scene, Strike())
-    yield from _wrong_words(done, (REFUSED if refuses else 0,))
-    yield from _orphans(case, patience=0.5)
+    yield from wrong_words(done, (REFUSED if refuses else 0,))
+    yield from _orphans(case, patience=PATIENCE)
     if refuses:
         if tree(case.directory) != before:
             yield "what had to stay was changed"
@@ -260,13 +268,12 @@ def summary(found: Sequence[Row], not_run: Sequence[str]) -> str:
     times = sum(len(row.outcomes) for row in found)
     wrong = sum(len(row.findings) for row in found)
     skipped = f" Not run here: {'; '.join(not_run)}." if not_run else ""
-    return f"{times} faults of {len({row.what for row in found})} kinds: {wrong} findings.{skipped}"
+    kinds = len({row.what for row in found})
+    return f"Faults: {times}. Kinds: {kinds}. Findings: {wrong}.{skipped}"
 
 
 def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed: int) -> str:
     """All of it as a page, with what is needed to find it again."""
-    packages = ("resnetgen", "onnx", "onnxruntime")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         "# Faults\n\n"
         "Commands were broken off, refused and disturbed, and what was there afterwards was "
@@ -280,9 +287,10 @@ def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed
         "directory is *unproven* until a certificate says that it passed. Exit codes are a "
         "shell's: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where a system "
         "cannot exchange two names, leaves no directory, and the next run brings it back. A Python "
-        "that is interrupted before it comes to resnetgen says so itself, with exit code 1.\n\n"
+        "that is interrupted before it comes to resnetgen says so itself, with exit code 1 if it "
+        "has not started yet.\n\n"
         f"{table(found)}\n\n"
-        f"Python {platform.python_version()}, {versions}, {platform.system()}; seed {seed}.\n"
+        f"{versions('onnx', 'onnxruntime')}, {platform.system()}; seed {seed}.\n"
     )
 
 
@@ -299,28 +307,24 @@ def faults(
     """All that is done, in the order of the table; `only` is in the words for it."""
     chance = random.Random(seed)
     for sweep in (*sweeps(), *map(killed, FRAMEWORKS)):
-        if only in sweep.what and (verifies or sweep.scene not in FRAMEWORKS):
-            count = len(sweep.moments(rehearsed(sweep.scene), folder / "moments"))
+        scene = sweep.fault.scene
+        if only in sweep.fault.what and (verifies or scene not in FRAMEWORKS):
+            count = len(sweep.moments(rehearsed(scene), folder / "moments"))
             drawn = chance.sample(range(count), min(count, times))
-            due = sorted(drawn) if sweep.scene in FRAMEWORKS else range(0, count, every)
+            due = sorted(drawn) if scene in FRAMEWORKS else range(0, count, every)
             yield from (sweep.at(moment + 1) for moment in due)
     further = [
         *at_random(chance, times=times, slow=max(1, times // 4)),
         *outgrown(REPLACED, chance, times=times),
         *read_only(REPLACED),
         *contested(REPLACED, chance, times=times),
-        *full(REPLACED, folder="out", limits=_limits(range(12, 34), range(40, 84, 4))),
-        *full(PROVEN, folder="tmp", limits=_limits(range(2, 12, 4), range(4, 80, 30))),
-        *full(VERIFIED, folder="tmp", limits=_limits(range(2, 12, 4), range(4, 80, 30))),
+        *full(REPLACED, folder="out", files=range(22), kibibytes=range(0, 44, 4)),
+        *full(PROVEN, folder="tmp", files=range(1, 11, 4), kibibytes=range(4, 80, 30)),
+        *full(VERIFIED, folder="tmp", files=range(1, 11, 4), kibibytes=range(4, 80, 30)),
     ]
     for fault in further:
         if only in fault.what and (verifies or fault.scene not in FRAMEWORKS):
             yield fault
-
-
-def _limits(files: range, kibibytes: range) -> Iterator[str]:
-    yield from (f"nr_inodes={count}" for count in files)
-    yield from (f"size={count}k" for count in kibibytes)
 
 
 def run(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from commands import Run
@@ -615,6 +616,50 @@ def test_interrupt_says_so_and_what_was_written(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "nothing was written\ninterrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def ended_in_process(run: str) -> tuple[int, str]:
+    """How a process ends whose command line is this function `run`: exit code and stderr."""
+    program = (
+        "import os, signal, sys\n"
+        "from resnetgen import cli\n"
+        "from resnetgen.__main__ import main\n"
+        f"{dedent(run)}\n"
+        "cli.main = run\n"
+        "sys.exit(main())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signal_inside_a_class_that_is_made_is_quiet(name: str, code: int) -> None:
+    """Python 3.11 makes an exception of another kind of it."""
+    run = f"""
+        class Named:
+            def __set_name__(self, owner, name):
+                os.kill(os.getpid(), signal.{name})
+
+        def run():
+            type("Owner", (), {{"attribute": Named()}})
+    """
+    assert ended_in_process(run) == (code, "")
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_failure_behind_a_signal_is_no_quiet_end(within: bool) -> None:
+    run = f"""
+        def run():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if {within}:
+                    raise ValueError("a mistake of ours")
+            raise ValueError("a mistake of ours")
+    """
+    code, said = ended_in_process(run)
+    assert code == 1
+    assert said.endswith("ValueError: a mistake of ours\n")
 
 
 def test_documents_are_ascii_whatever_the_terminal(tmp_path: Path) -> None:

@@ -4,18 +4,20 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from disturbances.faults import KILLED, Fault, can_mount, full, read_only, sweeps
+from disturbances.faults import INTERRUPTED, KILLED, Fault, can_mount, full, read_only, sweeps
 from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
 from disturbances.specs import SPECS
 from disturbances.struck import ROOT
 from disturbances.wholeness import Wanted, hashed, processes_of, tree
-from reliability import document, inflict, rows, summary
+from reliability import document, inflict, rows, summary, wrong_words
 
 TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
+
+PYTHONS_OWN = 'Traceback (most recent call last):\n  File "<frozen runpy>", line 1\n{}'
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +25,20 @@ def replaced(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
     return rehearse(REPLACED, tmp_path_factory.mktemp("rehearsal").resolve())
 
 
-def disturbed(damage: Callable[[Case], object], *, code: int = KILLED, said: str = "") -> Fault:
+def disturbed(
+    damage: Callable[[Case], object],
+    *,
+    code: int = KILLED,
+    said: str = "",
+    codes: Collection[int] = (KILLED, 0),
+) -> Fault:
     """A fault after which something is wrong that no fault of a command ever leaves."""
 
     def run(case: Case) -> Ended:
         damage(case)
         return Ended(code, said)
 
-    return Fault("damage", REPLACED, run, (KILLED, 0), may_litter=True)
+    return Fault("damage", REPLACED, run, codes, may_litter=True)
 
 
 def _is_old_and_new(case: Case) -> None:
@@ -61,7 +69,7 @@ def _goes_on(case: Case) -> None:
         ),
         (lambda case: (case.out / "litter").touch(), "after the next run: left behind: litter"),
         (lambda case: (case.scratch / "litter").touch(), "after the next run: left behind: litter"),
-        (_goes_on, "1 processes go on"),
+        (_goes_on, "processes that go on: 1"),
     ],
 )
 def test_what_is_wrong_is_found(
@@ -77,6 +85,7 @@ def test_what_is_wrong_is_found(
         (1, "", "exit code 1: "),
         (0, "", "exit code 0, and the directory is old"),
         (KILLED, TRACEBACK, "a traceback: Traceback"),
+        (INTERRUPTED, PYTHONS_OWN.format("KeyboardInterrupt"), "a traceback: Traceback"),
     ],
 )
 def test_an_exit_that_says_something_else_is_found(
@@ -88,8 +97,26 @@ def test_an_exit_that_says_something_else_is_found(
     assert [each for each in outcome.findings if each.startswith(finding)]
     (row,) = found = rows([outcome])
     assert row.cells()[:3] == ("damage", "build, over an older build", "1")
-    assert summary(found, []).startswith("1 faults of 1 kinds: ")
+    assert summary(found, []).startswith("Faults: 1. Kinds: 1. Findings: ")
     assert "Not run here: a." in document(found, ["a"], command="", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "findings"),
+    [
+        (INTERRUPTED, PYTHONS_OWN.format("KeyboardInterrupt"), []),
+        (1, f"Fatal Python error: init_import_site\n{PYTHONS_OWN.format('KeyboardInterrupt')}", []),
+        (1, PYTHONS_OWN.format("KeyboardInterrupt"), ["exit code 1", "a traceback"]),
+        (0, PYTHONS_OWN.format("KeyboardInterrupt"), ["exit code 0", "a traceback"]),
+        (INTERRUPTED, PYTHONS_OWN.format("ImportError: no module"), ["a traceback"]),
+        (INTERRUPTED, f"{TRACEBACK}\nKeyboardInterrupt", ["a traceback"]),
+    ],
+)
+def test_only_an_interrupt_may_keep_python_from_coming_to_resnetgen(
+    code: int, said: str, findings: list[str]
+) -> None:
+    found = wrong_words(Ended(code, said), (INTERRUPTED,))
+    assert [each.partition(":")[0] for each in found] == findings
 
 
 def test_old_and_new_files_together_are_neither() -> None:
@@ -126,19 +153,21 @@ def test_certificate_has_to_be_whole(certificate: str | None, state: str, tmp_pa
 def test_moments_that_matter_leave_the_old_directory_or_the_new_one(
     replaced: Rehearsed, tmp_path: Path
 ) -> None:
-    """Each kind of fault before, at and behind the exchange of the two directories."""
+    """Each kind of fault right before the two directories are exchanged, and right behind that."""
     folder = tmp_path.resolve()
     found: list[str] = []
     noted: dict[bool, list[str]] = {}
     for number, sweep in enumerate(sweeps()):
-        if sweep.scene != REPLACED or sweep.strike.by != "operation":
+        if sweep.fault.scene != REPLACED or sweep.strike.by != "operation":
             continue
+        # What the user does later is done to the new directory, as to any other.
+        users = sweep.strike.do in ("save", "append", "delete", "move")
         if sweep.strike.exchanges not in noted:
             noted[sweep.strike.exchanges] = sweep.moments(replaced, folder / "moments")
         first = _of_the_exchange(noted[sweep.strike.exchanges])
-        for moment in (first, first + 1):
+        for moment in (first,) if users else (first, first + 1):
             outcome = inflict(sweep.at(moment), replaced, folder / f"{number}-{moment}")
-            found += (f"{sweep.what}, {moment}: {each}" for each in outcome.findings)
+            found += (f"{sweep.fault.what}, {moment}: {each}" for each in outcome.findings)
     assert found == []
 
 
@@ -150,9 +179,9 @@ def _of_the_exchange(moments: list[str]) -> int:
 
 @pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
 def test_full_disk_keeps_the_old_directory(replaced: Rehearsed, tmp_path: Path) -> None:
-    limits = iter(["nr_inodes=14", "size=60k"])
     folder = tmp_path.resolve()
-    for number, fault in enumerate(full(REPLACED, folder="out", limits=limits)):
+    # Less than one page for each new file, of which there are more than two.
+    for number, fault in enumerate(full(REPLACED, folder="out", files=[2], kibibytes=[8])):
         outcome = inflict(fault, replaced, folder / str(number))
         assert (outcome.code, outcome.state, outcome.findings) == (2, "old", [])
 
@@ -176,7 +205,7 @@ def test_verifications_end_with_the_build_that_is_killed(tmp_path: Path) -> None
         (case.folder / name).write_text(text)
     command = plain("build", "new.yaml", "other.yaml", "--target", "torch", "--jobs", "2")
     process = case.start(command)
-    while len(list(case.scratch.glob("*/torch/*/log.txt"))) < 2:
+    while len(list(case.scratch.glob("*/*/torch/*/log.txt"))) < 2:
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()

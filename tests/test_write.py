@@ -3,9 +3,11 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit import exchange
+from resnetgen.emit import write as write_module
 from resnetgen.emit.manifest import Manifest, read
 from resnetgen.emit.write import Contents, Weights, locked, place, plan, write
 
@@ -417,6 +420,114 @@ def test_what_comes_right_before_the_swap_is_carried_too(
     assert no_litter(directory)
 
 
+def test_what_goes_or_becomes_another_kind_while_files_are_carried_over_does_so_too(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("gone.txt", "named.txt", "folder", "file", "runs/old", "runs/log")
+    syncs: list[Path] = []
+    sync = exchange.sync
+
+    def change(path: Path) -> None:
+        sync(path)
+        if path.name.startswith(".net.new-"):
+            syncs.append(path)
+            assert all((path / name).exists() for name in names)
+            change_kinds(directory)
+
+    build(directory, contents())
+    prepare_kinds(directory)
+    monkeypatch.setattr(exchange, "sync", change)
+    build(directory, contents(spec="2"))
+    assert syncs
+    assert kinds_changed(directory)
+
+
+def test_what_goes_or_becomes_another_kind_right_before_the_swap_does_so_too(
+    directory: Path, before_the_swap: list[Callable[[], object]]
+) -> None:
+    build(directory, contents())
+    prepare_kinds(directory)
+    before_the_swap.append(lambda: change_kinds(directory))
+    build(directory, contents(spec="2"))
+    assert kinds_changed(directory)
+    assert no_litter(directory)
+
+
+def prepare_kinds(directory: Path) -> None:
+    (directory / "gone.txt").write_text("mine")
+    (directory / "named.txt").write_text("mine too")
+    (directory / "file").write_text("will be a folder")
+    for name in ("folder", "runs/old"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "log").write_text("will go")
+    (directory / "runs" / "log").write_text("stays")
+
+
+def change_kinds(directory: Path) -> None:
+    (directory / "gone.txt").unlink()
+    (directory / "named.txt").rename(directory / "renamed.txt")
+    shutil.rmtree(directory / "folder")
+    (directory / "folder").write_text("was a folder")
+    (directory / "file").unlink()
+    (directory / "file").mkdir()
+    (directory / "file" / "log").write_text("was a file")
+    shutil.rmtree(directory / "runs" / "old")
+
+
+def kinds_changed(directory: Path) -> bool:
+    own = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
+    texts = {
+        name: path.read_text() if path.is_file() else None
+        for name, path in own.items()
+        if name not in {*FILES, "manifest.json"}
+    }
+    return texts == {
+        "renamed.txt": "mine too",
+        "folder": "was a folder",
+        "file": None,
+        "file/log": "was a file",
+        "runs": None,
+        "runs/log": "stays",
+    }
+
+
+@pytest.mark.parametrize(("tick_ns", "times"), [(0, 1), (10**12, 3)])
+def test_weights_are_read_once_unless_they_are_so_young_that_a_change_might_not_show(
+    directory: Path, tick_ns: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents(weights=weights()))
+    read: list[str] = []
+
+    def sha256_of(path: Path) -> str:
+        read.append(path.name)
+        return read_hash(path.read_bytes())
+
+    monkeypatch.setattr(write_module, "sha256_of", sha256_of)
+    monkeypatch.setattr(write_module, "_TICK_NS", tick_ns)
+    build(directory, contents(spec="2", weights=weights(b"others")))
+    assert read.count("model.safetensors") == times
+
+
+def test_edit_that_keeps_size_and_date_is_seen(
+    directory: Path, before_the_swap: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_module, "_TICK_NS", 0)
+    build(directory, contents())
+    source = directory / "model_torch.py"
+
+    def edit() -> None:
+        found = source.stat()
+        time.sleep(0.05)
+        source.write_bytes(b"edited")
+        os.utime(source, ns=(found.st_atime_ns, found.st_mtime_ns))
+        assert source.stat().st_size == found.st_size
+
+    before_the_swap.append(edit)
+    with pytest.raises(DiagnosticError, match=r"model_torch.py: error: changed while the build"):
+        build(directory, contents(spec="2"))
+    assert source.read_bytes() == b"edited"
+
+
 def test_file_of_ours_edited_right_before_the_swap_is_put_back(
     directory: Path, before_the_swap: list[Callable[[], object]]
 ) -> None:
@@ -429,30 +540,96 @@ def test_file_of_ours_edited_right_before_the_swap_is_put_back(
     assert no_litter(directory)
 
 
-@pytest.mark.parametrize("renames", [1, 2])
+@pytest.fixture
+def interrupted_behind(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[object, str, int], None]:
+    """Has the user save a file before the call of a function, and interrupt right behind it."""
+
+    def interrupt(owner: object, name: str, call: int) -> None:
+        function: Callable[[Path, Path], object] = getattr(owner, name)
+        done: list[Path] = []
+
+        def interrupted(path: Path, target: Path) -> object:
+            done.append(path)
+            if len(done) == call and directory.exists():
+                (directory / "late.txt").write_text("saved")
+            found = function(path, target)
+            if len(done) == call:
+                raise KeyboardInterrupt
+            return found
+
+        monkeypatch.setattr(owner, name, interrupted)
+
+    return interrupt
+
+
+@pytest.mark.parametrize("step", ["the exchange", "the first rename", "the second rename"])
 def test_interrupt_right_behind_a_rename_puts_the_old_directory_back(
-    directory: Path, renames: int, monkeypatch: pytest.MonkeyPatch
+    directory: Path,
+    step: str,
+    interrupted_behind: Callable[[object, str, int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     build(directory, contents())
-    rename: Callable[[Path, Path], Path] = Path.rename
-    done: list[Path] = []
-
-    def interrupted(path: Path, target: Path) -> Path:
-        found = rename(path, target)
-        done.append(path)
-        if len(done) == renames:
-            raise KeyboardInterrupt
-        return found
-
-    monkeypatch.setattr(exchange, "_exchange", lambda first, second: False)
-    monkeypatch.setattr(Path, "rename", interrupted)
+    late = {} if step == "the second rename" else {"late.txt": b"saved"}
+    before = {**files(directory), **late}
+    if step == "the exchange":
+        interrupted_behind(exchange, "_exchange", 1)
+    else:
+        monkeypatch.setattr(exchange, "_exchange", lambda first, second: False)
+        interrupted_behind(Path, "rename", 1 if step == "the first rename" else 2)
     with pytest.raises(KeyboardInterrupt):
         build(directory, contents(spec="2"))
     monkeypatch.undo()
     assert no_litter(directory)
-    manifest = read(directory)
-    assert manifest is not None
-    assert manifest.spec_sha256 == "1"
+    assert files(directory) == before
+
+
+@pytest.mark.parametrize("refusal", ["not known", "an error"])
+def test_exchange_that_another_does_not_undo_is_undone_by_renames(
+    directory: Path, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents())
+    swap: Callable[[Path, Path], bool] = exchange._exchange  # pyright: ignore[reportPrivateUsage]
+    swapped: list[Path] = []
+
+    def once(first: Path, second: Path) -> bool:
+        swapped.append(second)
+        if len(swapped) == 1:
+            (directory / "late.txt").write_text("saved")
+            if not swap(first, second):
+                pytest.skip("this system cannot exchange two names")
+            raise KeyboardInterrupt
+        if refusal == "an error":
+            raise OSError(errno.EIO, "Input/output error")
+        return False
+
+    before = {**files(directory), "late.txt": b"saved"}
+    monkeypatch.setattr(exchange, "_exchange", once)
+    with pytest.raises(KeyboardInterrupt):
+        build(directory, contents(spec="2"))
+    assert files(directory) == before
+    assert no_litter(directory)
+
+
+def test_interrupt_while_the_old_directory_is_removed_leaves_nothing_of_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(directory, contents())
+    remove: Callable[[Path], None] = exchange._remove  # pyright: ignore[reportPrivateUsage]
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(path: Path) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        remove(path)
+
+    monkeypatch.setattr(exchange, "_remove", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(directory, contents({"model_torch.py": b"other\n"}, spec="2"))
+    assert files(directory).keys() == {"model_torch.py", "manifest.json"}
+    assert no_litter(directory)
 
 
 def test_build_removes_what_a_killed_verification_left(directory: Path) -> None:

@@ -107,6 +107,7 @@ def _child(sender: Connection, item: Built, options: "Options") -> None:
         # Whoever asked has said that nobody wants it any more, or is no longer there.
         return
     finally:
+        # It ends by itself now, and to be told so once more while Python ends is a traceback.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 

@@ -14,9 +14,8 @@ from resnetgen.child.task import Task, perform
 from resnetgen.convert.formats import FORMATS
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
 from resnetgen.emit import targets
-from resnetgen.emit.file import replaced
-from resnetgen.holding import scratch_folder
 from resnetgen.ir.network import Network
+from resnetgen.scratch import scratch_folder
 from resnetgen.verify.compare import Difference, compare, describe
 from resnetgen.verify.conditioning import growths
 from resnetgen.verify.cores import cores
@@ -28,6 +27,7 @@ from resnetgen.verify.stored import StoredError, read
 from resnetgen.weights.file import write
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
 from resnetgen.weights.load import LoadedWeights
+from resnetgen.whole_file import replaced
 
 _LARGEST_GRAPH = 2**31 - 1
 """In bytes: more does not fit into one protocol buffer."""

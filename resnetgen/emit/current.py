@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.emit.file import told
 from resnetgen.emit.manifest import Manifest, sha256_of
 from resnetgen.emit.write import Contents, manifest_of
 from resnetgen.records import MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
+from resnetgen.whole_file import told
 
 _SHOWN_LINES = 20
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from resnetgen.locks import lock
+
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<state>new|old)-[0-9a-f]{8}")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -45,11 +47,18 @@ def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Gener
             _remove_if_empty(parent)
 
 
-def staging_directory(directory: Path) -> Path:
-    """A new, empty directory beside `directory`, to be filled and then swapped in."""
+@contextmanager
+def staged(directory: Path) -> Generator[Path]:
+    """A new, empty directory beside `directory`, to be filled and then swapped in, or it goes."""
     staging = _beside(directory, "new")
     staging.mkdir()
-    return staging
+    made = staging.stat()
+    try:
+        yield staging
+    finally:
+        # The old directory has this name where it could not be put back.
+        if _is_at(staging, made):
+            remove(staging)
 
 
 def swap_in(staging: Path, directory: Path, *, last_look: Callable[[Path], None]) -> None:
@@ -59,26 +68,21 @@ def swap_in(staging: Path, directory: Path, *, last_look: Callable[[Path], None]
     """
     if not directory.exists():
         staging.rename(directory)
-    elif _exchange(staging, directory):
-        try:
-            last_look(staging)
-        except BaseException:
-            _exchange(staging, directory)
-            raise
-        remove(staging)
-    else:
+    elif not _swap_at_once(staging, directory, last_look):
         _rename_twice(staging, directory, last_look)
     sync(directory.parent)
 
 
 def remove(directory: Path) -> None:
-    """Removes a directory of ours, whatever permissions the user's folders in it have."""
-    if not directory.is_dir():
-        return
-    for folder, _, _ in os.walk(directory):
-        with suppress(OSError):
-            os.chmod(folder, stat.S_IRWXU)
-    shutil.rmtree(directory, ignore_errors=True)
+    """Removes a directory of ours, whatever permissions the user's folders in it have.
+
+    An interrupt that comes meanwhile is raised when it is gone.
+    """
+    try:
+        _remove(directory)
+    except BaseException:
+        _remove(directory)
+        raise
 
 
 def sync(path: Path) -> None:
@@ -94,6 +98,22 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _remove(directory: Path) -> None:
+    if not directory.is_dir():
+        return
+    for folder, _, _ in os.walk(directory):
+        with suppress(OSError):
+            os.chmod(folder, stat.S_IRWXU)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_at(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), found)
+    except FileNotFoundError:
+        return False
 
 
 def _make(parent: Path) -> list[Path]:
@@ -119,25 +139,13 @@ def _lock(parent: Path, waiting: Callable[[Path], None]) -> list[int]:
         return []
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _hold(descriptor, lambda: waiting(parent))
+        if lock(descriptor, waits=False) == "another's":
+            waiting(parent)
+            lock(descriptor, waits=True)
     except BaseException:
         os.close(descriptor)
         raise
     return [descriptor]
-
-
-def _hold(descriptor: int, waiting: Callable[[], None]) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        waiting()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        # Some network filesystems lock no directories; there we go without.
-        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-            raise
 
 
 def _mend(parent: Path) -> None:
@@ -154,6 +162,33 @@ def _mend(parent: Path) -> None:
         remove(path)
 
 
+def _swap_at_once(staging: Path, directory: Path, last_look: Callable[[Path], None]) -> bool:
+    """Does it by an exchange; False where there is none."""
+    new = staging.stat()
+    try:
+        if not _exchange(staging, directory):
+            return False
+        last_look(staging)
+    except BaseException:
+        # An interrupt may come right behind the exchange, which then says nothing.
+        if not _is_at(staging, new):
+            _exchange_back(staging, directory)
+        raise
+    remove(staging)
+    return True
+
+
+def _exchange_back(staging: Path, directory: Path) -> None:
+    """Gives the old directory, which is called `staging`, its name again."""
+    # Whatever keeps the system from another exchange, it may still rename.
+    with suppress(OSError):
+        if _exchange(staging, directory):
+            return
+    aside = _beside(directory, "old")
+    staging.rename(aside)
+    _rename_back(staging, directory, aside)
+
+
 def _rename_twice(staging: Path, directory: Path, last_look: Callable[[Path], None]) -> None:
     aside = _beside(directory, "old")
     try:
@@ -161,13 +196,17 @@ def _rename_twice(staging: Path, directory: Path, last_look: Callable[[Path], No
         staging.rename(directory)
         last_look(aside)
     except BaseException:
-        # An interrupt may come before, between and behind the renames.
-        if aside.exists():
-            if directory.exists():
-                directory.rename(staging)
-            aside.rename(directory)
+        _rename_back(staging, directory, aside)
         raise
     remove(aside)
+
+
+def _rename_back(staging: Path, directory: Path, aside: Path) -> None:
+    """Undoes two renames; an interrupt may have come before, between and behind them."""
+    if aside.exists():
+        if directory.exists():
+            directory.rename(staging)
+        aside.rename(directory)
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -8,16 +8,16 @@ without `force`.
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path, PurePath
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
-from resnetgen.emit.file import remove_remains, told
 from resnetgen.emit.manifest import (
     CheckpointRecord,
     Manifest,
@@ -30,9 +30,29 @@ from resnetgen.emit.manifest import (
 )
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
+from resnetgen.whole_file import remove_remains, told
 
-_Carried = dict[PurePath, tuple[int, int, int, int]]
-"""Which file has been carried over under which name: its device and number, and its state."""
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Tells, without reading it, whether a file is still the one that it was, and as it was."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "_State":
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+_Hashes = dict[tuple[_State, int], str]
+"""The hashes of files, by their state and when anything of them changed last, in nanoseconds."""
+_TICK_NS = 2_000_000_000
+"""What the coarsest clock of a file system, FAT's, takes for the same time."""
+_Tree = dict[PurePath, _State | None]
+"""What is below a folder, by its path from there; None for folders, which come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,8 @@ class Plan:
     """The hashes of the files on disk that are to be replaced or removed."""
     foreign_records: tuple[str, ...]
     """A manifest or certificate that lies there and is not resnetgen's."""
+    hashes: _Hashes = field(compare=False, repr=False)
+    """What need not be read again to be known."""
 
     @property
     def is_same_spec(self) -> bool:
@@ -122,7 +144,7 @@ def plan(directory: Path, contents: Contents, *, force: bool) -> Plan:
         raise DiagnosticError(
             [Diagnostic("not-a-directory", message, Span.of_file(str(directory)))]
         )
-    found = _survey(directory, contents)
+    found = _survey(directory, contents, {})
     if not force:
         _refuse_to_overwrite(found)
     return found
@@ -134,14 +156,10 @@ def write(plan: Plan) -> Manifest:
     The lock keeps no editor away, and to draw weights takes seconds: so what is there is looked
     at once more before it goes, and anything that changed is refused even with `force`.
     """
-    with told(plan.directory):
-        staging = exchange.staging_directory(plan.directory)
-        try:
-            manifest = _fill(staging, plan)
-            if not _is_current(plan, manifest):
-                _replace(staging, plan, manifest)
-        finally:
-            exchange.remove(staging)
+    with told(plan.directory), exchange.staged(plan.directory) as staging:
+        manifest = _fill(staging, plan)
+        if not _is_current(plan, manifest):
+            _replace(staging, plan, manifest)
     return manifest
 
 
@@ -162,8 +180,9 @@ def manifest_of(
 
 def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
     """Puts the filled directory in the place of the old one, with what is the user's in there."""
+    # A verification that was killed left them; they would be carried over as the user's.
     remove_remains(plan.directory / CERTIFICATE)
-    carried: _Carried = {}
+    carried: _Tree = {}
     _carry_over(staging, plan, manifest, carried)
     exchange.sync(staging)
     _refuse_changes(plan, plan.directory)
@@ -177,7 +196,7 @@ def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
     exchange.swap_in(staging, plan.directory, last_look=last_look)
 
 
-def _survey(directory: Path, contents: Contents) -> Plan:
+def _survey(directory: Path, contents: Contents, hashes: _Hashes) -> Plan:
     """What lies in the directory now, and what would become of it."""
     old = read(directory)
     listed = {} if old is None else old.listed
@@ -186,13 +205,13 @@ def _survey(directory: Path, contents: Contents) -> Plan:
         kept = tuple(name for name in listed if name not in contents.names)
     touched = dict.fromkeys([*contents.names, *listed])
     present = {
-        name: _hash_of(directory / name)
+        name: _hash_of(directory / name, hashes)
         for name in touched
         if name not in kept and os.path.lexists(directory / name)
     }
     records = (MANIFEST, CERTIFICATE) if old is None else ()
     foreign_records = tuple(name for name in records if os.path.lexists(directory / name))
-    return Plan(directory, contents, old, kept, present, foreign_records)
+    return Plan(directory, contents, old, kept, present, foreign_records, hashes)
 
 
 def _refuse_to_overwrite(plan: Plan) -> None:
@@ -260,8 +279,11 @@ def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
 
 
 def _refuse_changes(plan: Plan, directory: Path) -> None:
-    """Raises a DiagnosticError if it, which lies in `directory`, is not as when it was planned."""
-    now = replace(_survey(directory, plan.contents), directory=plan.directory)
+    """Raises a DiagnosticError if the old directory is no longer what the plan found.
+
+    It lies at `directory`, which is another place than the plan's once the new one is there.
+    """
+    now = replace(_survey(directory, plan.contents, plan.hashes), directory=plan.directory)
     if now == plan:
         return
     names = dict.fromkeys([*plan.present, *now.present])
@@ -323,49 +345,85 @@ def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
     if name in plan.contents.names or name in plan.present:
         return listed
     path = plan.directory / name
-    return _hash_of(path) if os.path.lexists(path) else listed
+    return _hash_of(path, plan.hashes) if os.path.lexists(path) else listed
 
 
-def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Carried) -> None:
+def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Tree) -> None:
     """Gives the new directory the files that stay; both have them until the old one goes.
 
-    May be repeated, and then does what has changed since.
+    May be repeated with what is `carried` already, and then does what has changed since: what is
+    gone from the old directory goes from the new one too.
     """
-    if not plan.directory.exists():
-        return
-    dropped = {MANIFEST, *plan.present}
+    old = plan.directory
+    staying = _staying(plan, manifest) if old.exists() else {}
+    # Folders come before what is in them, and so the other way round behind.
+    for name in reversed(tuple(carried)):
+        if name not in staying or carried[name] != staying[name]:
+            _remove_one(new / name, is_folder=carried.pop(name) is None)
+    for name, state in staying.items():
+        if name not in carried:
+            _share(old / name, new / name, is_folder=state is None)
+            carried[name] = state
+    for name in reversed(staying):
+        if staying[name] is None:
+            # Now that they have all that is in them, which changes the time and needs permission.
+            shutil.copystat(old / name, new / name)
+    if old.exists():
+        shutil.copymode(old, new)
+
+
+def _staying(plan: Plan, manifest: Manifest) -> _Tree:
+    """What of the old directory will be in the new one."""
+    dropped = {MANIFEST, *plan.contents.names, *plan.present}
     if not _certificate_holds(plan, manifest):
         dropped.add(CERTIFICATE)
-    for path in plan.directory.iterdir():
-        if path.name not in dropped:
-            _share(path, new, PurePath(path.name), carried)
-    shutil.copymode(plan.directory, new)
+    found = _entries(plan.directory, PurePath())
+    return {name: state for name, state in found if name.parts[0] not in dropped}
 
 
-def _share(source: Path, new: Path, name: PurePath, carried: _Carried) -> None:
-    """Makes `name` in `new` the same file or tree as `source`, by hard links where possible."""
-    target = new / name
-    if source.is_dir() and not source.is_symlink():
-        target.mkdir(exist_ok=True)
-        for path in source.iterdir():
-            _share(path, new, name / path.name, carried)
-        shutil.copystat(source, target)
+def _entries(folder: Path, name: PurePath) -> Iterator[tuple[PurePath, _State | None]]:
+    for path in folder.iterdir():
+        below = name / path.name
+        if path.is_dir() and not path.is_symlink():
+            yield below, None
+            yield from _entries(path, below)
+        else:
+            yield below, _State.of(path.lstat())
+
+
+def _share(source: Path, target: Path, *, is_folder: bool) -> None:
+    """Makes the target the same file as the source, by a hard link where possible, or a folder."""
+    if is_folder:
+        target.mkdir()
         return
-    found = source.lstat()
-    state = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-    if carried.get(name) == state:
-        return
-    if os.path.lexists(target) and not os.path.samestat(found, target.lstat()):
-        target.unlink()
-    if not os.path.lexists(target):
-        try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError:
-            shutil.copy2(source, target, follow_symlinks=False)
-    carried[name] = state
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _hash_of(path: Path) -> str:
-    """The hash of a file, or something that is no hash for what is not one."""
+def _remove_one(path: Path, *, is_folder: bool) -> None:
+    if is_folder:
+        path.rmdir()
+    else:
+        path.unlink()
+
+
+def _hash_of(path: Path, hashes: _Hashes) -> str:
+    """The hash of a file, or something that is no hash for what is not one.
+
+    It is read only where `hashes` does not tell; weights may take seconds.
+    """
     with told(path, "read"):
-        return sha256_of(path) if path.is_file() else "not a file"
+        if not path.is_file():
+            return "not a file"
+        found = path.stat()
+        key = _State.of(found), found.st_ctime_ns
+        if key in hashes:
+            return hashes[key]
+        now = time.time_ns()
+        digest = sha256_of(path)
+        # A younger file may change once more and look the same.
+        if max(found.st_ctime_ns, found.st_mtime_ns) < now - _TICK_NS:
+            hashes[key] = digest
+        return digest

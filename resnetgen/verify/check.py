@@ -8,8 +8,8 @@ from threading import Event, Lock
 from typing import cast
 
 from resnetgen import records
-from resnetgen.holding import scratch_folder
 from resnetgen.ir.network import Network
+from resnetgen.scratch import scratch_folder
 from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level

@@ -16,7 +16,7 @@ import numpy as np
 from resnetgen.child.framework import missing
 from resnetgen.child.task import Task, perform
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable, quote
-from resnetgen.holding import scratch_folder
+from resnetgen.scratch import scratch_folder
 from resnetgen.weights.checkpoint import NUMPY_TYPES, Checkpoint, Tensor
 from resnetgen.weights.safetensors import COUNTER, NoTableError, SafetensorsError, slots
 

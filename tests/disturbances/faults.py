@@ -5,10 +5,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from mmap import PAGESIZE
 from pathlib import Path
-from typing import Any
 
 from disturbances.scenes import (
     BARE,
@@ -40,6 +40,9 @@ _CODES = {"SIGKILL": KILLED, "SIGTERM": TERMINATED, "SIGINT": INTERRUPTED}
 NO_ROOM = 99
 """The exit code where a disk cannot even hold what is there already."""
 
+PATIENCE, PATIENCE_WITH_ORPHANS = 0.5, 5.0
+"""In seconds: a process whose parent was killed notices within one."""
+
 FRAMEWORKS = (PROVEN, TOGETHER, VERIFIED, CONVERTED)
 """Scenes whose commands start a framework, and so take seconds."""
 
@@ -57,6 +60,8 @@ class Fault:
     """Whether only the next run brings the directory back."""
     may_litter: bool = False
     """Whether something may stay until the next run."""
+    patience: float = PATIENCE
+    """In seconds, how long processes that the command started may outlive it."""
     contested: bool = False
     """Whether another command writes there as well, and may be the last to do so."""
     changes: Callable[[Tree], Tree] = dict
@@ -67,38 +72,34 @@ class Fault:
     """Whether it needs a file system of its own."""
 
 
+def _no_texts(_: Case) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Faults that differ in nothing but the moment, which is a number."""
 
-    what: str
-    scene: Scene
+    fault: Fault
+    """What they all are; its own `run` is the command undisturbed."""
     strike: Strike
-    codes: Collection[int]
-    texts: Callable[[Case], tuple[str, ...]] = lambda case: ()
-    promises: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Further fields of each fault."""
+    texts: Callable[[Case], tuple[str, ...]] = _no_texts
 
     def moments(self, rehearsed: Rehearsed, folder: Path) -> list[str]:
         """What the moments of the command are if nothing happens at any."""
-        case = rehearsed.open(folder)
+        case, scene = rehearsed.open(folder), self.fault.scene
         noted = case.folder / "moments"
         noting = replace(self.strike, do="", folder=str(case.out), moments=str(noted))
-        done = run_struck(case, self.scene, noting)
-        assert done.code == self.scene.code, done.said
+        done = run_struck(case, scene, noting)
+        assert done.code == scene.code, done.said
         found = noted.read_text().splitlines()
         shutil.rmtree(folder)
         return found
 
     def at(self, moment: int) -> Fault:
         """The fault at this moment; the first is 1."""
-
-        def run(case: Case) -> Ended:
-            texts = self.texts(case)
-            strike = replace(self.strike, at=moment, folder=str(case.out), texts=texts)
-            return run_struck(case, self.scene, strike)
-
-        return Fault(self.what, self.scene, run, self.codes, **self.promises)
+        strike = replace(self.strike, at=moment)
+        return replace(self.fault, run=_struck(self.fault.scene, strike, self.texts))
 
 
 def run_struck(case: Case, scene: Scene, strike: Strike) -> Ended:
@@ -108,69 +109,100 @@ def run_struck(case: Case, scene: Scene, strike: Strike) -> Ended:
     return case.quickly(strike, scene.arguments)
 
 
+def _struck(
+    scene: Scene, strike: Strike, texts: Callable[[Case], tuple[str, ...]] = _no_texts
+) -> Callable[[Case], Ended]:
+    def run(case: Case) -> Ended:
+        return run_struck(case, scene, replace(strike, folder=str(case.out), texts=texts(case)))
+
+    return run
+
+
 def sweeps() -> Iterator[Sweep]:
     """What is done at every moment of a build that starts no framework."""
-    operation, line = Strike(), Strike(by="line")
-    litters = {"may_litter": True}
     for scene in (REPLACED, FIRST, BARE, EDITED):
         yield killed(scene)
     for name in ("SIGINT", "SIGTERM"):
-        strike = replace(operation, do=name)
-        yield Sweep(f"{name} before each operation", REPLACED, strike, (_CODES[name],))
-    interrupt = replace(line, do="SIGINT")
-    # One that comes while what is temporary is removed leaves the rest of it.
-    yield Sweep(
-        "SIGINT at each line that writes", REPLACED, interrupt, (INTERRUPTED,), promises=litters
-    )
-    apart = {**litters, "may_be_gone": True}
-    strike = replace(operation, do="SIGKILL", exchanges=False)
-    where = ", where names cannot be exchanged"
-    yield Sweep(
-        f"SIGKILL before each operation{where}", REPLACED, strike, (KILLED,), promises=apart
-    )
-    strike = replace(interrupt, exchanges=False)
-    what = f"SIGINT at each line that writes{where}"
-    yield Sweep(what, REPLACED, strike, (INTERRUPTED,), promises=litters)
-    for error, what in (
-        ("ENOSPC", "disk full from each operation on"),
-        ("EROFS", "disk read-only from each operation on"),
-        ("EIO", "input/output error at each operation"),
-    ):
-        strike = replace(operation, do=error)
-        yield Sweep(what, REPLACED, strike, (0, REFUSED), promises=litters)
-    yield Sweep(
-        "directory moved away before each operation",
-        REPLACED,
-        replace(operation, do="move"),
-        (0, REFUSED),
-        lambda case: (str(case.directory), str(case.moved)),
-    )
-    yield _written("the user's new file", "save", "new.txt", "new", becomes="new")
-    yield _written("the user's file replaced", "save", "notes.txt", "saved", becomes="saved")
-    yield _written("the user's file continued", "append", "notes.txt", " too", becomes="mine too")
-    edit = "# mine\n"
-    yield _written("a file of the build edited", "save", "model_torch.py", edit, becomes=edit)
+        fault = _during_a_build(f"{name} before each operation", (_CODES[name],))
+        yield Sweep(fault, Strike(do=name))
+    apart = ", where names cannot be exchanged"
+    for where, exchanges in (("", True), (apart, False)):
+        fault = _during_a_build(f"SIGINT at each line that writes{where}", (INTERRUPTED,))
+        # One may come behind the line that makes something and before the one that sees to its end.
+        fault = replace(fault, may_litter=True)
+        yield Sweep(fault, Strike(by="line", do="SIGINT", exchanges=exchanges))
+    strike = Strike(do="SIGKILL", exchanges=False)
+    fault = replace(killed(REPLACED).fault, what=f"SIGKILL before each operation{apart}")
+    # Neither name is there between two renames.
+    yield Sweep(replace(fault, may_be_gone=True), strike)
+    yield from _refused()
+    moved = _during_a_build("directory moved away before each operation", (0, REFUSED))
+    yield Sweep(moved, Strike(do="move"), lambda case: (str(case.directory), str(case.moved)))
+    yield from _meanwhile()
 
 
 def killed(scene: Scene) -> Sweep:
     """SIGKILL before each operation."""
-    strike, litters = Strike(do="SIGKILL"), {"may_litter": True}
-    return Sweep("SIGKILL before each operation", scene, strike, (KILLED,), promises=litters)
+    strike = Strike(do="SIGKILL")
+    fault = Fault("SIGKILL before each operation", scene, _struck(scene, Strike()), (KILLED,))
+    # What is killed clears nothing away, and ends none of its processes.
+    return Sweep(replace(fault, may_litter=True, patience=PATIENCE_WITH_ORPHANS), strike)
 
 
-def _written(what: str, do: str, name: str, text: str, *, becomes: str) -> Sweep:
-    """What the user writes while the build runs."""
+def _during_a_build(what: str, codes: Collection[int]) -> Fault:
+    return Fault(what, REPLACED, _struck(REPLACED, Strike()), codes)
+
+
+def _refused() -> Iterator[Sweep]:
+    """What the system refuses."""
+    codes = (0, REFUSED)
+    full_ = _during_a_build("disk full from each operation on", codes)
+    yield Sweep(full_, Strike(do="ENOSPC"))
+    # Neither can be removed what is there already.
+    fixed = _during_a_build("disk read-only from each operation on", codes)
+    yield Sweep(replace(fixed, may_litter=True), Strike(do="EROFS"))
+    # The operation may be the one that removes something.
+    broken = _during_a_build("input/output error at each operation", codes)
+    yield Sweep(replace(broken, may_litter=True), Strike(do="EIO"))
+
+
+def _meanwhile() -> Iterator[Sweep]:
+    """What the user does to files while the build runs."""
+    yield _written("the user's new file", "save", "new.txt", "new", becomes="new")
+    yield _written("the user's file replaced", "save", "notes.txt", "saved", becomes="saved")
+    yield _written("the user's file continued", "append", "notes.txt", " too", becomes="mine too")
+    edit = "# mine\n"
+    what = "a file of the build edited"
+    yield _written(what, "save", "model_torch.py", edit, becomes=edit, stays=True)
+    yield _renamed("the user's file deleted", "delete", "notes.txt")
+    yield _renamed("the user's file renamed", "move", "notes.txt", "renamed.txt")
+
+
+def _written(
+    what: str, do: str, name: str, text: str, *, becomes: str, stays: bool = False
+) -> Sweep:
+    """What the user writes; `stays` says whether another build refuses to replace it."""
 
     def changes(before: Tree) -> Tree:
         return {**before, name: hashed(becomes.encode())}
 
+    fault = _during_a_build(f"{what} before each operation", (0, REFUSED))
+    fault = replace(fault, changes=changes, stays=stays)
+    return Sweep(fault, Strike(do=do), lambda case: (str(case.directory / name), text))
+
+
+def _renamed(what: str, do: str, name: str, *names: str) -> Sweep:
+    """What has other names afterwards, or none."""
+
+    def changes(before: Tree) -> Tree:
+        others = {each: what for each, what in before.items() if each != name}
+        return {**others, **dict.fromkeys(names, before[name])}
+
+    fault = _during_a_build(f"{what} before each operation", (0, REFUSED))
     return Sweep(
-        f"{what} before each operation",
-        REPLACED,
+        replace(fault, changes=changes),
         Strike(do=do),
-        (0, REFUSED),
-        lambda case: (str(case.directory / name), text),
-        {"changes": changes, "stays": name not in REPLACED.own and name != "new.txt"},
+        lambda case: tuple(str(case.directory / each) for each in (name, *names)),
     )
 
 
@@ -190,9 +222,11 @@ def at_random(chance: random.Random, *, times: int, slow: int) -> Iterator[Fault
             for _ in range(slow if scene in FRAMEWORKS else times):
                 waits = (chance.random(), *(chance.uniform(0, 0.1) for _ in numbers[1:]))
                 run = _signalled(scene, tuple(zip(waits, numbers, strict=True)))
-                litters = name in ("SIGKILL", "SIGINT twice")
-                what = f"{name} at a random moment"
-                yield Fault(what, scene, run, codes, may_litter=litters)
+                fault = Fault(f"{name} at a random moment", scene, run, codes)
+                if name in ("SIGKILL", "SIGINT twice"):
+                    # What is killed, or interrupted while it clears away, leaves the rest.
+                    fault = replace(fault, may_litter=True, patience=PATIENCE_WITH_ORPHANS)
+                yield fault
 
 
 def _signalled(
@@ -214,15 +248,20 @@ def outgrown(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fau
     """Files that may not become as large as they are to be."""
     for _ in range(times):
         part = chance.random()
-        for dies in (False, True):
+        refused = _outgrown(scene, part, dies=False)
+        yield Fault("a file's size limited", scene, refused, (REFUSED,))
+        died = _outgrown(scene, part, dies=True)
+        yield Fault("killed in the middle of a file", scene, died, (OUTGREW,), may_litter=True)
 
-            def run(case: Case, part: float = part, dies: bool = dies) -> Ended:
-                strike = Strike(largest_file=int(part * case.largest), dies_of_it=dies)
-                return run_struck(case, scene, strike)
 
-            what = "killed in the middle of a file" if dies else "a file's size limited"
-            codes = (OUTGREW,) if dies else (REFUSED,)
-            yield Fault(what, scene, run, codes, may_litter=dies)
+def _outgrown(scene: Scene, part: float, *, dies: bool) -> Callable[[Case], Ended]:
+    """Limits files to this part of the largest one."""
+
+    def run(case: Case) -> Ended:
+        strike = Strike(largest_file=int(part * case.largest), dies_of_it=dies)
+        return run_struck(case, scene, strike)
+
+    return run
 
 
 def read_only(scene: Scene) -> Iterator[Fault]:
@@ -232,18 +271,21 @@ def read_only(scene: Scene) -> Iterator[Fault]:
         ("the directory is read-only", f"out/{NAME}", (0, REFUSED)),
         ("the user's folder in it is read-only", f"out/{NAME}/runs", (0, REFUSED)),
     ):
+        yield Fault(what, scene, _read_only(scene, folder), codes)
 
-        def run(case: Case, folder: str = folder) -> Ended:
-            path = case.folder / folder
-            mode = path.stat().st_mode
-            path.chmod(0o555)
-            try:
-                return case.run(plain(*scene.arguments), preexec_fn=drop_superuser)
-            finally:
-                if path.exists():
-                    path.chmod(mode)
 
-        yield Fault(what, scene, run, codes)
+def _read_only(scene: Scene, folder: str) -> Callable[[Case], Ended]:
+    def run(case: Case) -> Ended:
+        path = case.folder / folder
+        mode = path.stat().st_mode
+        path.chmod(0o555)
+        try:
+            return case.run(plain(*scene.arguments), preexec_fn=drop_superuser)
+        finally:
+            if path.exists():
+                path.chmod(mode)
+
+    return run
 
 
 def can_mount() -> bool:
@@ -265,30 +307,56 @@ exit $code
 """
 
 
-def full(scene: Scene, *, folder: str, limits: Iterator[str]) -> Iterator[Fault]:
-    """Runs the command with a folder on a disk that has hardly any room."""
-    for limit in limits:
+def full(
+    scene: Scene, *, folder: str, files: Iterable[int], kibibytes: Iterable[int]
+) -> Iterator[Fault]:
+    """Runs the command with a folder on a disk that has room for so many more, or so much more."""
+    where = "the scratch disk" if folder == "tmp" else "the disk"
+    # A framework whose process finds no room has failed.
+    codes = (0, 1, REFUSED) if folder == "tmp" else (0, REFUSED)
+    for count in files:
+        run = _full(scene, folder, _room_for_files(count))
+        yield Fault(f"{where} has few files left", scene, run, codes, mounts=True)
+    for count in kibibytes:
+        run = _full(scene, folder, _room_for_kibibytes(count))
+        yield Fault(f"{where} has few bytes left", scene, run, codes, mounts=True)
 
-        def run(case: Case, limit: str = limit) -> Ended:
-            path, kept = case.folder / folder, case.folder / "kept"
-            path.rename(case.folder / "seed")
-            path.mkdir()
-            kept.mkdir()
-            done = case.run(
-                ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ON_A_SMALL_DISK,
-                 "sh", limit, folder, *plain(*scene.arguments)]
-            )  # fmt: skip
-            shutil.rmtree(case.folder / "seed")
-            path.rmdir()
-            kept.rename(path)
-            return done
 
-        kind = limit.partition("=")[0]
-        where = "the scratch disk" if folder == "tmp" else "the disk"
-        what = f"{where} has {'few bytes' if kind == 'size' else 'few files'} left"
-        # A framework whose process finds no room has failed.
-        codes = (0, 1, REFUSED) if folder == "tmp" else (0, REFUSED)
-        yield Fault(what, scene, run, codes, mounts=True)
+def _room_for_files(more: int) -> Callable[[Path], str]:
+    """An option of a tmpfs that is to hold a folder."""
+    # The root of a file system is a file as well.
+    return lambda folder: f"nr_inodes={1 + len(list(folder.rglob('*'))) + more}"
+
+
+def _room_for_kibibytes(more: int) -> Callable[[Path], str]:
+    def option(folder: Path) -> str:
+        sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
+        return f"size={sum(map(_whole_pages, sizes)) + more * 1024}"
+
+    return option
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // PAGESIZE) * PAGESIZE
+
+
+def _full(scene: Scene, folder: str, option: Callable[[Path], str]) -> Callable[[Case], Ended]:
+    def run(case: Case) -> Ended:
+        path, kept = case.folder / folder, case.folder / "kept"
+        limit = option(path)
+        path.rename(case.folder / "seed")
+        path.mkdir()
+        kept.mkdir()
+        done = case.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ON_A_SMALL_DISK,
+             "sh", limit, folder, *plain(*scene.arguments)]
+        )  # fmt: skip
+        shutil.rmtree(case.folder / "seed")
+        path.rmdir()
+        kept.rename(path)
+        return done
+
+    return run
 
 
 def contested(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fault]:

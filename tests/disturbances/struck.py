@@ -31,10 +31,11 @@ _WRITING = tuple(
     str(ROOT / "resnetgen" / name)
     for name in (
         "emit/exchange.py",
-        "emit/file.py",
         "emit/write.py",
         "certificates.py",
-        "holding.py",
+        "locks.py",
+        "scratch.py",
+        "whole_file.py",
     )
 )
 _CREATING = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.fsync", "open to write"}
@@ -51,7 +52,7 @@ class Strike:
     by: str = "operation"
     """What is counted: an `operation`, or a `line` of a module that writes, each once."""
     do: str = ""
-    """The name of a signal or of an error; or `move`, `save` or `append` with two texts."""
+    """The name of a signal or of an error; or `move`, `save`, `append` or `delete` with texts."""
     texts: tuple[str, ...] = ()
     folder: str = ""
     """Of the operations that read, those below it count; those that write, everywhere."""
@@ -113,6 +114,8 @@ class _Striker:
             raise OSError(number, os.strerror(number), path)
         elif do == "move":
             self.aside(lambda: os.path.exists(texts[0]) and os.rename(*texts))
+        elif do == "delete":
+            self.aside(lambda: Path(*texts).unlink(missing_ok=True))
         elif do == "append":
             self.aside(lambda: _append(*texts))
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
-from resnetgen.holding import held, remove_if_abandoned
+from resnetgen.locks import held, unless_held
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def remove_remains(path: Path) -> None:
     with suppress(OSError):
         for other in path.parent.iterdir():
             if pattern.fullmatch(other.name) and other.is_file() and not other.is_symlink():
-                remove_if_abandoned(other, Path.unlink)
+                unless_held(other, other.unlink)
 
 
 @contextmanager
