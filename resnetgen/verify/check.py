@@ -80,7 +80,7 @@ def verify(
     named = options.targets if options.targets is not None else _due(directory)
     if options.against is not None:
         named = (options.against, *named)
-    results = {target: _without_running(target, directory, options) for target in named}
+    results = {target: _without_running(network, target, directory, options) for target in named}
     runnable = [target for target, result in results.items() if result is None]
     before = hashes(directory, _judged_files(runnable))
     with scratch_folder() as scratch:
@@ -139,13 +139,18 @@ def _manifest_files(directory: Path) -> frozenset[str]:
     return frozenset(cast(dict[str, object], listed)) if isinstance(listed, dict) else frozenset()
 
 
-def _without_running(target: str, directory: Path, options: Options) -> TargetResult | None:
+def _without_running(
+    network: Network, target: str, directory: Path, options: Options
+) -> TargetResult | None:
     """The verdict on a target that cannot be started at all."""
     if (reason := unavailable(target)) is not None:
         return TargetResult("not_run", reason, device=options.device)
     record = runner(target)
     if options.level == "train" and record.running_variance is None:
         reason = f"there is no level train for {target}, which computes inference alone"
+        return TargetResult("not_run", reason, device=options.device, due=False)
+    reason = record.widens(network, options.dtype) if options.dtype else None
+    if reason is not None:
         return TargetResult("not_run", reason, device=options.device, due=False)
     listed = _manifest_files(directory)
     for file in record.files:
