@@ -290,6 +290,25 @@ def test_certificate_of_shapes_that_replaces_one_of_values_is_not_silent(
     assert "replaced one in which torch had passed at the level forward;" in ran.err
 
 
+def test_what_each_target_has_lost_is_said_of_it_alone(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+        figures = RunFigures("torch", "float32", (0,), 1, 1e-7, 1e-7, {}, 1e-5, 1e-5, 1e-7)
+        found = {"torch": TargetResult("passed", None, options.device, runs=(figures,))}
+        return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    proven = {name: {"status": "passed", "dtype": "float64"} for name in ("torch", "flax", "onnx")}
+    certificate = Path("generated/tiny/certificate.json")
+    certificate.write_text(json.dumps({"level": "forward", "targets": proven}))
+    assert resnetgen("verify", "generated/tiny").err == (
+        f"{certificate}: replaced one in which torch had passed in float64, "
+        "and flax and onnx had passed; --output FILE writes elsewhere\n"
+    )
+
+
 def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

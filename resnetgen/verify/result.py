@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from resnetgen.verify.document import (
     InputJson,
@@ -18,6 +18,10 @@ from resnetgen.verify.document import (
     WeightsState,
 )
 
+# It imports NumPy, and a verdict is read without it.
+if TYPE_CHECKING:
+    from resnetgen.verify.dtypes import Dtype
+
 LEVELS: tuple[Level, ...] = get_args(Level)
 """Each proves all that those before it do."""
 
@@ -31,7 +35,7 @@ class RunFigures:
     """
 
     evaluator: str
-    dtype: str
+    dtype: "Dtype"
     cases: tuple[int, ...]
     """The positions, among the verification's cases, of those whose values were compared."""
     values: int
