@@ -250,11 +250,11 @@ def _one_at_a_time(progress: Progress) -> Progress:
 
 def _judge(prepared: Prepared, options: Options) -> Judge:
     values: list[Mapping[str, Array]] = [{} for _ in prepared.cases]
-    growths: list[Mapping[str, float]] = [{} for _ in prepared.cases]
+    growths: Sequence[Mapping[str, float]] = [{} for _ in prepared.cases]
     steps: Mapping[int, ExpectedStep] = {}
     if options.level != "shapes":
         values = reference_values(prepared)
-        growths = measured_growths(prepared, values, seed=options.seed)
+        growths = prepared.growths or measured_growths(prepared, values, seed=options.seed)
         steps = reference_steps(prepared, growths, seed=options.seed)
     entries = prepared.stored["shipped"].entries
     return Judge(

@@ -157,6 +157,8 @@ class TargetResult:
             "cause": self.cause,
             "runs": [run.to_json() for run in self.runs],
         }
+        # Programs read `training`, which is older than steps at other scales: it stays one step, on
+        # the images as they are.
         for step in self.training:
             if step.scale == 1.0:
                 found["training"] = step.to_json()
