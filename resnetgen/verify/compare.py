@@ -13,8 +13,8 @@ _WIDE, _NARROW = 100, 8
 TOLERANCES: dict[Dtype, float] = {
     "float64": _WIDE * FORMATS["float64"].epsilon,
     "float32": _WIDE * FORMATS["float32"].epsilon,
-    "bfloat16": _NARROW * FORMATS["bfloat16"].epsilon,
     "float16": _NARROW * FORMATS["float16"].epsilon,
+    "bfloat16": _NARROW * FORMATS["bfloat16"].epsilon,
 }
 """The law's constant: what one op may lose, relative to the largest entry of its value.
 
@@ -34,8 +34,8 @@ squeeze-and-excitation 3.0 eps in Keras, 4.3 eps in Flax, and 1.4 eps in ONNX's 
 _LOOSEST: dict[Dtype, float] = {
     "float64": 1e-10,
     "float32": 1e-2,
-    "bfloat16": 0.5,
     "float16": 0.5,
+    "bfloat16": 0.5,
 }
 """Beyond this nothing would be proven, however much a network amplifies rounding: what has nothing
 to do with a value is off by about its scale."""
