@@ -10,7 +10,6 @@ from typing import cast
 from resnetgen import records
 from resnetgen.holding import scratch_folder
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level
 from resnetgen.verify.dtypes import Dtype
@@ -96,19 +95,25 @@ def verify(
         except StoredError as error:
             failed = TargetResult("failed", str(error), device=options.device)
             results |= dict.fromkeys(runnable, failed)
-            return _verification(options, weights_state(directory), (), (), before, results)
+            return _verification(
+                options=options,
+                state=weights_state(directory),
+                prepared=None,
+                files=before,
+                results=results,
+            )
         if (reason := prepared.unprovable) is not None:
             idle = TargetResult("not_run", reason, device=options.device)
             results |= dict.fromkeys(runnable, idle)
-            return _verification(options, prepared.state, (), prepared.left_out, before, results)
-        stop = Event()
-        trials = _trials(runnable, directory, scratch, options, stop)
-        results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
+        else:
+            stop = Event()
+            trials = _trials(runnable, directory, scratch, options, stop)
+            results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
     after = hashes(directory, _judged_files(runnable))
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     results = {target: _of_what_stayed(target, results[target], changed) for target in results}
     return _verification(
-        options, prepared.state, prepared.cases, prepared.left_out, before, results
+        options=options, state=prepared.state, prepared=prepared, files=before, results=results
     )
 
 
@@ -263,13 +268,17 @@ def _judge(prepared: Prepared, options: Options) -> Judge:
 
 
 def _verification(
+    *,
     options: Options,
     state: WeightsState,
-    cases: Sequence[Case],
-    left_out: Sequence[LeftOut],
+    prepared: Prepared | None,
     files: Mapping[str, str],
     results: Mapping[str, TargetResult | None],
 ) -> Verification:
+    """`prepared` is None where the weights were not to be read; without a proof to be had, nothing
+    was run."""
+    left_out = prepared.left_out if prepared is not None else ()
+    cases = prepared.cases if prepared is not None and prepared.unprovable is None else ()
     verdicts = {target: result for target, result in results.items() if result is not None}
     judged = _judged_files(
         target for target, result in verdicts.items() if result.status != "not_run"

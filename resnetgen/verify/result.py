@@ -213,10 +213,10 @@ class Verification:
     weights: WeightsState
     seed: int
     cases: tuple[CaseFacts, ...]
+    left_out: tuple[LeftOutFacts, ...]
     files: Mapping[str, str]
     """The SHA-256, in hex, of every file that was judged, from before it ran."""
     targets: Mapping[str, TargetResult]
-    left_out: tuple[LeftOutFacts, ...] = ()
 
     @property
     def ran(self) -> bool:
