@@ -12,6 +12,7 @@ from resnetgen.whole_file import replaced
 
 # Not every command needs this, and it is slow to import.
 if TYPE_CHECKING:
+    from resnetgen.verify.dtypes import Dtype
     from resnetgen.verify.result import Verification
 
 
@@ -20,8 +21,8 @@ class Proof:
     """At which level, and in which dtype, a target has passed."""
 
     level: str
-    dtype: str | None
-    """None where no value was compared."""
+    dtype: "Dtype | None"
+    """None where no value was compared, or nobody knows the dtype."""
 
 
 def write(path: Path, verification: "Verification", network: Network) -> None:
@@ -57,10 +58,12 @@ def passed(path: Path) -> Mapping[str, Proof]:
 
 
 def _proof(level: str, target: object) -> Proof | None:
+    from resnetgen.verify.dtypes import FORMATS
+
     if not isinstance(target, dict):
         return None
     keys = cast(dict[str, object], target)
-    dtype = keys.get("dtype")
     if keys.get("status") != "passed":
         return None
-    return Proof(level, dtype if isinstance(dtype, str) else None)
+    stated = keys.get("dtype")
+    return Proof(level, next((dtype for dtype in FORMATS if dtype == stated), None))

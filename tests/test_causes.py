@@ -18,6 +18,7 @@ from resnetgen.ir.ops import (
 )
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.causes import Explanation, Span, explain
+from resnetgen.verify.mistakes import aftermaths
 from resnetgen.verify.reference import Array, Tensors, activate, convolve, evaluate, normalize
 
 CONV = Conv2d("conv", ("x",), 4, 4, 3, 1, 1, Padding.symmetric(1), 1, False, "he_fan_in")
@@ -161,6 +162,13 @@ MISTAKES: list[tuple[Op, str, Wrong]] = [
 def test_a_mistake_is_known_by_its_value(op: Op, cause: str, wrong: Wrong) -> None:
     seen = wrong(VALUES["x"], tensors_of(op))
     assert explained(op, seen=seen) == Explanation(op.name, cause)
+
+
+def test_numbers_below_a_types_range_are_not_rounded_to_it() -> None:
+    """They have float16's digits, but it has no number with as many so close to 0."""
+    right = VALUES["x"] * 2.0**-30
+    seen = half(VALUES["x"]) * 2.0**-30
+    assert not [each.cause for each in aftermaths(right, seen) if "rounded" in each.cause]
 
 
 def test_tensors_of_another_layer_are_known() -> None:

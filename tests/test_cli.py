@@ -99,8 +99,8 @@ def test_completion_of_block_knows_the_rows_of_the_spec(words: str, offered: str
         ("verify here --device GPU",
          "there is no device `GPU`\nexpected: cpu, cuda\nhint: did you mean `cuda`?"),
         ("verify here --dtype float",
-         "there is no dtype `float`\nexpected: float32, float64, bfloat16, float16\n"
-         "hint: did you mean `float32`?"),
+         "there is no dtype `float`\nexpected: float64, float32, float16, bfloat16\n"
+         "hint: did you mean `float64`?"),
     ],
 )  # fmt: skip
 def test_word_that_an_option_does_not_know_is_bad_input(

@@ -61,7 +61,7 @@ def test_build_of_one_target_runs_what_runs_its_files(
 
     def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
         chosen.append(options.targets)
-        return Verification(options.level, "ir", "shipped", options.seed, (), {}, {})
+        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, {})
 
     monkeypatch.setattr("resnetgen.verify.check.verify", verify)
     resnetgen("build", tiny(), "--target", "onnx")
@@ -73,14 +73,14 @@ def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
         found = {"torch": TargetResult("passed", None, options.device)}
-        return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
 
     monkeypatch.setattr("resnetgen.verify.check.verify", verify)
 
 
 def find_no_gpu(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
     found = {"torch": TargetResult("not_run", "torch finds no CUDA device", "cuda")}
-    return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+    return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
 
 
 def uninstall_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,12 +290,31 @@ def test_certificate_of_shapes_that_replaces_one_of_values_is_not_silent(
     assert "replaced one in which torch had passed at the level forward;" in ran.err
 
 
+def test_what_each_target_has_lost_is_said_of_it_alone(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+        figures = RunFigures("torch", "float32", (0,), 1, 1e-7, 1e-7, {}, 1e-5, 1e-5, 1e-7)
+        found = {"torch": TargetResult("passed", None, options.device, runs=(figures,))}
+        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    proven = {name: {"status": "passed", "dtype": "float64"} for name in ("torch", "flax", "onnx")}
+    certificate = Path("generated/tiny/certificate.json")
+    certificate.write_text(json.dumps({"level": "forward", "targets": proven}))
+    assert resnetgen("verify", "generated/tiny").err == (
+        f"{certificate}: replaced one in which torch had passed in float64, "
+        "and flax and onnx had passed; --output FILE writes elsewhere\n"
+    )
+
+
 def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def time_out(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
         found = {"torch": TargetResult("failed", "gave no result within 1 s", options.device)}
-        return Verification(options.level, "ir", "shipped", options.seed, (), {}, found)
+        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
 
     pass_without_running(monkeypatch)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
@@ -572,7 +591,7 @@ def test_verdicts_fit_into_the_terminal(
     figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, {}, 1e-14, 2.9e-13, 1e-15)
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
     found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,)))
-    verification = Verification("forward", "ir", "shipped", 0, (), {}, found)
+    verification = Verification("forward", "ir", "shipped", 0, (), (), {}, found)
     monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
     lines = resnetgen("build", tiny("a"), tiny("b"), "--no-weights").out.splitlines()
     assert max(len(line) for line in lines if "agree" not in line) <= columns
@@ -598,7 +617,7 @@ def test_verdict_on_training_fits_into_the_terminal(
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
     found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=(step,)))
     found["onnx"] = TargetResult("not_run", "why", "cpu", due=False)
-    verification = Verification("train", "ir", "shipped", 0, (), {}, found)
+    verification = Verification("train", "ir", "shipped", 0, (), (), {}, found)
     monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
     ran = resnetgen("build", tiny(), "--no-weights", "--level", "train")
     lines = ran.out.splitlines()

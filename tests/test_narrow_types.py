@@ -234,17 +234,41 @@ def test_a_fault_is_caught_in_bfloat16(
 
 
 @pytest.mark.frameworks
-def test_an_average_pool_that_flax_computes_in_another_type_is_said(resnetgen: Run) -> None:
+def test_logits_that_flax_gives_in_a_wider_type_are_a_failure(resnetgen: Run) -> None:
+    """Though they have no more digits: a target that computes in the type is held to it."""
+    for framework in ("torch", "flax"):
+        pytest.importorskip(framework)
+    resnetgen("build", tiny(), "--no-verify")
+    path = Path("generated/tiny/model_flax.py")
+    text = path.read_text()
+    returned = "return self.fc(x.mean(axis=(1, 2)))"
+    assert returned in text
+    path.write_text(text.replace(returned, f'{returned}.astype("float32")'))
+    arguments = ("--dtype", "bfloat16", "--target", "torch,flax", "--json")
+    ran = resnetgen("verify", "generated/tiny", *arguments)
+    assert ran.code == 1
+    found = ran.json["verification"]
+    assert (found["status"], found["targets"]["torch"]["status"]) == ("failed", "passed")
+    result = found["targets"]["flax"]
+    assert result["status"] == "failed"
+    assert "the model computed in float32, not in bfloat16" in result["reason"]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("dtype", ["float32", *NARROW])
+def test_flax_is_not_run_where_an_average_pool_of_it_widens(resnetgen: Run, dtype: Dtype) -> None:
     pytest.importorskip("flax")
     Path("dilating.yaml").write_text(DILATING)
     resnetgen("build", "dilating.yaml", "--no-verify")
-    arguments = ("--dtype", "bfloat16", "--target", "flax", "--json")
+    arguments = ("--dtype", dtype, "--target", "flax", "--json")
     ran = resnetgen("verify", "generated/dilating", *arguments)
     assert ran.code == 1
     result = ran.json["verification"]["targets"]["flax"]
     assert (result["status"], result["dtype"], result["reason"]) == (
-        "not_run", None, "Flax computes a layer in float64 that is given bfloat16",
-    )  # fmt: skip
+        "not_run",
+        None,
+        "layer1.0.downsample.0 gives float64: Flax counts in it what an average pool divides by",
+    )
 
 
 @pytest.mark.frameworks

@@ -25,6 +25,7 @@ from resnetgen.ir.rules import parameters, shapes
 from resnetgen.verify.cases import Case, drawn_cases, training_cases
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.numbers import Drawn
+from resnetgen.verify.prepare import prepare
 from resnetgen.verify.reference import Array, Tensors
 from resnetgen.verify.training import Owned, Step, conditioning, take_step
 from resnetgen.weights.initial import stream
@@ -125,6 +126,36 @@ KINDS = [
     pytest.param("keras-torch", "torch", id="keras-torch"),
     pytest.param("flax", "flax", id="flax"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("infinite", "unprovable"),
+    [
+        ({1e3}, None),
+        ({1.0}, None),
+        ({1.0, 1e-3, 1e3}, "in training: the loss is infinite, for a probability is 0 in float64"),
+    ],
+)
+def test_a_step_without_a_finite_loss_is_left_out_at_whatever_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, infinite: set[float], unprovable: str | None
+) -> None:
+    """And where none is left, no target can prove anything."""
+    network = network_of(KERAS_DIALECT, tmp_path)
+    directory = files(network, tmp_path / "built", spec=KERAS_DIALECT)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(
+        "resnetgen.verify.prepare.has_finite_loss", lambda _, case, __: case.scale not in infinite
+    )
+    prepared = prepare(network, directory, scratch, level="train", seed=0, dtype=None)
+    assert {each.case.scale for each in prepared.left_out} == infinite
+    run = {case.scale for case in prepared.cases if case.labels is not None}
+    assert run == {1.0, 1e-3, 1e3} - infinite
+    if unprovable is None:
+        assert prepared.unprovable is None
+    else:
+        assert prepared.unprovable is not None
+        assert unprovable in prepared.unprovable
 
 
 @pytest.mark.frameworks

@@ -171,7 +171,7 @@ def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
 
 def test_a_certificate_that_was_written_is_known_as_one(tmp_path: Path) -> None:
     network = network_of(SMALL, tmp_path)
-    verification = Verification("forward", "ir", "shipped", 0, (), {}, {"torch": PASSED})
+    verification = Verification("forward", "ir", "shipped", 0, (), (), {}, {"torch": PASSED})
     path = tmp_path / "certificate.json"
 
     certificates.write(path, verification, network)
@@ -277,7 +277,7 @@ NOT_DUE = TargetResult("not_run", "why", "cpu", due=False)
 )
 def test_status(results: tuple[TargetResult, ...], status: str) -> None:
     named: Mapping[str, TargetResult] = dict(zip("abc", results, strict=False))
-    verification = Verification("forward", "ir", "shipped", 0, (), {}, named)
+    verification = Verification("forward", "ir", "shipped", 0, (), (), {}, named)
 
     assert verification.status == status
 

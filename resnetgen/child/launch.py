@@ -114,8 +114,9 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
 def _how_it_ended(code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name
-        why = ", as the system does where memory runs out," if name == "SIGKILL" else ""
-        return f"was ended by signal {name}{why} before it gave a result"
+        if name == "SIGKILL":
+            return "was killed (SIGKILL), perhaps for want of memory, before it gave a result"
+        return f"was ended by signal {name} before it gave a result"
     return f"ended with exit code {code} before it gave a result"
 
 

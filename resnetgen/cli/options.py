@@ -39,10 +39,10 @@ class Device(StrEnum):
 class Dtype(StrEnum):
     """What the frameworks compute in."""
 
-    float32 = "float32"
     float64 = "float64"
-    bfloat16 = "bfloat16"
+    float32 = "float32"
     float16 = "float16"
+    bfloat16 = "bfloat16"
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -262,7 +262,7 @@ def check_dtype(level: Level, dtype: Dtype | None, *, against: str | None) -> No
         message = f"--level train compares gradients, and --dtype {dtype} rounds them too far"
         hint = "leave --dtype out, or compare with --level forward"
         raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
-    if against is not None and dtype in (Dtype.bfloat16, Dtype.float16):
+    if against is not None and dtype in (Dtype.float16, Dtype.bfloat16):
         message = f"--against runs a model in float64, and --dtype {dtype} rounds the weights"
         hint = "leave one of them out"
         raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])

@@ -67,15 +67,23 @@ def announce_losses(
 
     if not verification.ran:
         return
-    level, found = verification.level, verification.targets
-    lost = [name for name, before in proven.items() if _says_less(verification, name, before)]
+    lost: dict[str, list[str]] = {}
+    for name, before in proven.items():
+        if _says_less(verification, name, before):
+            lost.setdefault(_how(verification, name, before), []).append(name)
     if not lost:
         return
-    first = proven[lost[0]]
-    how = f" at the level {first.level}" if first.level != level else ""
-    if lost[0] in found and _is_narrower(found[lost[0]], first):
-        how += f" in {first.dtype}"
-    say(f"{path}: replaced one in which {listed(lost)} had passed{how}; {way_out}")
+    passed = ", and ".join(f"{listed(names)} had passed{how}" for how, names in lost.items())
+    say(f"{path}: replaced one in which {passed}; {way_out}")
+
+
+def _how(verification: "Verification", name: str, before: "Proof") -> str:
+    """In what a target's proof before went beyond what it was now asked for."""
+    how = f" at the level {before.level}" if before.level != verification.level else ""
+    result = verification.targets.get(name)
+    if result is not None and _is_narrower(result, before):
+        how += f" in {before.dtype}"
+    return how
 
 
 def _says_less(verification: "Verification", name: str, before: "Proof") -> bool:
@@ -95,9 +103,10 @@ def _is_narrower(result: "TargetResult", before: "Proof") -> bool:
     """Whether it was compared in a dtype with fewer digits than before."""
     from resnetgen.verify.dtypes import FORMATS
 
-    digits = {str(dtype): each.digits for dtype, each in FORMATS.items()}
-    now = result.widest.dtype if result.widest else None
-    return now in digits and digits[now] < digits.get(before.dtype or now, 0)
+    now = result.widest
+    if now is None or before.dtype is None:
+        return False
+    return FORMATS[now.dtype].digits < FORMATS[before.dtype].digits
 
 
 def _ways_out(verification: "Verification", *, building: bool) -> Iterator[str]:

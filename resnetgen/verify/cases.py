@@ -44,7 +44,7 @@ class Case:
 
     @property
     def dtypes(self) -> tuple[Dtype, ...]:
-        """The dtypes in whose range the image lies with all its digits.
+        """The dtypes in whose range the image lies with all its digits, in the order of runs.
 
         A step of training has float64 alone: in another, some value among thousands is rounded to
         the other side of a ReLU's kink, and gradients then differ by far more than by rounding.
@@ -53,7 +53,7 @@ class Case:
             return ("float64",)
         if self.scale < _SMALLEST_HALF_SCALE:
             return ("float32", "float64", "bfloat16")
-        return ("float32", "float64", "bfloat16", "float16")
+        return ("float32", "float64", "float16", "bfloat16")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from typing import cast
 from resnetgen import records
 from resnetgen.ir.network import Network
 from resnetgen.scratch import scratch_folder
-from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level
 from resnetgen.verify.dtypes import Dtype
@@ -80,7 +79,7 @@ def verify(
     named = options.targets if options.targets is not None else _due(directory)
     if options.against is not None:
         named = (options.against, *named)
-    results = {target: _without_running(target, directory, options) for target in named}
+    results = {target: _without_running(network, target, directory, options) for target in named}
     runnable = [target for target, result in results.items() if result is None]
     before = hashes(directory, _judged_files(runnable))
     with scratch_folder() as scratch:
@@ -96,19 +95,25 @@ def verify(
         except StoredError as error:
             failed = TargetResult("failed", str(error), device=options.device)
             results |= dict.fromkeys(runnable, failed)
-            return _verification(options, weights_state(directory), (), (), before, results)
+            return _verification(
+                options=options,
+                state=weights_state(directory),
+                prepared=None,
+                files=before,
+                results=results,
+            )
         if (reason := prepared.unprovable) is not None:
             idle = TargetResult("not_run", reason, device=options.device)
             results |= dict.fromkeys(runnable, idle)
-            return _verification(options, prepared.state, (), prepared.left_out, before, results)
-        stop = Event()
-        trials = _trials(runnable, directory, scratch, options, stop)
-        results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
+        else:
+            stop = Event()
+            trials = _trials(runnable, directory, scratch, options, stop)
+            results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
     after = hashes(directory, _judged_files(runnable))
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     results = {target: _of_what_stayed(target, results[target], changed) for target in results}
     return _verification(
-        options, prepared.state, prepared.cases, prepared.left_out, before, results
+        options=options, state=prepared.state, prepared=prepared, files=before, results=results
     )
 
 
@@ -139,13 +144,18 @@ def _manifest_files(directory: Path) -> frozenset[str]:
     return frozenset(cast(dict[str, object], listed)) if isinstance(listed, dict) else frozenset()
 
 
-def _without_running(target: str, directory: Path, options: Options) -> TargetResult | None:
+def _without_running(
+    network: Network, target: str, directory: Path, options: Options
+) -> TargetResult | None:
     """The verdict on a target that cannot be started at all."""
     if (reason := unavailable(target)) is not None:
         return TargetResult("not_run", reason, device=options.device)
     record = runner(target)
     if options.level == "train" and record.running_variance is None:
         reason = f"there is no level train for {target}, which computes inference alone"
+        return TargetResult("not_run", reason, device=options.device, due=False)
+    reason = record.widens(network, options.dtype) if options.dtype else None
+    if reason is not None:
         return TargetResult("not_run", reason, device=options.device, due=False)
     listed = _manifest_files(directory)
     for file in record.files:
@@ -245,11 +255,11 @@ def _one_at_a_time(progress: Progress) -> Progress:
 
 def _judge(prepared: Prepared, options: Options) -> Judge:
     values: list[Mapping[str, Array]] = [{} for _ in prepared.cases]
-    growths: list[Mapping[str, float]] = [{} for _ in prepared.cases]
+    growths: Sequence[Mapping[str, float]] = [{} for _ in prepared.cases]
     steps: Mapping[int, ExpectedStep] = {}
     if options.level != "shapes":
         values = reference_values(prepared)
-        growths = measured_growths(prepared, values, seed=options.seed)
+        growths = prepared.growths or measured_growths(prepared, values, seed=options.seed)
         steps = reference_steps(prepared, growths, seed=options.seed)
     entries = prepared.stored["shipped"].entries
     return Judge(
@@ -258,13 +268,17 @@ def _judge(prepared: Prepared, options: Options) -> Judge:
 
 
 def _verification(
+    *,
     options: Options,
     state: WeightsState,
-    cases: Sequence[Case],
-    left_out: Sequence[LeftOut],
+    prepared: Prepared | None,
     files: Mapping[str, str],
     results: Mapping[str, TargetResult | None],
 ) -> Verification:
+    """`prepared` is None where the weights were not to be read; without a proof to be had, nothing
+    was run."""
+    left_out = prepared.left_out if prepared is not None else ()
+    cases = prepared.cases if prepared is not None and prepared.unprovable is None else ()
     verdicts = {target: result for target, result in results.items() if result is not None}
     judged = _judged_files(
         target for target, result in verdicts.items() if result.status != "not_run"

@@ -13,8 +13,8 @@ _WIDE, _NARROW = 100, 8
 TOLERANCES: dict[Dtype, float] = {
     "float64": _WIDE * FORMATS["float64"].epsilon,
     "float32": _WIDE * FORMATS["float32"].epsilon,
-    "bfloat16": _NARROW * FORMATS["bfloat16"].epsilon,
     "float16": _NARROW * FORMATS["float16"].epsilon,
+    "bfloat16": _NARROW * FORMATS["bfloat16"].epsilon,
 }
 """The law's constant: what one op may lose, relative to the largest entry of its value.
 
@@ -30,12 +30,15 @@ rounding itself, so less is needed. Measured on an x86-64 CPU in bfloat16 and fl
 and with drawn weights, for resnet18, 20, 50 and 110 and plain34: at most 1.6 eps in PyTorch and 2.3
 eps in Flax, whose norms round each of their steps; for a small network of grouped bottlenecks with
 squeeze-and-excitation 3.0 eps in Keras, 4.3 eps in Flax, and 1.4 eps in ONNX's evaluator.
+
+To find any of these again, build the network and run `resnetgen verify DIR --dtype DTYPE --json`:
+it is a target's `minimum_tolerance`, of all images and both kinds of weights, divided by eps.
 """
 _LOOSEST: dict[Dtype, float] = {
     "float64": 1e-10,
     "float32": 1e-2,
-    "bfloat16": 0.5,
     "float16": 0.5,
+    "bfloat16": 0.5,
 }
 """Beyond this nothing would be proven, however much a network amplifies rounding: what has nothing
 to do with a value is off by about its scale."""

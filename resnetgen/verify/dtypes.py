@@ -6,7 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+Dtype = Literal["float64", "float32", "float16", "bfloat16"]
+"""The one with the most digits first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,11 @@ FORMATS: dict[Dtype, Format] = {
     "float16": Format(11, 2.0**-14, float(np.finfo(np.float16).max)),
     "bfloat16": Format(8, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
 }
-_NARROW: frozenset[Dtype | None] = frozenset({"bfloat16", "float16"})
 
 
-def is_narrow(dtype: Dtype | None) -> bool:
+def is_narrow(dtype: Dtype) -> bool:
     """Whether the type holds no weights as `model.safetensors` has them, but only rounded ones."""
-    return dtype in _NARROW
+    return FORMATS[dtype].digits < FORMATS["float32"].digits
 
 
 def rounded(value: NDArray[Any], dtype: Dtype) -> NDArray[np.float64]:

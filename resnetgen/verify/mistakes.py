@@ -1,7 +1,7 @@
 """The mistakes that each op is known to suffer, and the value that each of them gives."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
@@ -37,6 +37,7 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 from resnetgen.verify.convolution_mistakes import of_convolution
+from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
 from resnetgen.verify.geometry import geometries
 from resnetgen.verify.mistake import SMALLEST, Mistake
 from resnetgen.verify.norm_mistakes import of_batch_norm, of_group_norm
@@ -53,8 +54,8 @@ from resnetgen.verify.reference import (
     windows,
 )
 
-_DIGITS: Mapping[str, int] = {"bfloat16": 8, "float16": 11, "float32": 24}
-"""How many binary digits a floating-point type has, the fewest first."""
+_SHORTER: tuple[Dtype, ...] = ("bfloat16", "float16", "float32")
+"""The types that a value may have been rounded to, the one with the fewest digits first."""
 _RESIDUAL_FACTORS = (0.1, 0.17, 0.2, 0.3, 0.5, 2.0)
 """By what residual branches are scaled elsewhere."""
 
@@ -310,8 +311,7 @@ def _of_rounding(right: Array, seen: Array) -> Iterator[Mistake]:
         return
     scale = float(np.abs(right).max())
     distance = float(np.abs(seen - right).max())
-    for name, digits in _DIGITS.items():
-        mantissa, _ = np.frexp(seen)
-        shifted = np.ldexp(mantissa, digits)
-        if distance <= scale * 2.0**-digits and (shifted == np.rint(shifted)).all():
-            yield Mistake(f"is rounded to {name}", seen)
+    for dtype in _SHORTER:
+        near = distance <= scale * 2.0 ** -FORMATS[dtype].digits
+        if near and np.array_equal(rounded(seen, dtype), seen):
+            yield Mistake(f"is rounded to {dtype}", seen)

@@ -47,29 +47,49 @@ for a type that ends before, until it fits. Fresh weights double a residual sum 
 
 
 @dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The cases to run, and what of the reference was found while they were chosen."""
+
+    stored: Mapping[Weights, Stored]
+    cases: tuple[Case, ...]
+    known: Mapping[int, Mapping[str, Array]]
+    growths: tuple[Mapping[str, float], ...] | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """Weights files, cases, and images on disk; `known` and `growths` are, by case, the reference's
-    values and how rounding grows up to them, as far as they were found on the way."""
+    """Weights files, cases, and images on disk."""
 
     network: Network
     state: WeightsState
     stored: Mapping[Weights, Stored]
     cases: tuple[Case, ...]
     known: Mapping[int, Mapping[str, Array]]
-    growths: Mapping[int, Mapping[str, float]]
+    """The reference's values by case, of those that are known already."""
+    growths: tuple[Mapping[str, float], ...] | None
+    """By case, how rounding grows up to each value; None where that is yet to be measured."""
     left_out: tuple[LeftOut, ...]
-    requests: tuple[CaseRequest, ...] = ()
+    requests: tuple[CaseRequest, ...]
 
     @property
     def unprovable(self) -> str | None:
-        """Why no target can prove anything, where of some weights every case is left out."""
-        needed = ("shipped", "drawn") if self.state == "shipped" else ("drawn",)
-        remaining = {case.weights for case in self.cases}
-        for weights in needed:
-            for out in self.left_out:
-                if out.case.weights == weights and weights not in remaining:
-                    return f"{out.case}: {out.reason}"
-        return None
+        """Why no target can prove anything, where of some kind every case is left out: with the
+        drawn weights, with the shipped ones if there are any, or of training."""
+        remaining = {_kind(case) for case in self.cases}
+        return next(
+            (
+                f"{out.case}: {out.reason}"
+                for out in self.left_out
+                if _kind(out.case) not in remaining
+                and (out.case.weights == "drawn" or self.state == "shipped")
+            ),
+            None,
+        )
+
+
+def _kind(case: Case) -> tuple[Weights, bool]:
+    return case.weights, case.labels is not None
 
 
 def weights_state(directory: Path) -> WeightsState:
@@ -87,63 +107,83 @@ def prepare(
     dtype: Dtype | None,
 ) -> Prepared:
     """Raises StoredError where the directory's weights are not this network's, or not finite."""
-    path = directory / WEIGHTS_FILE
     state = weights_state(directory)
+    path = directory / WEIGHTS_FILE
     if state == "absent":
         path = scratch / "shipped" / WEIGHTS_FILE
         path.parent.mkdir()
         write(path, layout(network), tensors=initial(network, seed=seed))
     shipped = read(path, network)
-    stored: dict[Weights, Stored] = {"shipped": shipped}
-    left_out: tuple[LeftOut, ...] = ()
     if level == "shapes":
-        cases, known = sizes_only(network, seed=seed), {}
+        chosen = _Chosen({"shipped": shipped}, sizes_only(network, seed=seed), known={})
+    elif dtype is not None and is_narrow(dtype):
+        chosen = _narrow(network, shipped, scratch, seed=seed, dtype=dtype)
     else:
-        largest = _LARGEST_PEAK if dtype is None else min(_LARGEST_PEAK, largest_value(dtype))
-        first, first_values = shipped_case(network, shipped, seed=seed, largest=largest)
-        drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
-        stored["drawn"] = drawn
-        cases = (first, *drawn_cases(network, seed=seed))
-        known = {0: first_values, 1: drawn_values}
-        if level == "train":
-            steps, left_out = _steps(network, drawn, seed=seed)
-            cases = (*cases, *steps)
-    prepared = Prepared(network, state, stored, cases, known=known, growths={}, left_out=left_out)
-    if dtype is not None and is_narrow(dtype) and level != "shapes":
-        prepared = _narrowed(prepared, dtype)
-    return replace(prepared, requests=tuple(_requests(prepared, scratch)))
+        chosen = _wide(network, shipped, scratch, seed=seed, trains=level == "train")
+    return Prepared(
+        network,
+        state,
+        chosen.stored,
+        chosen.cases,
+        known=chosen.known,
+        growths=chosen.growths,
+        left_out=chosen.left_out,
+        requests=tuple(_requests(network, chosen, scratch)),
+    )
+
+
+def _wide(network: Network, shipped: Stored, scratch: Path, *, seed: int, trains: bool) -> _Chosen:
+    """For a type that holds the weights as they are."""
+    first, first_values = shipped_case(network, shipped, seed=seed)
+    drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
+    steps, left_out = _steps(network, drawn, seed=seed) if trains else ((), ())
+    return _Chosen(
+        {"shipped": shipped, "drawn": drawn},
+        (first, *drawn_cases(network, seed=seed), *steps),
+        known={0: first_values, 1: drawn_values},
+        left_out=left_out,
+    )
+
+
+def _narrow(
+    network: Network, shipped: Stored, scratch: Path, *, seed: int, dtype: Dtype
+) -> _Chosen:
+    """The cases that the type can run, with images and tensors of its numbers; none of training,
+    whose gradients it rounds too far."""
+    largest = min(_LARGEST_PEAK, largest_value(dtype))
+    first, _ = shipped_case(network, shipped, seed=seed, largest=largest)
+    drawn, _ = _draw(network, shipped, scratch, seed=seed)
+    stored: dict[Weights, Stored] = {
+        "shipped": replace(shipped, narrow=dtype),
+        "drawn": replace(drawn, narrow=dtype),
+    }
+    fits = [
+        fit(network, case, stored[case.weights], dtype=dtype)
+        for case in (first, *drawn_cases(network, seed=seed))
+    ]
+    fitted = [each for each in fits if isinstance(each, Fitted)]
+    return _Chosen(
+        stored,
+        tuple(each.case for each in fitted),
+        known={number: each.values for number, each in enumerate(fitted)},
+        growths=tuple(each.growths for each in fitted),
+        left_out=tuple(each for each in fits if isinstance(each, LeftOut)),
+    )
 
 
 def _steps(
     network: Network, drawn: Stored, *, seed: int
 ) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
-    """The steps of training, and those at other scales that have no loss to be differentiated."""
-    cases = training_cases(network, seed=seed)
-    reason = "the loss is infinite, for a probability is 0 in float64"
-    left_out = tuple(
-        LeftOut(case, reason)
-        for case in cases
-        if case.scale != 1.0 and not has_finite_loss(network, case, drawn.tensors)
-    )
-    out = {each.case.scale for each in left_out}
-    return tuple(case for case in cases if case.scale not in out), left_out
-
-
-def _narrowed(prepared: Prepared, dtype: Dtype) -> Prepared:
-    """The cases that the type can run, with images and tensors of its numbers."""
-    stored = {kind: replace(each, narrow=dtype) for kind, each in prepared.stored.items()}
-    fits = [
-        fit(prepared.network, case, stored[case.weights], dtype=dtype) for case in prepared.cases
-    ]
-    fitted = [each for each in fits if isinstance(each, Fitted)]
-    return replace(
-        prepared,
-        stored=stored,
-        cases=tuple(each.case for each in fitted),
-        known={number: each.values for number, each in enumerate(fitted)},
-        growths={number: each.growths for number, each in enumerate(fitted)},
-        left_out=tuple(each for each in fits if isinstance(each, LeftOut)),
-    )
+    """The steps of training that have a loss to be differentiated, and those that have none."""
+    steps: list[Case] = []
+    left_out: list[LeftOut] = []
+    for case in training_cases(network, seed=seed):
+        if has_finite_loss(network, case, drawn.tensors):
+            steps.append(case)
+        else:
+            reason = "the loss is infinite, for a probability is 0 in float64"
+            left_out.append(LeftOut(case, reason))
+    return tuple(steps), tuple(left_out)
 
 
 def reference_values(prepared: Prepared) -> list[Mapping[str, Array]]:
@@ -183,8 +223,6 @@ def measured_growths(
 
     What saturates, as a gate does, lets rounding grow otherwise at another scale.
     """
-    if prepared.growths:
-        return [prepared.growths[number] for number in range(len(prepared.cases))]
     measured: dict[tuple[Weights, float, bool], Mapping[str, float]] = {}
     alike: list[tuple[Weights, float, bool]] = [
         (case.weights, case.scale, case.labels is None) for case in prepared.cases
@@ -240,14 +278,14 @@ def _boundary_values(network: Network, walk: Iterator[tuple[Op, Array]]) -> dict
     return {op.name: value for op, value in walk if op.name in kept}
 
 
-def _requests(prepared: Prepared, scratch: Path) -> Iterator[CaseRequest]:
-    for number, case in enumerate(prepared.cases):
+def _requests(network: Network, chosen: _Chosen, scratch: Path) -> Iterator[CaseRequest]:
+    for number, case in enumerate(chosen.cases):
         image = scratch / f"image{number}.npy"
         np.save(image, case.image)
         training = None
         if case.labels is not None:
             labels = scratch / f"labels{number}.npy"
             np.save(labels, case.labels)
-            training = TrainingRequest(str(labels), gives_probabilities(prepared.network))
-        weights = prepared.stored[case.weights].path.parent
+            training = TrainingRequest(str(labels), gives_probabilities(network))
+        weights = chosen.stored[case.weights].path.parent
         yield CaseRequest(str(weights), str(image), case.dtypes, training)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from resnetgen.verify.document import (
     InputJson,
@@ -18,6 +18,10 @@ from resnetgen.verify.document import (
     WeightsState,
 )
 
+# It imports NumPy, and a verdict is read without it.
+if TYPE_CHECKING:
+    from resnetgen.verify.dtypes import Dtype
+
 LEVELS: tuple[Level, ...] = get_args(Level)
 """Each proves all that those before it do."""
 
@@ -31,7 +35,7 @@ class RunFigures:
     """
 
     evaluator: str
-    dtype: str
+    dtype: "Dtype"
     cases: tuple[int, ...]
     """The positions, among the verification's cases, of those whose values were compared."""
     values: int
@@ -153,6 +157,8 @@ class TargetResult:
             "cause": self.cause,
             "runs": [run.to_json() for run in self.runs],
         }
+        # Programs read `training`, which is older than steps at other scales: it stays one step, on
+        # the images as they are.
         for step in self.training:
             if step.scale == 1.0:
                 found["training"] = step.to_json()
@@ -207,10 +213,10 @@ class Verification:
     weights: WeightsState
     seed: int
     cases: tuple[CaseFacts, ...]
+    left_out: tuple[LeftOutFacts, ...]
     files: Mapping[str, str]
     """The SHA-256, in hex, of every file that was judged, from before it ran."""
     targets: Mapping[str, TargetResult]
-    left_out: tuple[LeftOutFacts, ...] = ()
 
     @property
     def ran(self) -> bool:

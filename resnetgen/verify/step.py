@@ -42,7 +42,11 @@ class ExpectedStep:
     conditioning: float
     """How far gradients move when the image does by one part in 1e15."""
     growth: float
-    """By how much rounding may have grown up to the loss."""
+    """By how much rounding may have grown up to the loss.
+
+    The norms' statistics are held to it, too: growth is measured where blocks end, and inside one
+    it may be larger, since what a shortcut adds hides it; this is the largest that was measured.
+    """
     owned: Owned
     """The tensors that the step was taken with."""
 
@@ -83,10 +87,13 @@ def compare_step(
         last = network.head[-1].name
         reason = f"the loss is {seen.loss:.6g}, not {expected.step.loss:.6g}"
         problems.append(Problem(positions(network)[last], last, reason))
-    gradients = _compare_gradients(network, expected, arrays, problems)
-    statistics = list(
-        _compare_statistics(network, expected, arrays, problems, dtype=dtype, kind=running_variance)
+    gradients, wrong = _compare_gradients(network, expected, arrays)
+    if wrong is not None:
+        problems.append(wrong)
+    statistics, wrong_statistics = _compare_statistics(
+        network, expected, arrays, dtype=dtype, kind=running_variance
     )
+    problems += wrong_statistics
     figures = TrainingFigures(
         dtype=dtype,
         batch=len(expected.case.image),
@@ -128,10 +135,9 @@ def _compare_gradients(
     network: Network,
     expected: ExpectedStep,
     arrays: Mapping[str, NDArray[Any]],
-    problems: list[Problem],
-) -> list[Difference]:
-    """All of them; the one problem is the first wrong gradient on the way back from the loss, of
-    which all that lie before it are consequences."""
+) -> tuple[list[Difference], Problem | None]:
+    """All of them, and what is wrong with the first wrong gradient on the way back from the loss:
+    all that lie before it are consequences."""
     found: list[Difference] = []
     first: Problem | None = None
     position = positions(network)
@@ -159,9 +165,7 @@ def _compare_gradients(
                 reason,
                 cause=cause.cause if cause else None,
             )
-    if first is not None:
-        problems.append(first)
-    return found
+    return found, first
 
 
 def _backwards(network: Network) -> Iterator[tuple[Op, Parameter]]:
@@ -175,13 +179,14 @@ def _compare_statistics(
     network: Network,
     expected: ExpectedStep,
     arrays: Mapping[str, NDArray[Any]],
-    problems: list[Problem],
     *,
     dtype: Dtype,
     kind: Variance,
-) -> Iterator[Difference]:
+) -> tuple[list[Difference], list[Problem]]:
     """What each norm has added to what it kept: momentum times the batch's mean and variance, the
     latter times the factor that belongs to the `kind` of it."""
+    found: list[Difference] = []
+    problems: list[Problem] = []
     for position, op in enumerate(network.ops):
         if not isinstance(op, BatchNorm2d):
             continue
@@ -210,11 +215,12 @@ def _compare_statistics(
                 growth=expected.growth,
                 scale=max(size, float(np.abs(before).max())),
             )
-            yield difference
+            found.append(difference)
             if not difference.passed:
                 reason = f"the running {name} of {op.name} {describe(seen, added, difference)}"
                 cause = _cause(op, of_batch, mean, variance, kind=kind)
                 problems.append(Problem(position, op.name, reason, cause=cause))
+    return found, problems
 
 
 def _factor(kind: Variance, of_batch: Statistics) -> float:

@@ -7,6 +7,7 @@ lie elsewhere in it, but for a graph, which says by itself where they lie.
 import json
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,31 @@ Table = dict[str, Any]
 _TENSOR = "conv1.weight"
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A change of the file's bytes; `layer` and `cause` are what a mutant's are."""
+
+    kind: str
+    cause: str
+    change: Callable[[bytes], bytes]
+    layer: str | None = None
+    targets: tuple[Target, ...] = TARGETS
+
+
 def stored_mutants(target: Target) -> Iterator[Mutant]:
     """Those that a target suffers."""
-    for kind, layer, cause, change, targets in _FAULTS:
-        if target in targets:
-            yield Mutant(kind, target, TINY, layer, cause, "forward", change, file=WEIGHTS_FILE)
+    for fault in _FAULTS:
+        if target in fault.targets:
+            yield Mutant(
+                fault.kind,
+                target,
+                TINY,
+                fault.layer,
+                fault.cause,
+                "forward",
+                fault.change,
+                file=WEIGHTS_FILE,
+            )
 
 
 def _parts(content: bytes) -> tuple[Table, bytes, int]:
@@ -74,11 +95,17 @@ def _lengthened(content: bytes) -> bytes:
     return _joined(table, data, length + 64)
 
 
-_FAULTS: tuple[tuple[str, str | None, str, Callable[[bytes], bytes], tuple[Target, ...]], ...] = (
-    ("stored-not-a-number", None, "conv1.weight is not finite", _not_finite, TARGETS),
-    ("stored-other-name", None, "has no conv1.weight", _of_table(_rename), TARGETS),
-    ("stored-other-shape", None, "conv1.weight has shape", _of_table(_transpose), TARGETS),
-    ("stored-truncated", None, "model.safetensors", lambda content: content[:-4], TARGETS),
-    ("stored-exchanged-offsets", "bn1", "has offset", _of_table(_exchange), ("onnx",)),
-    ("stored-lengthened-header", "conv1", "has offset", _lengthened, ("onnx",)),
+_FAULTS = (
+    _Fault("stored-not-a-number", "conv1.weight is not finite", _not_finite),
+    _Fault("stored-other-name", "has no conv1.weight", _of_table(_rename)),
+    _Fault("stored-other-shape", "conv1.weight has shape", _of_table(_transpose)),
+    _Fault("stored-truncated", "model.safetensors", lambda content: content[:-4]),
+    _Fault(
+        "stored-exchanged-offsets",
+        "has offset",
+        _of_table(_exchange),
+        layer="bn1",
+        targets=("onnx",),
+    ),
+    _Fault("stored-lengthened-header", "has offset", _lengthened, layer="conv1", targets=("onnx",)),
 )

@@ -27,8 +27,8 @@ from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
 
 _ONNX_NAMES: dict[Dtype, str] = {
-    "float32": "float",
     "float64": "double",
+    "float32": "float",
     "float16": "float16",
     "bfloat16": "bfloat16",
 }
@@ -77,8 +77,10 @@ def _run(request: Request, recorder: Recorder) -> None:
             sessions["float32"] = ("onnxruntime", session)
         for dtype in dtypes:
             if dtype != "float32":
-                onnx.load_external_data_for_model(watched, str(path.parent))
-                session = reference_session(onnx, watched, dtype)
+                retyped = onnx.ModelProto()
+                retyped.CopyFrom(watched)
+                onnx.load_external_data_for_model(retyped, str(path.parent))
+                session = reference_session(onnx, retyped, dtype)
                 sessions[dtype] = ("onnx.reference", session)
         for number, case in cases:
             image = np.load(case.image)
@@ -276,7 +278,10 @@ def _refuse_dtype(onnx: Any, model: Any, dtype: Dtype) -> None:
 
 def reference_session(onnx: Any, model: Any, dtype: Dtype) -> Session:
     """ONNX's own evaluator in this type; the model, whose weights lie in it, is changed."""
-    _retype(onnx, model, dtype)
+    if dtype == "float64":
+        _to_double(onnx, model)
+    else:
+        _retype(onnx, model, dtype)
     new_ops = [_erf(), _instance_norm()] if dtype == "float16" else [_erf()]
     evaluator = framework("onnx.reference").ReferenceEvaluator(model, new_ops=new_ops)
     (source,) = (each.name for each in model.graph.input)
@@ -313,18 +318,26 @@ def _retype(onnx: Any, model: Any, dtype: Dtype) -> None:
     for value in (*graph.input, *graph.output):
         if value.type.tensor_type.elem_type == single:
             value.type.tensor_type.elem_type = wanted
-    corrections = _epsilon_corrections(graph) if dtype == "float64" else {}
     attributes = [each for node in graph.node for each in node.attribute if each.HasField("t")]
     for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
         if tensor.data_type == single:
-            values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
-            values += corrections.get(tensor.name, 0.0)
+            values = onnx.numpy_helper.to_array(tensor)
             typed = values.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
             tensor.CopyFrom(onnx.numpy_helper.from_array(typed, tensor.name))
-    if dtype == "float64":
-        nodes = [each for node in graph.node for each in _double_nodes(onnx, graph, node)]
-        del graph.node[:]
-        graph.node.extend(nodes)
+
+
+def _to_double(onnx: Any, model: Any) -> None:
+    """Gives the graph this type in place, and each norm the epsilon that its attribute means."""
+    _retype(onnx, model, "float64")
+    graph = model.graph
+    corrections = _epsilon_corrections(graph)
+    for tensor in graph.initializer:
+        if tensor.name in corrections:
+            corrected = onnx.numpy_helper.to_array(tensor) + corrections[tensor.name]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(corrected, tensor.name))
+    nodes = [each for node in graph.node for each in _double_nodes(onnx, graph, node)]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _double_nodes(onnx: Any, graph: Any, node: Any) -> Iterator[Any]:

@@ -82,9 +82,10 @@ class Recorder:
         """Notes a value: NCHW, or (N, features)."""
         kept = self.wants(label)
         if kept:
-            # NumPy's files have no bfloat16, and float32 holds all its numbers.
-            storable = array.astype(np.float32) if array.dtype.kind == "V" else array
-            self._arrays[str(len(self._seen))] = storable
+            if array.dtype.name == "bfloat16":
+                # NumPy's files have no such type, and float32 holds all its numbers.
+                array = array.astype(np.float32)
+            self._arrays[str(len(self._seen))] = array
         self._seen.append(SeenValue(label, array.shape, kept))
 
     def shape(self, label: str, shape: tuple[int, ...]) -> None:

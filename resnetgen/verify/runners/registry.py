@@ -10,6 +10,8 @@ from resnetgen.child.framework import missing
 
 # Both import NumPy, and completing a target's name does not need it.
 if TYPE_CHECKING:
+    from resnetgen.ir.network import Network
+    from resnetgen.verify.dtypes import Dtype
     from resnetgen.verify.runners.protocol import Request
     from resnetgen.verify.runners.recorder import Recorder
 
@@ -18,6 +20,10 @@ _OUR_ORDER = ("torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "
 
 Due = Literal["always", "where_installed", "never"]
 Variance = Literal["biased", "unbiased"]
+
+
+def _nothing(_network: "Network", _dtype: "Dtype") -> None:
+    """Of a framework that computes in what it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,9 @@ class Runner:
     or n / (n - 1) times that. None where it computes inference alone."""
     beside: tuple[str, ...] = ()
     """Other files of the directory that it reads and judges, where they are there."""
+    widens: "Callable[[Network, Dtype], str | None]" = _nothing
+    """Says which op of a network the framework computes in a wider dtype than it is given, if it
+    does: the network is then not run in that dtype."""
 
     @property
     def files(self) -> tuple[str, ...]:

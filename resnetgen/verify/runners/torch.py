@@ -163,8 +163,10 @@ def _note(recorder: Recorder, label: str, tensor: Any) -> None:
 
 def _array(tensor: Any) -> NDArray[Any]:
     tensor = tensor.detach().cpu()
-    # NumPy has no bfloat16, and float32 holds all its numbers.
-    return np.array((tensor.float() if tensor.itemsize == 2 else tensor).numpy())
+    if tensor.dtype == framework("torch").bfloat16:
+        # NumPy has no such type, and float32 holds all its numbers.
+        tensor = tensor.float()
+    return np.array(tensor.numpy())
 
 
 RUNNER = Runner(
