@@ -235,9 +235,13 @@ def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:
 
 @contextmanager
 def _told_of_verification() -> Generator[None]:
-    """Turns what the system refuses, a full disk for one, into a diagnostic."""
+    """Turns what the system refuses, a full disk for one, and a missing peer into a diagnostic."""
+    from resnetgen.verify.check import NoPeerError
+
     try:
         yield
+    except NoPeerError as error:
+        raise DiagnosticError([Diagnostic("bad-peer", str(error))]) from error
     except OSError as error:
         # What fails at an open file names none, and all that a verification writes is scratch.
         file = error.filename or tempfile.tempdir

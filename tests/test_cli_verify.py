@@ -776,6 +776,39 @@ def test_somebody_elses_model_that_is_another_network_fails_and_says_where(
 
 
 @pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("theirs", "reason"),
+    [
+        ("", "AttributeError: module 'theirs' has no attribute 'tiny'"),
+        ("raise RuntimeError('no such operator')", "RuntimeError: no such operator"),
+    ],
+)
+def test_model_that_cannot_be_imported_leaves_the_certificate_alone(
+    resnetgen: Run, theirs: str, reason: str
+) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--target", "torch")
+    certificate = Path("generated/tiny/certificate.json").read_bytes()
+    Path("theirs.py").write_text(theirs)
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch", "--against", "theirs:tiny")
+    assert ran.code == 2
+    assert "cannot compare with theirs:tiny: importing theirs failed: " in ran.err
+    assert reason in ran.err
+    assert Path("generated/tiny/certificate.json").read_bytes() == certificate
+
+
+@pytest.mark.frameworks
+def test_target_that_was_not_built_is_not_run(resnetgen: Run) -> None:
+    pytest.importorskip("torch")
+    resnetgen("build", tiny(), "--target", "torch")
+    certificate = Path("generated/tiny/certificate.json").read_bytes()
+    ran = resnetgen("verify", "generated/tiny", "--target", "onnx")
+    assert ran.code == 1
+    assert "onnx: model.onnx was not built here" in ran.out
+    assert Path("generated/tiny/certificate.json").read_bytes() == certificate
+
+
+@pytest.mark.frameworks
 def test_somebody_elses_model_with_other_names_fails(resnetgen: Run) -> None:
     pytest.importorskip("torch")
     resnetgen("build", tiny(), "--no-verify")

@@ -68,12 +68,16 @@ class Options:
     """How many targets run at a time; None means as many as there are cores."""
 
 
+class NoPeerError(Exception):
+    """There is no model to compare with; the message says which and why."""
+
+
 def verify(
     network: Network, directory: Path, *, options: Options, progress: Progress
 ) -> Verification:
     """Runs every target that is due, each in a process of its own, and judges it by the network.
 
-    Writes nothing into the directory.
+    Writes nothing into the directory. Raises NoPeerError where what `against` names is not there.
     """
     directory = directory.resolve()
     named = options.targets if options.targets is not None else _due(directory)
@@ -136,6 +140,11 @@ def _may_be_there(target: str, directory: Path, listed: frozenset[str]) -> bool:
     return file in listed if listed else (directory / file).exists()
 
 
+def _is_here(file: str, directory: Path, listed: frozenset[str]) -> bool:
+    """Whether a file was built, or has come since."""
+    return file in listed or (directory / file).exists()
+
+
 def _manifest_files(directory: Path) -> frozenset[str]:
     manifest = records.read_json(directory / records.MANIFEST)
     if not isinstance(manifest, dict):
@@ -158,6 +167,9 @@ def _without_running(
     if reason is not None:
         return TargetResult("not_run", reason, device=options.device, due=False)
     listed = _manifest_files(directory)
+    if record.file is not None and listed and not _is_here(record.file, directory, listed):
+        reason = f"{record.file} was not built here"
+        return TargetResult("not_run", reason, device=options.device)
     for file in record.files:
         needed = file == record.file or file in listed
         if needed and not (directory / file).is_file():
@@ -223,6 +235,8 @@ def _run(
                 result = trial.conclude(found, judge, prepared)
                 results[trial.target] = result
                 progress(trial.target, result.status)
+                if trial.target == options.against and result.status == "not_run":
+                    raise NoPeerError(f"cannot compare with {trial.target}: {result.reason}")
                 if trial.target == options.against and result.status == "passed":
                     assert isinstance(found, Report), "a process that died passed"
                     judge = judge.by(found, trial.scratch / "all")

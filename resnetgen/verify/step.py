@@ -256,7 +256,10 @@ def _cause(
         ):
             causes = [] if each == kind else [f"keeps the {each} variance, not the {kind} one"]
             if abs(momentum - op.momentum) > _FITS:
-                causes.append(f"momentum is {momentum:.6g} instead of {op.momentum:g}")
+                causes.append(
+                    f"momentum is {momentum:.6g} instead of {op.momentum:g} (as Keras and Flax "
+                    f"count, {1 - momentum:.6g} instead of {1 - op.momentum:g})"
+                )
             return ", and ".join(reversed(causes))
     return None
 

@@ -4,7 +4,7 @@ import importlib
 import os
 from operator import attrgetter
 
-from resnetgen.child.framework import framework
+from resnetgen.child.framework import Unavailable, framework
 from resnetgen.child.launch import import_path
 from resnetgen.verify.runners.protocol import Request
 from resnetgen.verify.runners.recorder import Recorder
@@ -30,5 +30,9 @@ def peer(reference: str) -> Runner:
 
 def _run(request: Request, recorder: Recorder) -> None:
     framework("torch")
-    module, _, function = request.target.partition(":")
-    run_model(attrgetter(function)(importlib.import_module(module)), request, recorder)
+    module, _, name = request.target.partition(":")
+    try:
+        function = attrgetter(name)(importlib.import_module(module))
+    except Exception as error:  # What a module of somebody else's raises can be anything.
+        raise Unavailable(f"importing {module} failed: {recorder.describe(error)}") from error
+    run_model(function, request, recorder)
