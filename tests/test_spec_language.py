@@ -451,7 +451,8 @@ expected: an index from 0 to 2""",
 --set:1:8: error: `two` is no index of a list of 3
   1 | stages.two.repeats=1
     |        ^^^
-expected: an index from 0 to 2""",
+expected: an index from 0 to 2
+hint: `two` is at 1""",
         ),
         (
             "name.first=x",

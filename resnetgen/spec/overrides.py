@@ -1,11 +1,11 @@
 """Applies `--set KEY=VALUE`: the last layer over a document, addressed by dotted paths."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
-from resnetgen.spec.nodes import Entry, MappingNode, Node, SequenceNode, describe
+from resnetgen.spec.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode, describe
 from resnetgen.spec.overlay import discard, merge, spread_repeats, states_repeats
 from resnetgen.spec.source import parse_value
 
@@ -126,16 +126,26 @@ def _changed_sequence(node: SequenceNode, path: tuple[_Step, ...], value: Node) 
     if index is None or index >= len(items):
         expected = f"an index from 0 to {len(items) - 1}" if items else "a list with items"
         message = f"{quote(step.text)} is no index of a list of {len(items)}"
-        raise _error("bad-override", message, step.span, expected=expected)
+        named = (f"`{step.text}` is at {at}" for at in _named(items, step.text))
+        raise _error("bad-override", message, step.span, next(named, None), expected=expected)
     items[index] = _changed(items[index], step, rest, value) if rest else value
     return SequenceNode(node.span, tuple(items))
+
+
+def _named(items: Sequence[Node], name: str) -> Iterator[int]:
+    """Where in a list what has this name stands."""
+    for index, item in enumerate(items):
+        entry = item.entries.get("name") if isinstance(item, MappingNode) else None
+        if entry is not None and isinstance(entry.value, ScalarNode) and entry.value.text == name:
+            yield index
 
 
 def _error(
     code: str,
     message: str,
     span: Span,
+    hint: str | None = None,
     *,
     expected: str = "KEY=VALUE, such as `stages.2.repeats=15`",
 ) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, span, expected=expected)])
+    return DiagnosticError([Diagnostic(code, message, span, hint, expected)])

@@ -135,7 +135,11 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
     holder, key = path[:-1], str(path[-1])
     known = keys_at(holder)
     inside = f" in `{dotted(holder)}`" if holder else ""
-    if elsewhere := owners(key):
+    first, _, rest = key.partition(".")
+    if first in known and rest:
+        written = f"; here it is `{first}: {{{rest}: ...}}`" if rest.isidentifier() else ""
+        hint = f"`--set` alone takes paths{written}"
+    elif elsewhere := owners(key):
         hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
     else:
         hint = did_you_mean(key, known)
