@@ -54,11 +54,9 @@ def tensors(listing: Listing) -> dict[str, Shape]:
 
 
 def drawn(shapes: Mapping[str, Shape]) -> dict[str, NDArray[np.float32]]:
-    """A value for each tensor."""
+    """A value for each tensor; none is negative, since some are variances."""
     random = np.random.default_rng(0)
-    return {
-        name: np.asarray(random.standard_normal(each, np.float32)) for name, each in shapes.items()
-    }
+    return {name: np.asarray(random.random(each, np.float32)) for name, each in shapes.items()}
 
 
 def trainable(shapes: Mapping[str, Shape]) -> int:
