@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from resnetgen.report.cells import sized
 from resnetgen.report.grid import Column, Grid
-from resnetgen.verify.dtypes import Dtype, is_narrow
 from resnetgen.verify.result import TargetResult, TrainingFigures, Verification
 
 
@@ -60,10 +59,9 @@ def verdict(verification: Verification) -> str:
     passed = [name for name, result in targets.items() if result.status == "passed"]
     failed = [name for name, result in targets.items() if result.status == "failed"]
     not_run = [name for name, result in targets.items() if result.status == "not_run"]
-    dtypes: set[Dtype] = {run.dtype for result in targets.values() for run in result.runs}
     agree = "agrees" if len(passed) == 1 else "agree"
     extent = {"shapes": " in shapes", "forward": "", "train": ", in training too"}
-    narrow = next((f" in {each}" for each in dtypes if is_narrow(each)), "")
+    narrow = f" in {verification.narrow}" if verification.narrow else ""
     parts = (
         [f"{listed(passed)} {agree} with the spec{narrow}{extent[verification.level]}"]
         if passed

@@ -224,6 +224,14 @@ class Verification:
         return any(result.status != "not_run" for result in self.targets.values())
 
     @property
+    def narrow(self) -> "Dtype | None":
+        """The type of 16 bits that targets were run in, if it was one."""
+        from resnetgen.verify.dtypes import is_narrow
+
+        runs = (run for result in self.targets.values() for run in result.runs)
+        return next((run.dtype for run in runs if is_narrow(run.dtype)), None)
+
+    @property
     def status(self) -> Status:
         """Failed if any target failed or none passed; partial if one that was due did not run."""
         results = self.targets.values()
