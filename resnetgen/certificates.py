@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 from resnetgen.ir.network import Network
 from resnetgen.records import read_json
+from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.whole_file import replaced
 
 # Not every command needs this, and it is slow to import.
 if TYPE_CHECKING:
-    from resnetgen.verify.dtypes import Dtype
     from resnetgen.verify.result import Verification
 
 
@@ -21,7 +21,7 @@ class Proof:
     """At which level, and in which dtype, a target has passed."""
 
     level: str
-    dtype: "Dtype | None"
+    dtype: Dtype | None
     """None where no value was compared, or nobody knows the dtype."""
 
 
@@ -58,8 +58,6 @@ def passed(path: Path) -> Mapping[str, Proof]:
 
 
 def _proof(level: str, target: object) -> Proof | None:
-    from resnetgen.verify.dtypes import FORMATS
-
     if not isinstance(target, dict):
         return None
     keys = cast(dict[str, object], target)

@@ -15,8 +15,9 @@ from resnetgen.ir.network import Network
 from resnetgen.verify.cases import LeftOut, drawn_cases, scaled
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import TOLERANCES
-from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
+from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.narrow import Fitted, fit
+from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import read
 
 NARROW: tuple[Dtype, ...] = ("bfloat16", "float16")

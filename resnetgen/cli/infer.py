@@ -77,19 +77,19 @@ def infer(
         with opened(checkpoint, batch_norm=False) as file:
             shapes, prefix, remarks = file.shapes, file.prefix, file.remarks
         known = renamed(shapes, downsample="conv" if asked is None else asked.spec.downsample)
+        untold = known is not None and not known.tells_downsample
         readings = [shapes if known is None else known.shapes]
         if known is not None:
             remarks = (*remarks, known.origin.title)
-            if asked is None and not known.tells_downsample:
-                other = renamed(shapes, downsample="avg")
-                assert other is not None, "these names were known"
-                readings.append(other.shapes)
+        if untold and asked is None:
+            other = renamed(shapes, downsample="avg")
+            assert other is not None, "these names were known"
+            readings.append(other.shapes)
         with _about(checkpoint):
             found = infer_spec(readings[0], name=chosen, base=None if asked is None else asked.spec)
-        alike = [] if asked else [each for shapes in readings for each in _alike(found, shapes)]
-        sole = alike[0] if len(alike) == 1 else None
-        if sole is not None:
-            found = infer_spec(sole.shapes, name=chosen, base=sole.spec)
+        alike = [] if asked else list(_alike(found, readings))
+        if len(alike) == 1:
+            found = infer_spec(alike[0].shapes, name=chosen, base=alike[0].spec)
     text = None
     if asked is not None and asked.is_bundled:
         text = extension(found.spec, asked.spec)
@@ -98,7 +98,6 @@ def infer(
         say(f"{checkpoint}: every name is behind {quote(prefix)}")
     for remark in remarks:
         say(f"{checkpoint}: {remark}")
-    untold = known is not None and not known.tells_downsample
     for line in _remarks(found, asked, alike, untold=untold):
         say(line)
 
@@ -137,7 +136,7 @@ class _Alike:
     """The file's, by our names as they are in this network."""
 
 
-def _alike(found: "Inferred", shapes: "Shapes") -> Iterable[_Alike]:
+def _alike(found: "Inferred", readings: Iterable["Shapes"]) -> Iterable[_Alike]:
     from resnetgen.spec.load import bundled, load
     from resnetgen.weights.infer import fitting, with_ends
 
@@ -147,8 +146,9 @@ def _alike(found: "Inferred", shapes: "Shapes") -> Iterable[_Alike]:
         name: with_ends(each, channels=spec.input.channels, classes=spec.classes)
         for name, each in known.items()
     }
-    for name in fitting(shapes, ends.values()):
-        yield _Alike(known[name], known[name] == ends[name], shapes)
+    for shapes in readings:
+        for name in fitting(shapes, ends.values()):
+            yield _Alike(known[name], known[name] == ends[name], shapes)
 
 
 def _remarks(
@@ -157,12 +157,9 @@ def _remarks(
     from resnetgen.report.network import headline
 
     yield f"{headline(found.network)}; its tensors are just those of the file"
-    if asked is not None:
-        yield f"taken from {asked.spec.name}, since names and shapes do not tell:"
-    elif len(alike) == 1:
-        yield f"taken from {alike[0].spec.name}, since names and shapes do not tell:"
-    else:
-        yield "assumed, since names and shapes do not tell:"
+    base = alike[0].spec if len(alike) == 1 else asked and asked.spec
+    how = "assumed" if base is None else f"taken from {base.name}"
+    yield f"{how}, since names and shapes do not tell:"
     assumed = dict(found.assumed)
     if untold:
         assumed["downsample"] = found.spec.downsample

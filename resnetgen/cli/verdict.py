@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
+from resnetgen.verify.dtypes import FORMATS
 
 if TYPE_CHECKING:
     from resnetgen.certificates import Proof
@@ -101,8 +102,6 @@ def _says_less(verification: "Verification", name: str, before: "Proof") -> bool
 
 def _is_narrower(result: "TargetResult", before: "Proof") -> bool:
     """Whether it was compared in a dtype with fewer digits than before."""
-    from resnetgen.verify.dtypes import FORMATS
-
     now = result.widest
     if now is None or before.dtype is None:
         return False

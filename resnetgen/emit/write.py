@@ -9,12 +9,12 @@ without `force`.
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import combinations
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit import exchange
@@ -28,31 +28,15 @@ from resnetgen.emit.manifest import (
     sha256,
     sha256_of,
 )
+from resnetgen.emit.trees import State, Tree, carry, tree
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
 from resnetgen.whole_file import remove_remains, told
 
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Tells, without reading it, whether a file is still the one that it was, and as it was."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "_State":
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-_Hashes = dict[tuple[_State, int], str]
+_Hashes = dict[tuple[State, int], str]
 """The hashes of files, by their state and when anything of them changed last, in nanoseconds."""
 _TICK_NS = 2_000_000_000
 """What the coarsest clock of a file system, FAT's, takes for the same time."""
-_Tree = dict[PurePath, _State | None]
-"""What is below a folder, by its path from there; None for folders, which come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +166,7 @@ def _replace(staging: Path, plan: Plan, manifest: Manifest) -> None:
     """Puts the filled directory in the place of the old one, with what is the user's in there."""
     # A verification that was killed left them; they would be carried over as the user's.
     remove_remains(plan.directory / CERTIFICATE)
-    carried: _Tree = {}
+    carried: Tree = {}
     _carry_over(staging, plan, manifest, carried)
     exchange.sync(staging)
     _refuse_changes(plan, plan.directory)
@@ -348,65 +332,24 @@ def _hash_after(plan: Plan, manifest: Manifest, name: str) -> str | None:
     return _hash_of(path, plan.hashes) if os.path.lexists(path) else listed
 
 
-def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: _Tree) -> None:
+def _carry_over(new: Path, plan: Plan, manifest: Manifest, carried: Tree) -> None:
     """Gives the new directory the files that stay; both have them until the old one goes.
 
-    May be repeated with what is `carried` already, and then does what has changed since: what is
-    gone from the old directory goes from the new one too.
+    May be repeated with what is `carried` already, and then does what has changed since.
     """
     old = plan.directory
-    staying = _staying(plan, manifest) if old.exists() else {}
-    # Folders come before what is in them, and so the other way round behind.
-    for name in reversed(tuple(carried)):
-        if name not in staying or carried[name] != staying[name]:
-            _remove_one(new / name, is_folder=carried.pop(name) is None)
-    for name, state in staying.items():
-        if name not in carried:
-            _share(old / name, new / name, is_folder=state is None)
-            carried[name] = state
-    for name in reversed(staying):
-        if staying[name] is None:
-            # Now that they have all that is in them, which changes the time and needs permission.
-            shutil.copystat(old / name, new / name)
+    carry(old, new, _staying(plan, manifest) if old.exists() else {}, carried)
     if old.exists():
         shutil.copymode(old, new)
 
 
-def _staying(plan: Plan, manifest: Manifest) -> _Tree:
+def _staying(plan: Plan, manifest: Manifest) -> Tree:
     """What of the old directory will be in the new one."""
     dropped = {MANIFEST, *plan.contents.names, *plan.present}
     if not _certificate_holds(plan, manifest):
         dropped.add(CERTIFICATE)
-    found = _entries(plan.directory, PurePath())
-    return {name: state for name, state in found if name.parts[0] not in dropped}
-
-
-def _entries(folder: Path, name: PurePath) -> Iterator[tuple[PurePath, _State | None]]:
-    for path in folder.iterdir():
-        below = name / path.name
-        if path.is_dir() and not path.is_symlink():
-            yield below, None
-            yield from _entries(path, below)
-        else:
-            yield below, _State.of(path.lstat())
-
-
-def _share(source: Path, target: Path, *, is_folder: bool) -> None:
-    """Makes the target the same file as the source, by a hard link where possible, or a folder."""
-    if is_folder:
-        target.mkdir()
-        return
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _remove_one(path: Path, *, is_folder: bool) -> None:
-    if is_folder:
-        path.rmdir()
-    else:
-        path.unlink()
+    found = tree(plan.directory)
+    return {name: state for name, state in found.items() if name.parts[0] not in dropped}
 
 
 def _hash_of(path: Path, hashes: _Hashes) -> str:
@@ -418,7 +361,7 @@ def _hash_of(path: Path, hashes: _Hashes) -> str:
         if not path.is_file():
             return "not a file"
         found = path.stat()
-        key = _State.of(found), found.st_ctime_ns
+        key = State.of(found), found.st_ctime_ns
         if key in hashes:
             return hashes[key]
         now = time.time_ns()

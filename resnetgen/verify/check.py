@@ -140,11 +140,6 @@ def _may_be_there(target: str, directory: Path, listed: frozenset[str]) -> bool:
     return file in listed if listed else (directory / file).exists()
 
 
-def _is_here(file: str, directory: Path, listed: frozenset[str]) -> bool:
-    """Whether a file was built, or has come since."""
-    return file in listed or (directory / file).exists()
-
-
 def _manifest_files(directory: Path) -> frozenset[str]:
     manifest = records.read_json(directory / records.MANIFEST)
     if not isinstance(manifest, dict):
@@ -167,12 +162,12 @@ def _without_running(
     if reason is not None:
         return TargetResult("not_run", reason, device=options.device, due=False)
     listed = _manifest_files(directory)
-    if record.file is not None and listed and not _is_here(record.file, directory, listed):
-        reason = f"{record.file} was not built here"
-        return TargetResult("not_run", reason, device=options.device)
     for file in record.files:
         needed = file == record.file or file in listed
         if needed and not (directory / file).is_file():
+            if listed and file not in listed:
+                reason = f"{file} was not built here"
+                return TargetResult("not_run", reason, device=options.device)
             return TargetResult("failed", f"{file} is not there", device=options.device)
     return None
 

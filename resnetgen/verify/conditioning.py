@@ -14,8 +14,9 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
-from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
+from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate
+from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import Stored
 from resnetgen.verify.training import walk
 from resnetgen.weights.initial import stream

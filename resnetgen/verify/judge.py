@@ -12,11 +12,12 @@ from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
 from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.document import Level
-from resnetgen.verify.dtypes import Dtype, is_narrow, rounded
+from resnetgen.verify.dtypes import Dtype, is_narrow
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import RunFigures, TrainingFigures
+from resnetgen.verify.rounding import rounded
 from resnetgen.verify.runners.protocol import Report, SeenRun
 from resnetgen.verify.runners.registry import Variance
 from resnetgen.verify.step import ExpectedStep, compare_step

@@ -37,7 +37,7 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 from resnetgen.verify.convolution_mistakes import of_convolution
-from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
+from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.geometry import geometries
 from resnetgen.verify.mistake import SMALLEST, Mistake
 from resnetgen.verify.norm_mistakes import of_batch_norm, of_group_norm
@@ -53,6 +53,7 @@ from resnetgen.verify.reference import (
     softmax,
     windows,
 )
+from resnetgen.verify.rounding import rounded
 
 _SHORTER: tuple[Dtype, ...] = ("bfloat16", "float16", "float32")
 """The types that a value may have been rounded to, the one with the fewest digits first."""

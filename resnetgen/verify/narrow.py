@@ -8,9 +8,10 @@ from resnetgen.ir.network import Network
 from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.compare import beyond_proof
 from resnetgen.verify.conditioning import narrow_growths
-from resnetgen.verify.dtypes import FORMATS, Dtype, rounded
+from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array
+from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import Stored
 from resnetgen.verify.training import walk
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from resnetgen.verify.document import (
     InputJson,
@@ -17,10 +17,7 @@ from resnetgen.verify.document import (
     VerificationJson,
     WeightsState,
 )
-
-# It imports NumPy, and a verdict is read without it.
-if TYPE_CHECKING:
-    from resnetgen.verify.dtypes import Dtype
+from resnetgen.verify.dtypes import Dtype, is_narrow
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 """Each proves all that those before it do."""
@@ -35,7 +32,7 @@ class RunFigures:
     """
 
     evaluator: str
-    dtype: "Dtype"
+    dtype: Dtype
     cases: tuple[int, ...]
     """The positions, among the verification's cases, of those whose values were compared."""
     values: int
@@ -224,10 +221,8 @@ class Verification:
         return any(result.status != "not_run" for result in self.targets.values())
 
     @property
-    def narrow(self) -> "Dtype | None":
+    def narrow(self) -> Dtype | None:
         """The type of 16 bits that targets were run in, if it was one."""
-        from resnetgen.verify.dtypes import is_narrow
-
         runs = (run for result in self.targets.values() for run in result.runs)
         return next((run.dtype for run in runs if is_narrow(run.dtype)), None)
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.ir.rules import network_parameters, parameters
-from resnetgen.verify.dtypes import Dtype, rounded
+from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.reference import Array, Tensors
+from resnetgen.verify.rounding import rounded
 from resnetgen.weights.layout import WEIGHTS_FILE, Entry
 from resnetgen.weights.safetensors import COUNTER, NoTableError, SafetensorsError, Slot, slots
 

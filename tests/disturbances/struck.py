@@ -31,6 +31,7 @@ _WRITING = tuple(
     str(ROOT / "resnetgen" / name)
     for name in (
         "emit/exchange.py",
+        "emit/trees.py",
         "emit/write.py",
         "certificates.py",
         "locks.py",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from resnetgen import plugins
 from resnetgen.child.framework import missing
+from resnetgen.ir.network import Network
+from resnetgen.verify.dtypes import Dtype
 
 # Both import NumPy, and completing a target's name does not need it.
 if TYPE_CHECKING:
-    from resnetgen.ir.network import Network
-    from resnetgen.verify.dtypes import Dtype
     from resnetgen.verify.runners.protocol import Request
     from resnetgen.verify.runners.recorder import Recorder
 
@@ -22,7 +22,7 @@ Due = Literal["always", "where_installed", "never"]
 Variance = Literal["biased", "unbiased"]
 
 
-def _nothing(_network: "Network", _dtype: "Dtype") -> None:
+def _nothing(_network: Network, _dtype: Dtype) -> None:
     """Of a framework that computes in what it is given."""
 
 
@@ -45,7 +45,7 @@ class Runner:
     or n / (n - 1) times that. None where it computes inference alone."""
     beside: tuple[str, ...] = ()
     """Other files of the directory that it reads and judges, where they are there."""
-    widens: "Callable[[Network, Dtype], str | None]" = _nothing
+    widens: Callable[[Network, Dtype], str | None] = _nothing
     """Says which op of a network the framework computes in a wider dtype than it is given, if it
     does: the network is then not run in that dtype."""
 
