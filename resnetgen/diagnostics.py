@@ -11,6 +11,22 @@ _SHOWN_BEFORE_CARET = 40
 _SHOWN_VALUE = 60
 _MOST_DIAGNOSTICS = 50
 _SHORTEST_START = 3
+_ELSEWHERE = {
+    "gpu": ("cuda",),
+    "tf": ("keras", "keras-tensorflow"),
+    "tensorflow": ("keras", "keras-tensorflow"),
+    "jax": ("flax",),
+    "pytorch": ("torch",),
+    "fp64": ("float64",),
+    "double": ("float64",),
+    "fp32": ("float32",),
+    "fp16": ("float16",),
+    "half": ("float16",),
+    "bf16": ("bfloat16",),
+    "swish": ("silu",),
+    "dilation": ("output_stride",),
+}
+"""Words of other tools, and which of ours they may mean."""
 _NUMBERED = re.compile(r"([^0-9]+)([0-9]{1,9})(.*)", re.DOTALL)
 """A word with a number in it, such as a network's name with its depth."""
 
@@ -103,9 +119,11 @@ def quote(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is the start of, or has another number than, or is most likely a
-    misspelling of."""
+    """The known word that other tools call so, that `word` is the start of, or has another number
+    than, or is most likely a misspelling of."""
     words = list(known)
+    if meant := set(words) & set(_ELSEWHERE.get(word.lower(), ())):
+        return meant.pop()
     started = [each for each in words if len(word) >= _SHORTEST_START and each.startswith(word)]
     if started:
         return started[0]

@@ -251,6 +251,21 @@ def test_external_data_must_lie_in_the_directory(tmp_path: Path) -> None:
     assert "has location ../model.safetensors, not model.safetensors" in result.reason
 
 
+@pytest.mark.frameworks
+def test_an_empty_graph_is_called_so(tmp_path: Path) -> None:
+    installed("onnxruntime")
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    (directory / "model.onnx").write_bytes(b"")
+    verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
+
+    result = verification.targets["onnx"]
+    assert result.status == "failed"
+    assert (
+        result.reason == "ValueError: model.onnx is a graph without an input or without an output"
+    )
+
+
 def test_targets_come_in_the_order_of_emission() -> None:
     ours = ("torch", *KERAS, "flax", "onnx")
     assert targets()[: len(ours)] == ours

@@ -131,7 +131,8 @@ class Subject(StrEnum):
 
 def schema(
     of: Annotated[
-        Subject, choice("of", Subject, help="What is described: specs, or certificates.")
+        Subject,
+        choice("of", Subject, help="What is described: specs, or certificates.", what="schema"),
     ] = Subject.spec,
     form: Annotated[
         SchemaFormat,

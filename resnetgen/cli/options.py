@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 OUTPUT = Path("generated")
 """Where `build` puts the networks' directories, unless it is told another place."""
-_MEANT = {"gpu": "cuda"}
-"""Words that look like one known word and mean another."""
 
 
 class Level(StrEnum):
@@ -95,12 +93,12 @@ def _complete_list(incomplete: str, known: Iterable[str]) -> list[str]:
     return [f"{before}{comma}{name}" for name in sorted(known) if name.startswith(last)]
 
 
-def choice(name: str, known: type[StrEnum], *, help: str) -> object:
-    """An option `--name` that takes one of the known words."""
+def choice(name: str, known: type[StrEnum], *, help: str, what: str | None = None) -> object:
+    """An option `--name` that takes one of the known words, each of which is a `what`."""
 
     def parse(word: str) -> StrEnum:
         if word not in list(known):
-            raise DiagnosticError([unknown(name, word, list(known))])
+            raise DiagnosticError([unknown(what or name, word, list(known))])
         return known(word)
 
     def complete(incomplete: str) -> list[str]:
@@ -306,7 +304,7 @@ def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic(
         f"unknown-{what}",
         f"there is no {what} {quote(word)}",
-        hint=did_you_mean(_MEANT.get(word.lower(), word), known),
+        hint=did_you_mean(word, known),
         expected=", ".join(known),
     )
 

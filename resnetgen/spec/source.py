@@ -11,6 +11,7 @@ from typing import Any
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.spec.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode, plain_scalar
+from resnetgen.spec.syntax import syntax_mistake
 
 DEEPEST_NESTING = 16
 
@@ -187,10 +188,9 @@ class _Parser:
         return self.span(first.line, first.column, last.line, last.column)
 
     def _syntax(self, error: Any) -> Diagnostic:
-        mark = error.problem_mark or error.context_mark
-        span = self.span(mark.line, mark.column, mark.line, mark.column + 1)
-        context = "" if error.context is None else f" {error.context}"
-        return Diagnostic("yaml", f"not YAML: {error.problem}{context}", span, _syntax_hint(error))
+        found = syntax_mistake(error)
+        span = self.span(found.line, found.column, found.line, found.column + 1)
+        return Diagnostic("yaml", f"not YAML: {found.message}", span, found.hint, found.expected)
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -198,15 +198,6 @@ def _events(text: str) -> Iterator[Any]:
 
     parser: Any = YAML(typ="safe", pure=True)
     return iter(parser.parse(text))
-
-
-def _syntax_hint(error: Any) -> str | None:
-    if "\\t" in str(error.problem):
-        return "indent with spaces"
-    begun = error.context_mark
-    if begun is None or error.problem_mark is None or begun.line == error.problem_mark.line:
-        return None
-    return f"what is being read began at {begun.line + 1}:{begun.column + 1}"
 
 
 def _at_key(value: Node, key: Span) -> Node:

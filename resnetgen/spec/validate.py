@@ -143,6 +143,9 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
         hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
     else:
         hint = did_you_mean(key, known)
+        of_network = nearest(key, keys_at(()))
+        if holder and of_network is not None and (hint is None or of_network == key):
+            hint = f"`{of_network}` is a key of the network as a whole"
     return Diagnostic(
         "unknown-key",
         f"unknown key {quote(key)}{inside}",

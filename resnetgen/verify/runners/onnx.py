@@ -55,6 +55,8 @@ def _run(request: Request, recorder: Recorder) -> None:
 
     file = Path(request.directory, _FILE)
     graph_only = onnx.load(file, load_external_data=False)
+    if not (graph_only.graph.input and graph_only.graph.output):
+        raise ValueError(f"{_FILE} is a graph without an input or without an output")
     recorder.parameters += _parameters(graph_only.graph)
     recorder.initializers = [_initializer(onnx, each) for each in graph_only.graph.initializer]
     _refuse_outside(recorder.initializers, file.parent)

@@ -1,0 +1,68 @@
+"""Says in words of a spec why a text is not YAML, where the parser speaks of its own states."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxMistake:
+    """What a text has wrong, at a line and column that count from 0."""
+
+    message: str
+    line: int
+    column: int
+    hint: str | None
+    expected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the parser's words mean for who wrote the text."""
+
+    problem: str
+    """How the parser's words begin."""
+    message: str
+    expected: str
+    at_start: bool = False
+    """Whether what is wrong is where it began to read, not where it could not go on."""
+
+
+_KNOWN = (
+    _Known(
+        "mapping values are not allowed",
+        "a second `:` in what the indentation makes one line",
+        "keys of one mapping below each other, a space behind each `:`, text with a `: ` in quotes",
+    ),
+    _Known(
+        "expected <block end>",
+        "a line that continues nothing above it",
+        "the indentation of what it belongs to",
+    ),
+    _Known("expected ',' or ']'", "a list in brackets does not go on like this", "`,` or `]`"),
+    _Known("expected ',' or '}'", "a mapping in braces does not go on like this", "`,` or `}`"),
+    _Known("could not find expected ':'", "a line without a `:`", "`key: value`", at_start=True),
+    _Known(
+        "found unexpected end of stream",
+        "a quote that nothing closes",
+        "a second one",
+        at_start=True,
+    ),
+    _Known("found character '\\t'", "a tab in the indentation", "spaces"),
+    _Known("found character", "a value cannot begin like this", "text in quotes"),
+)
+
+
+def syntax_mistake(error: Any) -> SyntaxMistake:
+    """What a MarkedYAMLError means; what is not known, in the parser's own words."""
+    known = next((each for each in _KNOWN if str(error.problem).startswith(each.problem)), None)
+    mark, begun = error.problem_mark or error.context_mark, error.context_mark
+    if known is None:
+        context = "" if error.context is None else f" {error.context}"
+        message, expected = f"{error.problem}{context}", None
+    else:
+        message, expected = known.message, known.expected
+        mark = begun if known.at_start and begun is not None else mark
+    hint = None
+    if begun is not None and begun.line < mark.line:
+        hint = f"what is being read began at {begun.line + 1}:{begun.column + 1}"
+    return SyntaxMistake(message, mark.line, mark.column, hint, expected)
