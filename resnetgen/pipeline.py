@@ -209,8 +209,9 @@ def _weights(
         message = f"these weights are of one network, and there are {len(compiled)} specs"
         place = Span.of_file(str(checkpoint))
         raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
-    with loaded(checkpoint, compiled[0].network, origin=None, seed=seed) as found:
-        for remark in found.remarks():
+    (item,) = compiled
+    with loaded(checkpoint, item.network, origin=None, seed=seed) as found:
+        for remark in found.remarks(item.spec):
             telling(remark)
         weights = read_from(checkpoint, found)
         yield lambda _: weights

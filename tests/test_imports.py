@@ -25,7 +25,7 @@ CONTRACT = {
     "spec": {"resources"},
     "ir": set[str](),
     "lower": {"spec", "ir"},
-    "weights": {"spec", "ir", "lower", "child", "scratch"},
+    "weights": {"spec", "ir", "lower", "difference", "child", "scratch"},
     "emit": {"ir", "weights.layout", "resources", "plugins", "records", "locks", "whole_file"},
     "verify": {"ir", "weights", "plugins", "records", "child", "scratch"},
     "convert": {"ir", "weights", "emit", "verify", "child", "scratch", "whole_file"},

@@ -240,6 +240,39 @@ def test_bfloat16_is_converted_exactly(resnetgen: Run) -> None:
     assert same(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((), ""),
+        (("dialect=paper",), "stride_on 3x3 (narrow: 1x1)"),
+        (
+            ("stride_on=1x1", "epsilon=0.001"),
+            "stride_on 3x3 (narrow: 1x1) and epsilon 1e-05 (narrow: 0.001)",
+        ),
+        (("momentum=0.01", "zero_init_last=true", "output=softmax"), ""),
+    ],
+)
+def test_customs_of_a_library_that_a_spec_does_not_share_are_said(
+    resnetgen: Run, overrides: tuple[str, ...], said: str
+) -> None:
+    reference = spec(BOTTLENECK)
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    changes = [word for each in overrides for word in ("--set", each)]
+    ran, found = built(resnetgen, "net.safetensors", reference, *changes)
+    told = f"net.safetensors: names do not tell, but such networks usually have {said}\n"
+    assert ran.err == "net.safetensors: torchvision's names\n" + (told if said else "")
+    assert same(found, tensors)
+
+
+def test_where_a_stride_stands_says_nothing_of_basic_blocks(resnetgen: Run) -> None:
+    reference = spec(TINY)
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    ran, _ = built(resnetgen, "net.safetensors", reference, "--set", "dialect=paper")
+    assert ran.err == "net.safetensors: torchvision's names\n"
+
+
 def test_another_number_of_classes_keeps_the_trunk(resnetgen: Run) -> None:
     reference = spec()
     _, tensors = drawn(reference)

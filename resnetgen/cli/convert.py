@@ -107,13 +107,14 @@ def convert(
         from resnetgen.pipeline import compile_spec
         from resnetgen.weights.load import loaded
 
-        network = compile_spec(spec, overrides=overrides or ()).network
+        compiled = compile_spec(spec, overrides=overrides or ())
+        network = compiled.network
         runner, lacking = installed_runner(to)
         if runner is None:
             say(f"{to}: {lacking}")
             raise typer.Exit(NOT_INSTALLED)
         with loaded(weights, network, origin=origin, seed=None) as found:
-            for remark in found.remarks():
+            for remark in found.remarks(compiled.spec):
                 say(remark)
             conversion = carry_out(
                 found, output, target=to, runner_name=runner, seed=seed, timeout=timeout

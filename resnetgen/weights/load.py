@@ -11,7 +11,9 @@ import numpy as np
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, GroupNorm
+from resnetgen.spec.model import ModelSpec
 from resnetgen.weights.checkpoint import Checkpoint, Single
+from resnetgen.weights.customs import otherwise
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import layout
 from resnetgen.weights.match import Match, match
@@ -38,8 +40,8 @@ class LoadedWeights:
         """The seed, if any tensor is drawn from it."""
         return self.seed if self.match.fresh and self.seed is not None else None
 
-    def remarks(self) -> Iterator[str]:
-        """What was found out and decided, a line each."""
+    def remarks(self, spec: ModelSpec) -> Iterator[str]:
+        """What was found out and decided, a line each; the network is that of `spec`."""
         file = self.checkpoint.file
         prefix = f", behind {quote(self.match.prefix)}" if self.match.prefix else ""
         yield f"{file}: {self.match.origin.title}{prefix}"
@@ -51,6 +53,8 @@ class LoadedWeights:
                 f"{file}: channels reordered, since these ports put half of a shortcut's zeros in "
                 "front"
             )
+        if unlike := otherwise(self.match.origin, spec):
+            yield f"{file}: {unlike}"
         if self.fresh_seed is not None:
             names, classes = ", ".join(self.match.fresh), self.match.classes
             theirs = "no head" if classes is None else f"{classes:,}"

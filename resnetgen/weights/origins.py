@@ -11,6 +11,7 @@ from typing import Literal, assert_never
 from resnetgen.ir.network import BlockTitle, Network
 from resnetgen.ir.ops import Conv2d, GroupNorm, Norm
 from resnetgen.ir.rules import Parameter, Shape, parameters
+from resnetgen.spec.model import Dialect
 from resnetgen.weights.places import (
     Elsewhere,
     Head,
@@ -60,6 +61,8 @@ class Origin:
     """The word for it on the command line."""
     title: str
     layer: Callable[[Layer], str | None]
+    dialects: tuple[Dialect, ...] = ()
+    """In which networks with such names come, where that is known."""
     library: _Library = "pytorch"
     zeros_around: bool = False
     """Whether option A puts half of its zero channels in front of the existing ones."""
@@ -308,16 +311,31 @@ def _generated(layer: Layer) -> str:
 
 
 ORIGINS = (
-    Origin("torchvision", "torchvision's names", _torchvision),
-    Origin("torchvision_regnet", "the names of torchvision's RegNets", _torchvision_regnet),
-    Origin("timm", "timm's names", _timm),
-    Origin("cifar", "the names of CIFAR ports", _cifar, zeros_around=True),
-    Origin("mmpretrain", "mmpretrain's names", _mmpretrain),
-    Origin("pycls", "pycls's names", _pycls),
-    Origin("transformers", "the names of Hugging Face's transformers", _transformers),
-    Origin("keras_applications", "keras.applications' names", _keras_applications, "keras"),
-    Origin("keras_hub", "KerasHub's names", _keras_hub, "keras"),
-    Origin("flax", "the names of Flax's ImageNet example", _flax, "flax"),
-    Origin("resnetgen_keras", "the names of resnetgen's model_keras.py", _generated, "keras"),
+    Origin("torchvision", "torchvision's names", _torchvision, ("torchvision",)),
+    Origin(
+        "torchvision_regnet",
+        "the names of torchvision's RegNets",
+        _torchvision_regnet,
+        ("torchvision",),
+    ),
+    Origin("timm", "timm's names", _timm, ("timm",)),
+    Origin("cifar", "the names of CIFAR ports", _cifar, ("torchvision",), zeros_around=True),
+    Origin("mmpretrain", "mmpretrain's names", _mmpretrain, ("torchvision", "paper")),
+    Origin("pycls", "pycls's names", _pycls, ("torchvision",)),
+    Origin(
+        "transformers", "the names of Hugging Face's transformers", _transformers, ("torchvision",)
+    ),
+    Origin(
+        "keras_applications",
+        "keras.applications' names",
+        _keras_applications,
+        ("keras", "keras_v2"),
+        "keras",
+    ),
+    Origin("keras_hub", "KerasHub's names", _keras_hub, library="keras"),
+    Origin("flax", "the names of Flax's ImageNet example", _flax, ("flax",), "flax"),
+    Origin(
+        "resnetgen_keras", "the names of resnetgen's model_keras.py", _generated, library="keras"
+    ),
 )
 """All that are known. Of two that explain a file equally well, the first is taken."""
