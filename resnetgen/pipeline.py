@@ -49,12 +49,14 @@ _Made = TypeVar("_Made")
 class BuildOptions:
     """What to write: without a `seed` the weights file is left out.
 
-    From a `checkpoint` the weights of the one network are read instead of drawn.
+    From a `checkpoint` the weights of the one network are read instead of drawn; `origin` names
+    whose names it has, where that is not to be found out.
     """
 
     targets: tuple[str, ...]
     seed: int | None
     checkpoint: Path | None
+    origin: str | None
     force: bool
     jobs: int
 
@@ -210,7 +212,7 @@ def _weights(
         place = Span.of_file(str(checkpoint))
         raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
     (item,) = compiled
-    with loaded(checkpoint, item.network, origin=None, seed=seed) as found:
+    with loaded(checkpoint, item.network, origin=options.origin, seed=seed) as found:
         for remark in found.remarks(item.spec):
             telling(remark)
         weights = read_from(checkpoint, found)

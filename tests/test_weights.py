@@ -273,6 +273,22 @@ def test_where_a_stride_stands_says_nothing_of_basic_blocks(resnetgen: Run) -> N
     assert ran.err == "net.safetensors: torchvision's names\n"
 
 
+def test_a_build_can_be_told_whose_names_its_checkpoint_has(resnetgen: Run) -> None:
+    reference = spec(BOTTLENECK)
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    ran, found = built(resnetgen, "net.safetensors", reference, "--from", "timm")
+    assert ran.err == "net.safetensors: timm's names\n"
+    assert same(found, tensors)
+
+
+def test_whose_names_a_checkpoint_has_needs_a_checkpoint(resnetgen: Run) -> None:
+    ran = resnetgen("build", spec(), "--from", "timm", "--no-verify")
+    assert ran.code == 2
+    assert "--from means nothing to a build without --weights" in ran.err
+    assert not Path("generated").exists()
+
+
 def test_another_number_of_classes_keeps_the_trunk(resnetgen: Run) -> None:
     reference = spec()
     _, tensors = drawn(reference)

@@ -19,6 +19,7 @@ from resnetgen.cli.options import (
     Level,
     LevelOption,
     OptionalSpecs,
+    OriginOption,
     OutputParent,
     Overrides,
     SeedOption,
@@ -58,6 +59,7 @@ def build(
             show_default=False,
         ),
     ] = None,
+    origin: OriginOption = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Write the files and run no framework.")
     ] = False,
@@ -123,8 +125,11 @@ def build(
         if weights is not None and no_weights:
             message = "--weights and --no-weights ask for two different things"
             raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
+        if weights is None:
+            read = context.params.keys() - {"origin"}
+            refuse_unread(context, read, "a build without --weights")
         if no_verify:
-            read = {name for name in context.params if name not in _READ_BY_RUNS}
+            read = context.params.keys() - _READ_BY_RUNS
             refuse_unread(context, read, "--no-verify, which runs nothing")
         check_peer(against)
         if against is not None and len(spec) != 1:
@@ -140,6 +145,7 @@ def build(
                 targets=named or tuple(targets()),
                 seed=None if no_weights else seed,
                 checkpoint=weights,
+                origin=origin,
                 force=force,
                 jobs=jobs or cores(),
             ),

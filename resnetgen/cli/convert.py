@@ -8,6 +8,7 @@ import typer
 
 from resnetgen.cli.options import (
     Json,
+    OriginOption,
     Overrides,
     SeedOption,
     SpecOption,
@@ -27,12 +28,6 @@ def _complete_target(incomplete: str) -> list[str]:
     from resnetgen.convert.formats import FORMATS
 
     return [name for name in FORMATS if name.startswith(incomplete)]
-
-
-def _complete_origin(incomplete: str) -> list[str]:
-    from resnetgen.weights.origins import ORIGINS
-
-    return [each.name for each in ORIGINS if each.name.startswith(incomplete)]
 
 
 def convert(
@@ -61,18 +56,7 @@ def convert(
             show_default=False,
         ),
     ],
-    origin: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FORMAT",
-            help="Whose names WEIGHTS has, where that is not recognized: torchvision, "
-            "torchvision_regnet, timm, cifar, mmpretrain, pycls, transformers, "
-            "keras_applications, keras_hub, flax or resnetgen_keras.",
-            autocompletion=_complete_origin,
-            show_default=False,
-        ),
-    ] = None,
+    origin: OriginOption = None,
     overrides: Overrides = None,
     seed: SeedOption = 0,
     timeout: TimeoutOption = 600.0,

@@ -57,6 +57,12 @@ def complete_checkpoint(incomplete: str) -> list[str]:
     return _paths(incomplete, SUFFIXES)
 
 
+def _complete_origin(incomplete: str) -> list[str]:
+    from resnetgen.weights.origins import ORIGINS
+
+    return [each.name for each in ORIGINS if each.name.startswith(incomplete)]
+
+
 def _complete_directory(incomplete: str) -> list[str]:
     return [path for path in _paths(incomplete) if path.endswith("/")]
 
@@ -207,6 +213,18 @@ AgainstOption = Annotated[
         help="Compare with the PyTorch model that FUNCTION() of MODULE returns, given the same "
         "weights, and that model with the spec. Its parameters need the names that ours have: "
         "torchvision's. It runs on the CPU and in float64.",
+        show_default=False,
+    ),
+]
+OriginOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="FORMAT",
+        help="Whose names the checkpoint has, where that is not recognized: torchvision, "
+        "torchvision_regnet, timm, cifar, mmpretrain, pycls, transformers, keras_applications, "
+        "keras_hub, flax or resnetgen_keras.",
+        autocompletion=_complete_origin,
         show_default=False,
     ),
 ]
