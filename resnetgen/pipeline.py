@@ -49,13 +49,14 @@ _Made = TypeVar("_Made")
 class BuildOptions:
     """What to write: without a `seed` the weights file is left out.
 
-    From a `checkpoint` the weights of the one network are read instead of drawn; `origin` names
-    whose names it has, where that is not to be found out.
+    From a `checkpoint` the weights of the one network are read instead of drawn, at a `key` where
+    it holds several; `origin` names whose names it has, where that is not to be found out.
     """
 
     targets: tuple[str, ...]
     seed: int | None
     checkpoint: Path | None
+    key: str | None
     origin: str | None
     force: bool
     jobs: int
@@ -201,7 +202,7 @@ def _weights(
     compiled: Sequence[Compiled], options: BuildOptions, telling: Callable[[str], None]
 ) -> Generator[Callable[[Network], Weights | None]]:
     """Gives a function from a network to its weights, which can be written within."""
-    seed, checkpoint = options.seed, options.checkpoint
+    seed, checkpoint, key = options.seed, options.checkpoint, options.key
     if checkpoint is None:
         yield lambda network: None if seed is None else drawn(network, seed)
         return
@@ -212,7 +213,7 @@ def _weights(
         place = Span.of_file(str(checkpoint))
         raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
     (item,) = compiled
-    with loaded(checkpoint, item.network, origin=options.origin, seed=seed) as found:
+    with loaded(checkpoint, item.network, origin=options.origin, seed=seed, key=key) as found:
         for remark in found.remarks(item.spec):
             telling(remark)
         weights = read_from(checkpoint, found)

@@ -289,6 +289,60 @@ def test_whose_names_a_checkpoint_has_needs_a_checkpoint(resnetgen: Run) -> None
     assert not Path("generated").exists()
 
 
+class TestSeveralSetsOfWeights:
+    """What a training script keeps beside the weights: an average of them, for one."""
+
+    @pytest.fixture
+    def file(self) -> str:
+        torch = pytest.importorskip("torch")
+        reference = spec()
+        _, tensors = drawn(reference)
+        weights = {name: torch.from_numpy(each) for name, each in tensors.items()}
+        average = {f"module.{name}": each * 2 for name, each in weights.items()}
+        average["n_averaged"] = torch.tensor(7)
+        torch.save({"model": weights, "model_ema": average, "epoch": 3}, "run.pth")
+        torch.save({"ours": weights}, "odd.pth")
+        return "run.pth"
+
+    def test_one_is_read_and_the_others_named(self, resnetgen: Run, file: str) -> None:
+        ran, found = built(resnetgen, file, "net.yaml")
+        told = (
+            "run.pth: the weights lie under `model`; not read, unless --key names it: `model_ema`"
+        )
+        assert told in ran.err.splitlines()
+        assert same(found, drawn("net.yaml")[1])
+
+    def test_another_is_read_where_it_is_asked_for(self, resnetgen: Run, file: str) -> None:
+        ran, found = built(resnetgen, file, "net.yaml", "--key", "model_ema")
+        assert "run.pth: the weights lie under `model_ema`" in ran.err
+        doubled = {name: each * 2 for name, each in drawn("net.yaml")[1].items()}
+        assert same(found, doubled)
+        inferred = resnetgen("infer", file, "--key", "model_ema", "--name", "tiny")
+        assert inferred.code == 0, inferred.err
+
+    def test_one_that_is_not_there_is_refused(self, resnetgen: Run, file: str) -> None:
+        ran = resnetgen("build", "net.yaml", "--weights", file, "--key", "ema")
+        assert (ran.code, Path("generated").exists()) == (2, False)
+        assert ran.err == (
+            "run.pth: error: holds no tensors under `ema`\n"
+            "hint: --key reads what lies under one of these: `model`, `model_ema`\n"
+        )
+
+    def test_an_unknown_key_can_be_asked_for(self, resnetgen: Run, file: str) -> None:
+        ran = resnetgen("build", "net.yaml", "--weights", "odd.pth")
+        assert ran.code == 2
+        assert "hint: --key reads what lies under one of these: `ours`" in ran.err
+        _, found = built(resnetgen, "odd.pth", "net.yaml", "--key", "ours")
+        assert same(found, drawn("net.yaml")[1])
+
+    def test_files_of_one_set_have_no_keys(self, resnetgen: Run) -> None:
+        _, tensors = drawn(spec())
+        save_file(tensors, "net.safetensors")
+        ran = resnetgen("build", "net.yaml", "--weights", "net.safetensors", "--key", "model")
+        assert ran.code == 2
+        assert "holds one set of weights, and --key names one of several" in ran.err
+
+
 def test_another_number_of_classes_keeps_the_trunk(resnetgen: Run) -> None:
     reference = spec()
     _, tensors = drawn(reference)

@@ -16,6 +16,7 @@ from resnetgen.cli.options import (
     Device,
     DeviceOption,
     Json,
+    KeyOption,
     Level,
     LevelOption,
     OptionalSpecs,
@@ -59,6 +60,7 @@ def build(
             show_default=False,
         ),
     ] = None,
+    key: KeyOption = None,
     origin: OriginOption = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Write the files and run no framework.")
@@ -126,7 +128,7 @@ def build(
             message = "--weights and --no-weights ask for two different things"
             raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
         if weights is None:
-            read = context.params.keys() - {"origin"}
+            read = context.params.keys() - {"key", "origin"}
             refuse_unread(context, read, "a build without --weights")
         if no_verify:
             read = context.params.keys() - _READ_BY_RUNS
@@ -145,6 +147,7 @@ def build(
                 targets=named or tuple(targets()),
                 seed=None if no_weights else seed,
                 checkpoint=weights,
+                key=key,
                 origin=origin,
                 force=force,
                 jobs=jobs or cores(),

@@ -8,6 +8,7 @@ import typer
 
 from resnetgen.cli.options import (
     Json,
+    KeyOption,
     OriginOption,
     Overrides,
     SeedOption,
@@ -56,6 +57,7 @@ def convert(
             show_default=False,
         ),
     ],
+    key: KeyOption = None,
     origin: OriginOption = None,
     overrides: Overrides = None,
     seed: SeedOption = 0,
@@ -97,7 +99,7 @@ def convert(
         if runner is None:
             say(f"{to}: {lacking}")
             raise typer.Exit(NOT_INSTALLED)
-        with loaded(weights, network, origin=origin, seed=None) as found:
+        with loaded(weights, network, origin=origin, seed=None, key=key) as found:
             for remark in found.remarks(compiled.spec):
                 say(remark)
             conversion = carry_out(

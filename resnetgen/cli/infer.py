@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.cli.options import complete_checkpoint, complete_spec
+from resnetgen.cli.options import KeyOption, complete_checkpoint, complete_spec
 from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
@@ -42,6 +42,7 @@ def infer(
             autocompletion=complete_spec,
         ),
     ] = None,
+    key: KeyOption = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +75,7 @@ def infer(
         asked = None if assume is None else load(assume)
         chosen = _name(checkpoint, name)
         # A graph without batch norms is then that of a network without any.
-        with opened(checkpoint, batch_norm=False) as file:
+        with opened(checkpoint, batch_norm=False, key=key) as file:
             shapes, prefix, remarks = file.shapes, file.prefix, file.remarks
         known = renamed(shapes, downsample="conv" if asked is None else asked.spec.downsample)
         untold = known is not None and not known.tells_downsample

@@ -216,6 +216,16 @@ AgainstOption = Annotated[
         show_default=False,
     ),
 ]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        help="Where torch.save wrote several sets of weights, the key of the one to read, as "
+        "state_dict_ema; by default it is state_dict, model or the like.",
+        show_default=False,
+    ),
+]
 OriginOption = Annotated[
     str | None,
     typer.Option(

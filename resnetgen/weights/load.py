@@ -98,16 +98,21 @@ class LoadedWeights:
 
 @contextmanager
 def loaded(
-    path: Path, network: Network, *, origin: str | None, seed: int | None
+    path: Path,
+    network: Network,
+    *,
+    origin: str | None,
+    seed: int | None,
+    key: str | None = None,
 ) -> Generator[LoadedWeights]:
     """The network's weights in the file at `path`, which can be read within.
 
-    `origin` names whose names to expect instead of finding out. With a `seed`, a head for another
-    number of classes, or none, is initialized anew. Raises a DiagnosticError with all that does
-    not fit.
+    `key` is that of the mapping to read, where the file holds several; `origin` names whose names
+    to expect instead of finding out. With a `seed`, a head for another number of classes, or none,
+    is initialized anew. Raises a DiagnosticError with all that does not fit.
     """
     batch_norm = any(isinstance(op, BatchNorm2d) for op in network.ops)
-    with opened(path, batch_norm=batch_norm) as checkpoint:
+    with opened(path, batch_norm=batch_norm, key=key) as checkpoint:
         matched = match(network, checkpoint, origin=origin, fresh_head=seed is not None)
         _refuse_values(checkpoint, matched)
         _refuse_mixed_groups(checkpoint, matched, network)

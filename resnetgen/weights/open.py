@@ -57,33 +57,42 @@ SUFFIXES = (_SAFETENSORS, *_READERS)
 
 
 @contextmanager
-def opened(path: Path, *, batch_norm: bool) -> Generator[Checkpoint]:
+def opened(path: Path, *, batch_norm: bool, key: str | None = None) -> Generator[Checkpoint]:
     """The file's tensors, which can be read within; raises a DiagnosticError.
 
-    `batch_norm` says whether the network has any, so that a graph without them lacks something.
+    `key` is that of the mapping to read, where a file holds several. `batch_norm` says whether the
+    network has any, so that a graph without them lacks something.
     """
     _refuse_what_is_no_file(path)
-    if path.suffix.lower() == _SAFETENSORS:
-        yield Checkpoint(str(path), _tensors(path, file=path), ())
-        return
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        kind = f"has the unknown ending {quote(path.suffix)}" if path.suffix else "has no ending"
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        kind = f"has the unknown ending {quote(path.suffix)}" if suffix else "has no ending"
         expected = f"a weights file: {', '.join(SUFFIXES)}"
         raise _error("unknown-weights", path, kind, expected=expected)
+    reader = _READERS.get(suffix)
+    if key is not None and reader is not _TORCH:
+        message = "holds one set of weights, and --key names one of several"
+        raise _error("no-keys", path, message, hint="leave it out")
+    if reader is None:
+        yield Checkpoint(str(path), _tensors(path, file=path), ())
+        return
     _refuse_zip_bomb(path)
     if (lacking := missing(reader.requires)) is not None:
         reason, _, hint = lacking.partition(": ")
         raise _error("no-reader", path, f"cannot be read: {reason}", hint=hint)
     with scratch_folder() as folder:
-        yield _read(reader, path, folder, batch_norm=batch_norm)
+        yield _read(reader, path, folder, batch_norm=batch_norm, key=key)
 
 
-def _read(reader: _Reader, path: Path, scratch: Path, *, batch_norm: bool) -> Checkpoint:
+def _read(
+    reader: _Reader, path: Path, scratch: Path, *, batch_norm: bool, key: str | None
+) -> Checkpoint:
     """What the reader's process leaves in the scratch folder."""
     found = scratch / "tensors.safetensors"
     arguments = {"file": os.path.abspath(path), "tensors": str(found)}
     arguments["batch_norm"] = "yes" if batch_norm else "no"
+    if key is not None:
+        arguments["key"] = key
     outcome = perform(Task(reader.module, arguments, {}), scratch, timeout=_TIMEOUT)
     match outcome.state:
         case "done":

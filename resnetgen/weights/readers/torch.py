@@ -12,17 +12,19 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "m
 """Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
 _STARTS = (b"PK\3\4", b"\x80")
 """Of an archive, and of the pickles that older versions wrote."""
+_AVERAGED = "n_averaged"
+"""What torch.optim.swa_utils.AveragedModel counts, beside the module that it keeps."""
 _HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
 
 
 def main(arguments: Mapping[str, str]) -> dict[str, str]:
-    """Leaves the tensors of `file` in the safetensors file `tensors`."""
+    """Leaves the tensors of `file`, or of the mapping at `key` in it, in the safetensors file
+    `tensors`."""
     torch = framework("torch")
     path = Path(arguments["file"])
     loaded = _load(torch, path)
-    found, wrapper = _unwrapped(torch, loaded)
-    if not found:
-        raise Refused(f"holds no tensors\n{_HINT}")
+    found, wrapper = _unwrapped(torch, loaded, arguments.get("key"))
+    found.pop(_AVERAGED, None)
     size = path.stat().st_size
     for name, tensor in found.items():
         if tensor.is_quantized or tensor.layout != torch.strided:
@@ -37,9 +39,9 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
 
 def _where(torch: Any, loaded: Any, wrapper: str) -> str:
     """Under which key the weights lie, and which others are not read, such as an average's."""
-    others = [key for key in loaded if key != wrapper and _tensors_of(torch, loaded[key])]
-    unread = ", ".join(f"`{key}`" for key in others)
-    return f"the weights lie under `{wrapper}`" + (f"; not read: {unread}" if others else "")
+    others = ", ".join(f"`{key}`" for key in _keys(torch, loaded) if key != wrapper)
+    unread = f"; not read, unless --key names it: {others}" if others else ""
+    return f"the weights lie under `{wrapper}`{unread}"
 
 
 def _load(torch: Any, path: Path) -> Any:
@@ -72,16 +74,25 @@ def _damaged(error: Exception) -> Refused:
     return Refused(f"is damaged, or not what torch.save wrote: {first or type(error).__name__}")
 
 
-def _unwrapped(torch: Any, loaded: Any) -> tuple[dict[str, Any], str | None]:
+def _unwrapped(torch: Any, loaded: Any, key: str | None) -> tuple[dict[str, Any], str | None]:
     """The tensors by name, and the key under which they were found, if any."""
     if not isinstance(loaded, Mapping):
         raise Refused(f"holds a {type(loaded).__name__}, not a state_dict\n{_HINT}")
-    top = _tensors_of(torch, cast(Any, loaded))
-    for wrapper in _WRAPPERS:
+    top = {} if key is not None else _tensors_of(torch, cast(Any, loaded))
+    if top:
+        return top, None
+    for wrapper in _WRAPPERS if key is None else (key,):
         inner: Any = cast(Any, loaded).get(wrapper)
-        if not top and (tensors := _tensors_of(torch, inner)):
+        if tensors := _tensors_of(torch, inner):
             return tensors, wrapper
-    return top, None
+    there = ", ".join(f"`{each}`" for each in _keys(torch, loaded))
+    hint = f"--key reads what lies under one of these: {there}" if there else _HINT
+    raise Refused(f"holds no tensors{f' under `{key}`' if key else ''}\n{hint}")
+
+
+def _keys(torch: Any, loaded: Any) -> list[str]:
+    """The keys under which there are tensors by name."""
+    return [str(key) for key, value in loaded.items() if _tensors_of(torch, value)]
 
 
 def _tensors_of(torch: Any, mapping: Any) -> dict[str, Any]:
