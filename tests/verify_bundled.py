@@ -2,134 +2,136 @@
 
 Builds each without its weights, as `resnetgen build NAME --no-weights` does, and says of each
 target how closely it agrees with the compiler's own interpreter. Fails where one does not pass.
-A framework is imported once for several networks.
+All of them take hours, so with `--write` each row goes into the page as soon as it is found, and
+`--resume` leaves out the networks whose rows say there that they passed.
 """
 
 import argparse
+import json
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from verification import verify_together
 from versions import versions
 
+from resnetgen.ir.network import Network
 from resnetgen.ir.summary import total
 from resnetgen.pipeline import compile_spec
 from resnetgen.spec.load import bundled
-from resnetgen.verify.cores import cores
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "bundled.md"
 COMMAND = "python tests/verify_bundled.py --write"
 TARGETS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx")
-MOST_TOGETHER = 8
-MOST_PARAMETERS = 150_000_000
-"""Of all networks that are verified in one process."""
+ROW = re.compile(r"^\| (?P<name>\w+) \| (?P<spec>[0-9a-f]{8}) \|.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Verified:
-    """A network, and what became of it in each target."""
+class Row:
+    """What became of a network in each target, as the page has it."""
 
-    name: str
-    params: int
-    targets: Mapping[str, Mapping[str, Any]]
+    text: str
+    passed: bool
 
-    @property
-    def row(self) -> str:
-        """In each target the largest difference, or what came instead."""
-        cells = " | ".join(_cell(self.targets[target]) for target in TARGETS)
-        return f"| {self.name} | {self.params:,} | {cells} |"
 
-    @property
-    def passed(self) -> bool:
-        """In all targets: one that did not run has verified nothing."""
-        return all(self.targets[target]["status"] == "passed" for target in TARGETS)
+def verified(network: Network) -> Row:
+    """Builds and verifies the network, and keeps nothing of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ("build", network.name, "--no-weights", "--json", "--output", folder)
+        limit = ("--timeout", "3600")
+        ran = subprocess.run(
+            [sys.executable, "-m", "resnetgen", *command, *limit],
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    results = json.loads(ran.stdout)["verification"]["targets"]
+    cells = " | ".join(_cell(results[target]) for target in TARGETS)
+    params = total(network).trainable
+    passed = all(results[target]["status"] == "passed" for target in TARGETS)
+    return Row(f"| {network.name} | {_spec(network)} | {params:,} | {cells} |", passed)
 
 
 def _cell(result: Mapping[str, Any]) -> str:
     if result["status"] != "passed":
-        return f"{result['status']}: {result['reason'] or result['first_divergence']}"
+        return f"**{result['status']}**: {result['reason'] or result['first_divergence']}"
     return f"{result['max_rel_diff']:.1e} ({result['dtype']})"
 
 
-def batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """The names of networks that are verified together; small ones first."""
-    batch = list[str]()
-    for name in sorted(sizes, key=lambda name: (sizes[name], name)):
-        together = sum(sizes[each] for each in (*batch, name))
-        if batch and (len(batch) == MOST_TOGETHER or together > MOST_PARAMETERS):
-            yield batch
-            batch = []
-        batch.append(name)
-    yield batch
+def _spec(network: Network) -> str:
+    """What tells whether a row is about the network as it is now."""
+    return network.spec_sha256[:8]
 
 
-def verified(names: Sequence[str]) -> Iterator[Verified]:
-    """Builds and verifies the networks, and keeps none of them."""
-    sizes = {name: total(compile_spec(name).network).trainable for name in names}
-    for batch in batches(sizes):
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cores()) as pool:
-            command = ("build", *batch, "--no-verify", "--no-weights", "--output", folder)
-            subprocess.run(
-                [sys.executable, "-m", "resnetgen", *command],
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
-            built = [Path(folder, name) for name in batch]
-            results = list(pool.map(verify_together, TARGETS, repeat(built)))
-        for name in batch:
-            found = {target: each[name] for target, each in zip(TARGETS, results, strict=True)}
-            yield Verified(name, sizes[name], found)
+def known(networks: Mapping[str, Network]) -> dict[str, Row]:
+    """The rows of the page that were found for these networks, with the versions that are here."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    if _versions() not in text:
+        return {}
+    return {
+        found["name"]: Row(found[0], "**" not in found[0])
+        for found in ROW.finditer(text)
+        if found["name"] in networks and found["spec"] == _spec(networks[found["name"]])
+    }
 
 
-def document(found: Sequence[Verified]) -> str:
-    """All of it as a page, with what is needed to find it again."""
-    rows = "\n".join(each.row for each in found)
+def document(rows: Mapping[str, Row], names: Sequence[str]) -> str:
+    """The page, with what is needed to find it again."""
+    there = [rows[name] for name in names if name in rows]
+    lines = "\n".join(row.text for row in there)
+    absent = [name for name in names if name not in rows]
+    not_run = f"Not run yet: {', '.join(absent)}.\n\n" if absent else ""
     return (
         "# Bundled networks\n\n"
-        "Each network that ships with resnetgen was built and verified in every target, with "
-        "weights and inputs that the seed draws. "
-        f"`{COMMAND}` finds this again and writes it.\n\n"
-        f"{summary(found)}.\n\n"
+        "Each of these networks was built and verified in every target, with weights and inputs "
+        f"that the seed draws. `{COMMAND}` finds this again and writes it.\n\n"
+        f"{summary(there)}; {len(names)} networks ship with resnetgen.\n\n"
+        f"{not_run}"
         "In each cell: the largest difference from the compiler's own interpreter, as a part of "
         "the value's scale, and the type in which the target computed.\n\n"
-        f"| network | parameters | {' | '.join(TARGETS)} |\n"
-        f"|---|---:|{'---|' * len(TARGETS)}\n"
-        f"{rows}\n\n"
-        f"{versions('torch', 'keras', 'tensorflow', 'flax', 'jax', 'onnx', 'onnxruntime')}.\n"
+        f"| network | spec | parameters | {' | '.join(TARGETS)} |\n"
+        f"|---|---|---:|{'---|' * len(TARGETS)}\n"
+        f"{lines}\n\n"
+        f"{_versions()}.\n"
     )
 
 
-def summary(found: Sequence[Verified]) -> str:
-    passed = sum(each.passed for each in found)
-    return f"{passed} of {len(found)} passed in all {len(TARGETS)} targets"
+def summary(rows: Sequence[Row]) -> str:
+    passed = sum(each.passed for each in rows)
+    return f"{passed} of {len(rows)} passed in all {len(TARGETS)} targets"
+
+
+def _versions() -> str:
+    return versions("torch", "keras", "tensorflow", "flax", "jax", "onnx", "onnxruntime")
 
 
 def main() -> int:
     """Runs what is asked for; 1 where a network did not pass in a target."""
     parser = argparse.ArgumentParser(description="Verify bundled networks in every target.")
     parser.add_argument("name", nargs="*", help="networks to verify; by default all")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the rows into {RESULTS.name}")
+    parser.add_argument("--resume", action="store_true", help="leave out those that passed there")
     arguments = parser.parse_args()
-    names = arguments.name or sorted(bundled())
-    unknown = [name for name in names if name not in bundled()]
+    networks = {name: compile_spec(name).network for name in bundled()}
+    names = sorted(networks, key=lambda name: (total(networks[name]).trainable, name))
+    unknown = [name for name in arguments.name if name not in networks]
     if unknown:
         parser.error(f"no bundled network is called {', '.join(unknown)}")
-    if arguments.write and arguments.name:
-        parser.error("--write is for all of them")
-    found: list[Verified] = []
-    for each in verified(names):
-        print(each.row, flush=True)
-        found.append(each)
+    rows = known(networks)
+    chosen = [name for name in names if name in (arguments.name or names)]
+    if arguments.resume:
+        chosen = [name for name in chosen if name not in rows or not rows[name].passed]
+    found: list[Row] = []
+    for name in chosen:
+        found.append(verified(networks[name]))
+        print(found[-1].text, flush=True)
+        if arguments.write:
+            rows[name] = found[-1]
+            RESULTS.write_text(document(rows, names))
     print(summary(found))
-    if arguments.write:
-        RESULTS.write_text(document(found))
     return 0 if all(each.passed for each in found) else 1
 
 
