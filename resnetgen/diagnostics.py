@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _SHOWN_LINE = 120
@@ -118,12 +118,23 @@ def quote(text: str) -> str:
     return f"`{printable(text)}`"
 
 
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def called_elsewhere(word: str, known: Iterable[str]) -> str | None:
+    """The known word for what other tools call `word`, if there is one."""
+    return next((each for each in known if each in _ELSEWHERE.get(word.lower(), ())), None)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that other tools call so, that `word` is the start of, or has another number
     than, or is most likely a misspelling of."""
     words = list(known)
-    if meant := set(words) & set(_ELSEWHERE.get(word.lower(), ())):
-        return meant.pop()
+    if meant := called_elsewhere(word, words):
+        return meant
     started = [each for each in words if len(word) >= _SHORTEST_START and each.startswith(word)]
     if started:
         return started[0]

@@ -75,6 +75,22 @@ def test_files_that_changed_are_named(resnetgen: Run, directory: Path) -> None:
     assert found["files"]["model_torch.py"] == "changed"
 
 
+def test_weights_that_nobody_judged_are_named(resnetgen: Run, directory: Path) -> None:
+    path = directory / "certificate.json"
+    document = json.loads(path.read_text())
+    del document["files"]["model.safetensors"]
+    path.write_text(json.dumps({**document, "weights": "absent"}))
+    arguments = ("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert resnetgen(*arguments).code == 0
+    (directory / "model.safetensors").write_bytes(b"garbage")
+    ran = resnetgen(*arguments)
+    assert ran.code == 1
+    assert ran.out == (
+        "resnet20/model.safetensors: not certified\n"
+        "not as certified: verify resnet20 again to know what it is now\n"
+    )
+
+
 def test_another_spec_is_named(resnetgen: Run, directory: Path) -> None:
     path = directory / "spec.yaml"
     path.write_text(path.read_text().replace("classes: 10", "classes: 11"))

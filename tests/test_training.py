@@ -24,10 +24,11 @@ from resnetgen.ir.ops import BatchNorm2d, Op
 from resnetgen.ir.rules import parameters, shapes
 from resnetgen.verify.cases import Case, drawn_cases, training_cases
 from resnetgen.verify.check import Options, verify
+from resnetgen.verify.conditioning import gradient_conditioning
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.prepare import prepare
 from resnetgen.verify.reference import Array, Tensors
-from resnetgen.verify.training import Owned, Step, conditioning, take_step
+from resnetgen.verify.training import Owned, Step, take_step
 from resnetgen.weights.initial import stream
 
 PREACTIVATED = SMALL.replace("name: small", "name: preactivated\norder: pre")
@@ -116,7 +117,7 @@ def test_gradient_of_a_bias_in_front_of_a_norm_has_its_weights_scale(tmp_path: P
     weight, bias = (step.gradients[f"conv1.{kind}"] for kind in ("weight", "bias"))
     assert np.abs(bias).max() < 1e-12 * np.abs(weight).max()
     assert step.scales["conv1.bias"] == np.abs(weight).max()
-    assert 0.0 < conditioning(network, case, step, owned, seed=0) < 1e-11
+    assert 0.0 < gradient_conditioning(network, case, step, owned, seed=0) < 1e-11
 
 
 KINDS = [
@@ -133,10 +134,10 @@ KINDS = [
     [
         ({1e3}, None),
         ({1.0}, None),
-        ({1.0, 1e-3, 1e3}, "in training: the loss is infinite, for a probability is 0 in float64"),
+        ({1.0, 1e-3, 1e3}, "in training: a label's probability is 0 in float64, or so near"),
     ],
 )
-def test_a_step_without_a_finite_loss_is_left_out_at_whatever_scale(
+def test_a_step_without_a_finite_gradient_is_left_out_at_whatever_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, infinite: set[float], unprovable: str | None
 ) -> None:
     """And where none is left, no target can prove anything."""
@@ -145,7 +146,8 @@ def test_a_step_without_a_finite_loss_is_left_out_at_whatever_scale(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(
-        "resnetgen.verify.prepare.has_finite_loss", lambda _, case, __: case.scale not in infinite
+        "resnetgen.verify.prepare.has_finite_gradient",
+        lambda _, case, __: case.scale not in infinite,
     )
     prepared = prepare(network, directory, scratch, level="train", seed=0, dtype=None)
     assert {each.case.scale for each in prepared.left_out} == infinite
@@ -156,6 +158,73 @@ def test_a_step_without_a_finite_loss_is_left_out_at_whatever_scale(
     else:
         assert prepared.unprovable is not None
         assert unprovable in prepared.unprovable
+
+
+IMPOSSIBLE_LABEL = """
+name: impossible
+input: {channels: 2, size: 16}
+classes: 6
+dialect: keras
+stem: {hidden: [6], width: 2, kernel: 3, stride: 2, bias: false, norm: false, pool: none}
+block: bottleneck
+expansion: 1
+shortcut: zero_pad
+order: pre
+groups: 2
+reduce_first: 2
+attention: eca
+attention_at: middle
+anti_alias: blur
+activation: gelu
+norm: none
+conv_bias: false
+stages:
+  - {name: stage1, repeats: 2, width: 24, stride: 2}
+"""
+"""At a thousand times the images, a class that is no label has a probability of 0."""
+HIDDEN_BY_BIASES = """
+name: hidden
+input: {channels: 1, size: 19}
+classes: 2
+stem: {width: 1, kernel: 3, stride: 1, bias: true, pool: max}
+block: bottleneck
+conv_bias: true
+stages:
+  - {name: conv2_x, repeats: 1, width: 4, stride: 3}
+  - {name: conv3_x, repeats: 1, width: 9, stride: 3}
+"""
+"""At a thousandth of the images, norms see biases and hardly anything else."""
+HIDDEN_BY_ONE_BIAS = """
+name: narrow_stem
+input: {channels: 2, size: 11}
+classes: 10
+stem: {width: 1, kernel: 5, stride: 1, bias: true, pool: none}
+block:
+  - {kernel: 5, strided: true}
+  - {kernel: 1}
+  - {kernel: 5}
+stages:
+  - {name: conv2_x, repeats: 1, width: 14, stride: 1}
+  - {name: conv3_x, repeats: 5, width: 7, stride: 2}
+"""
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("target", ["torch", "keras-tensorflow", "flax"])
+def test_networks_that_fuzzing_found_judged_wrong_train_alike(target: str, tmp_path: Path) -> None:
+    module = {"torch": "torch", "flax": "flax"}.get(target, "keras")
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    directories = [
+        files(network_of(spec, tmp_path), tmp_path / str(number), spec=spec)
+        for number, spec in enumerate((IMPOSSIBLE_LABEL, HIDDEN_BY_BIASES, HIDDEN_BY_ONE_BIAS))
+    ]
+
+    results = verify_together(target, directories, level="train")
+
+    found = {name: (result["status"], result["reason"]) for name, result in results.items()}
+    assert found == dict.fromkeys(results, ("passed", None))
+    assert all(len(result["training_scaled"]) == 2 for result in results.values())
 
 
 @pytest.mark.frameworks

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from resnetgen.cli.printing import FAILED, PASSED, print_json, say
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, listed, printable
 
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
@@ -54,14 +54,12 @@ def _found(network: "Network", directory: Path, certificate: Path) -> "Recheck":
 
 
 def _print(found: "Recheck", network: "Network", directory: Path, certificate: Path) -> None:
-    from resnetgen.report.verification import listed
-
     document = found.certificate
     if not found.same_spec:
         typer.echo(f"{directory / 'spec.yaml'}: means another network than was certified")
     for name, state in found.files.items():
         if state not in ("as certified", "not here"):
-            typer.echo(f"{directory / name}: {state}")
+            typer.echo(printable(f"{directory / name}: {state}"))
     if not found.matches:
         typer.echo(f"not as certified: verify {directory} again to know what it is now")
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
+from resnetgen.diagnostics import listed
 from resnetgen.verify.dtypes import FORMATS
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def announce_losses(
     path: Path, proven: Mapping[str, "Proof"], verification: "Verification", *, way_out: str
 ) -> None:
     """Names what the certificate before proved of targets that this one says less about."""
-    from resnetgen.report.verification import listed
 
     if not verification.ran:
         return

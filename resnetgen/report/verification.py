@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from resnetgen.diagnostics import listed
 from resnetgen.report.cells import sized
 from resnetgen.report.grid import Column, Grid
 from resnetgen.verify.result import TargetResult, TrainingFigures, Verification
@@ -92,12 +93,6 @@ def summary_grid(verifications: Mapping[str, Verification]) -> Grid:
     )
 
 
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, or `a, b and c`."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
-
-
 def _row(target: str, result: TargetResult) -> tuple[str, ...]:
     widest = result.widest
     return (
@@ -122,8 +117,8 @@ def _of_training(steps: Sequence[TrainingFigures]) -> Iterator[str]:
     for figures in steps:
         images = "" if figures.scale == 1.0 else f" on images times {figures.scale:g}"
         yield (
-            f"training{images}: gradients may be off by {figures.bound:.1e} of their scale; an "
-            f"image moved by one part in 1e15 moves them by {figures.conditioning:.1e}"
+            f"training{images}: gradients may be off by {figures.bound:.1e} of their scale; moving "
+            f"images and norms' inputs by one part in 1e15 moves them by {figures.conditioning:.1e}"
         )
     if switched_off := steps[0].switched_off:
         number = len(switched_off)

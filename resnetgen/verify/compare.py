@@ -53,7 +53,8 @@ resnet20 and 3e-13 in resnet50, as far as the conditioning moves them. That is u
 plain34 and 1e-11 in plain56.
 """
 _CONDITIONS = 100
-"""How many times as far as an image moved by one part in 1e15 moves them, gradients may be off."""
+"""How many times as far as they move when what they come of does by one part in 1e15, gradients may
+be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ def compare(
 def compare_gradient(
     actual: NDArray[Any], expected: NDArray[np.float64], *, scale: float, conditioning: float
 ) -> Difference:
-    """Compares a gradient in float64. `conditioning` is how far an image moved by one part in 1e15
-    moves the network's gradients."""
+    """Compares a gradient in float64. `conditioning` is how far the network's gradients move
+    when image and norms' inputs do by one part in 1e15."""
     growth = max(1.0, _CONDITIONS * conditioning / GRADIENT_TOLERANCE)
     limit = min(GRADIENT_TOLERANCE * growth, _LOOSEST_GRADIENT)
     return _difference(actual, expected, scale=scale, growth=growth, limit=limit)

@@ -1,4 +1,4 @@
-"""Measures how rounding grows in a network, by moving its weights a little.
+"""Measures how rounding grows in a network, by moving what it computes with a little.
 
 A plain network of a hundred layers amplifies what its first ones round away a hundred times; a
 residual one of a thousand does not. So the growth is measured for each network, with its weights
@@ -6,6 +6,7 @@ and at each scale of the images, and not assumed.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -18,12 +19,14 @@ from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import Stored
-from resnetgen.verify.training import walk
+from resnetgen.verify.training import Owned, Step, take_step, walk
 from resnetgen.weights.initial import stream
 
 _MOVED = 2.0**-26
 """How far each number is moved, relative to itself: far above float64's rounding, and so little
 that the network answers in proportion."""
+_MOVED_IN_STEP = 1e-15
+"""So in a step of training, which a larger move takes over the kinks of ReLUs."""
 
 
 def growths(
@@ -42,7 +45,7 @@ def growths(
     def received(op: Op, inputs: Inputs) -> Inputs:
         if not isinstance(op, GroupNorm) and not (training and isinstance(op, BatchNorm2d)):
             return inputs
-        return _moved_inputs(op, inputs, seed=seed)
+        return _moved_inputs(op, inputs, seed=seed, by=_MOVED)
 
     changed = walk(
         network,
@@ -51,6 +54,29 @@ def growths(
         received=received,
     )
     return _largest_so_far(changed, values, unit=_MOVED)
+
+
+def gradient_conditioning(
+    network: Network, case: Case, step: Step, owned: Owned, *, seed: int
+) -> float:
+    """How far any gradient of the step moves, relative to its scale, when each pixel, and each
+    number that a norm receives, moves by about one part in 1e15.
+
+    An image alone would not do: where biases hide it, a norm takes what is left of differences
+    between numbers that are nearly the same.
+    """
+
+    def received(op: Op, inputs: Inputs) -> Inputs:
+        if not isinstance(op, BatchNorm2d | GroupNorm):
+            return inputs
+        return _moved_inputs(op, inputs, seed=seed, by=_MOVED_IN_STEP)
+
+    image = _moved(case.image, "image", seed=seed, by=_MOVED_IN_STEP)
+    moved = take_step(network, replace(case, image=image), owned, received=received)
+    return max(
+        float(np.abs(moved.gradients[name] - gradient).max()) / step.scales[name]
+        for name, gradient in step.gradients.items()
+    )
 
 
 def narrow_growths(
@@ -77,23 +103,25 @@ def own_growth(op: Op, inputs: Inputs, *, tensors: Tensors, value: Array) -> flo
     """
     if not isinstance(op, GroupNorm):
         return 1.0
-    changed = evaluate(op, _moved_inputs(op, inputs, seed=0), tensors=tensors)
+    changed = evaluate(op, _moved_inputs(op, inputs, seed=0, by=_MOVED), tensors=tensors)
     return _relative_change(changed, value, unit=_MOVED)
 
 
-def _moved_inputs(op: Op, inputs: Inputs, *, seed: int) -> Inputs:
-    return tuple(_moved(value, f"{op.name}.input", seed=seed) for value in inputs)
+def _moved_inputs(op: Op, inputs: Inputs, *, seed: int, by: float) -> Inputs:
+    return tuple(_moved(value, f"{op.name}.input", seed=seed, by=by) for value in inputs)
 
 
-def _moved(value: Array, name: str, *, seed: int) -> Array:
-    """The value with each of its numbers moved a little by itself."""
+def _moved(value: Array, name: str, *, seed: int, by: float) -> Array:
+    """The value with each of its numbers moved by about this part of itself."""
     noise = stream(seed, f"conditioning.{name}").standard_normal(value.shape)
-    return value * (1 + _MOVED * noise)
+    return value * (1 + by * noise)
 
 
 def _moved_tensors(op: Op, tensors: Tensors, seed: int) -> Tensors:
     names = {parameter.name.rpartition(".")[2]: parameter.name for parameter in parameters(op)}
-    return {kind: _moved(tensor, names[kind], seed=seed) for kind, tensor in tensors.items()}
+    return {
+        kind: _moved(tensor, names[kind], seed=seed, by=_MOVED) for kind, tensor in tensors.items()
+    }
 
 
 def _largest_so_far(

@@ -20,7 +20,7 @@ from resnetgen.verify.cases import (
     sizes_only,
     training_cases,
 )
-from resnetgen.verify.conditioning import growths
+from resnetgen.verify.conditioning import gradient_conditioning, growths
 from resnetgen.verify.document import Level, WeightsState
 from resnetgen.verify.dtypes import Dtype, is_narrow
 from resnetgen.verify.narrow import Fitted, fit, largest_value
@@ -31,9 +31,8 @@ from resnetgen.verify.runners.protocol import CaseRequest, TrainingRequest
 from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import Stored, StoredError, read
 from resnetgen.verify.training import (
-    conditioning,
     gives_probabilities,
-    has_finite_loss,
+    has_finite_gradient,
     take_step,
     walk,
 )
@@ -174,14 +173,14 @@ def _narrow(
 def _steps(
     network: Network, drawn: Stored, *, seed: int
 ) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
-    """The steps of training that have a loss to be differentiated, and those that have none."""
+    """The steps of training that have gradients, and those that have none."""
     steps: list[Case] = []
     left_out: list[LeftOut] = []
     for case in training_cases(network, seed=seed):
-        if has_finite_loss(network, case, drawn.tensors):
+        if has_finite_gradient(network, case, drawn.tensors):
             steps.append(case)
         else:
-            reason = "the loss is infinite, for a probability is 0 in float64"
+            reason = "a label's probability is 0 in float64, or so near that there is no gradient"
             left_out.append(LeftOut(case, reason))
     return tuple(steps), tuple(left_out)
 
@@ -210,7 +209,7 @@ def reference_steps(
             continue
         owned = prepared.stored[case.weights].tensors
         step = take_step(network, case, owned)
-        moved = conditioning(network, case, step, owned, seed=seed)
+        moved = gradient_conditioning(network, case, step, owned, seed=seed)
         steps[number] = ExpectedStep(case, step, moved, growth[network.head[-1].name], owned)
     return steps
 

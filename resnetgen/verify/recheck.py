@@ -10,7 +10,7 @@ from resnetgen.verify.document import CertificateJson, parse
 from resnetgen.verify.hashes import hashes
 from resnetgen.weights.layout import WEIGHTS_FILE
 
-State = Literal["as certified", "changed", "missing", "not here"]
+State = Literal["as certified", "changed", "missing", "not here", "not certified"]
 
 
 class NoCertificateError(Exception):
@@ -23,7 +23,8 @@ class Recheck:
 
     certificate: CertificateJson
     files: Mapping[str, State]
-    """By name; `not here` are weights alone, which a clone does without."""
+    """By name; `not here` are weights alone, which a clone does without, and so are `not certified`
+    ones, which have come since."""
     same_spec: bool
     """Whether `spec.yaml` still means the network that was certified."""
 
@@ -49,10 +50,12 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
         document = parse(certificate.read_bytes())
     except ValueError as error:
         raise NoCertificateError(str(error)) from error
-    found = hashes(directory, document["files"])
+    found = hashes(directory, [*document["files"], WEIGHTS_FILE])
     states: dict[str, State] = {
         name: _state(name, digest, found.get(name)) for name, digest in document["files"].items()
     }
+    if WEIGHTS_FILE in found and WEIGHTS_FILE not in states:
+        states[WEIGHTS_FILE] = "not certified"
     return Recheck(document, states, document["spec_sha256"] == network.spec_sha256)
 
 

@@ -17,7 +17,7 @@ from resnetgen.verify.document import (
     VerificationJson,
     WeightsState,
 )
-from resnetgen.verify.dtypes import Dtype, is_narrow
+from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 """Each proves all that those before it do."""
@@ -62,9 +62,9 @@ class TrainingFigures:
     """One step of training, against the reference.
 
     `tolerance` is what a gradient may be off by, relative to its scale, or 100 times the
-    `conditioning`, if that is more: by how much the reference's own gradients move when the image
-    does by one part in 1e15. `bound` is the larger of both, and `minimum_tolerance` the smallest
-    tolerance that would have passed.
+    `conditioning`, if that is more: by how much the reference's own gradients move when images and
+    norms' inputs do by one part in 1e15. `bound` is the larger of both, and `minimum_tolerance` the
+    smallest tolerance that would have passed.
     """
 
     dtype: str
@@ -134,7 +134,7 @@ class TargetResult:
     @property
     def widest(self) -> RunFigures | None:
         """The figures of the widest dtype, or None where nothing was compared."""
-        return max(self.runs, key=lambda run: run.dtype == "float64", default=None)
+        return max(self.runs, key=lambda run: FORMATS[run.dtype].digits, default=None)
 
     def to_json(self) -> TargetJson:
         """The target's object in the output of `build --json` and `verify --json`."""

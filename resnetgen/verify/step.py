@@ -40,7 +40,7 @@ class ExpectedStep:
     case: Case
     step: Step
     conditioning: float
-    """How far gradients move when the image does by one part in 1e15."""
+    """How far gradients move when image and norms' inputs do by one part in 1e15."""
     growth: float
     """By how much rounding may have grown up to the loss.
 

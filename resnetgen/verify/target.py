@@ -10,7 +10,7 @@ from threading import Event
 
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
-from resnetgen.verify.dtypes import Dtype
+from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.judge import Judge, Judgement
 from resnetgen.verify.localize import Divergence, localize
 from resnetgen.verify.observed import boundary_labels, scope
@@ -122,7 +122,7 @@ class Trial:
             return None
         runs = [run for run in found.runs if run.values_sent]
         run = next((run for run in runs if run.evaluator == problem.run.evaluator), None)
-        run = run or max(runs, key=lambda each: each.dtype, default=None)
+        run = run or max(runs, key=lambda each: FORMATS[each.dtype].digits, default=None)
         if run is None:
             return None
         return localize(

@@ -5,7 +5,7 @@ told to leave it so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,15 +13,15 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import BatchNorm2d, Drop, Op, Softmax
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
+from resnetgen.verify.dtypes import FORMATS
 from resnetgen.verify.gradient import backward, cross_entropy
-from resnetgen.verify.reference import Array, Received, Tensors, run, unchanged
-from resnetgen.weights.initial import stream
+from resnetgen.verify.reference import Array, Inputs, Received, Tensors, run, unchanged
 
 Owned = Callable[[Op], Tensors]
 """Gives an op its own tensors."""
 
-_MOVED = 1e-15
-"""How far each pixel is moved to measure the conditioning, relative to itself."""
+_LEAST_PROBABILITY = FORMATS["float64"].smallest
+"""Of a label: the gradient of the logarithm of one that is smaller may be infinite."""
 _NEGLIGIBLE = 1e-6
 """The share of the network's largest gradient below which an op's gradients are what rounding has
 left of it."""
@@ -89,14 +89,14 @@ def gives_probabilities(network: Network) -> bool:
     return isinstance(network.head[-1], Softmax)
 
 
-def has_finite_loss(network: Network, case: Case, owned: Owned) -> bool:
-    """Whether every label of the case is possible at all: what a softmax gives may be 0, and
-    logits always leave a probability."""
+def has_finite_gradient(network: Network, case: Case, owned: Owned) -> bool:
+    """Whether every label of the case is likely enough: what a softmax gives may be 0, and logits
+    always leave a probability."""
     if not gives_probabilities(network):
         return True
     *_, (_, output) = walk(network, case, owned)
     assert case.labels is not None, f"{case}: nothing to be trained on"
-    return bool((output[np.arange(len(output)), case.labels] > 0).all())
+    return bool((output[np.arange(len(output)), case.labels] >= _LEAST_PROBABILITY).all())
 
 
 def drawing(network: Network) -> tuple[str, ...]:
@@ -104,8 +104,13 @@ def drawing(network: Network) -> tuple[str, ...]:
     return tuple(op.name for op in network.ops if isinstance(op, Drop))
 
 
-def take_step(network: Network, case: Case, owned: Owned) -> Step:
-    """The loss of the case's images and labels, and all that follows from it."""
+def take_step(
+    network: Network, case: Case, owned: Owned, *, received: Received = unchanged
+) -> Step:
+    """The loss of the case's images and labels, and all that follows from it.
+
+    What becomes of an op's inputs on their way, `received` says, forwards and backwards alike.
+    """
     assert case.labels is not None, f"{case}: nothing to be trained on"
     statistics: dict[str, Statistics] = {}
 
@@ -121,8 +126,16 @@ def take_step(network: Network, case: Case, owned: Owned) -> Step:
             )
         return tensors
 
+    arrived: dict[str, Array] = {}
+
+    def noted(op: Op, inputs: Inputs) -> Inputs:
+        found = received(op, inputs)
+        arrived.update(zip(op.inputs, found, strict=True))
+        return found
+
     given = {network.stem[0].name: case.image}
-    values = {op.name: value for op, value in run(network.ops, given, tensors=watched)}
+    computed = run(network.ops, given, tensors=watched, received=noted)
+    values = {op.name: value for op, value in computed} | arrived
     last = network.head[-1].name
     probabilities = gives_probabilities(network)
     loss, of_output = cross_entropy(values[last], case.labels, probabilities=probabilities)
@@ -137,18 +150,6 @@ def take_step(network: Network, case: Case, owned: Owned) -> Step:
         if parameter.trainable
     }
     return Step(values, loss, of_output, named, _scales(found), statistics)
-
-
-def conditioning(network: Network, case: Case, step: Step, owned: Owned, *, seed: int) -> float:
-    """How far any gradient moves, relative to its scale, when each pixel moves by one part in
-    1e15."""
-    signs = stream(seed, "conditioning.image").choice((-1.0, 1.0), case.image.shape)
-    moved = replace(case, image=case.image * (1 + _MOVED * signs))
-    changed = take_step(network, moved, owned).gradients
-    return max(
-        float(np.abs(changed[name] - gradient).max()) / step.scales[name]
-        for name, gradient in step.gradients.items()
-    )
 
 
 def _scales(found: Mapping[Op, Tensors]) -> dict[str, float]:

@@ -109,9 +109,10 @@ def _take_step(
 
     def compute(model: Any) -> Any:
         output = model(image)
-        log_softmax = jax.nn.log_softmax
-        logarithms = jax.numpy.log(output) if training.probabilities else log_softmax(output)
-        return -logarithms[np.arange(len(labels)), labels].mean()
+        of_all = output if training.probabilities else jax.nn.log_softmax(output)
+        # Of probabilities only the labels': a logarithm of 0 has no gradient.
+        taken = of_all[np.arange(len(labels)), labels]
+        return -(jax.numpy.log(taken) if training.probabilities else taken).mean()
 
     recorder.listening = False
     loss, gradients = nnx.value_and_grad(compute)(model)

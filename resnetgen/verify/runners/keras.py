@@ -84,9 +84,11 @@ def _take_step(
     labels = keras.ops.convert_to_tensor(np.load(training.labels)[:, None])
 
     def loss_of(output: Any) -> Any:
-        # Keras's own loss would clip probabilities.
-        logarithms = keras.ops.log(output) if training.probabilities else log_softmax(output)
-        return -keras.ops.mean(keras.ops.take_along_axis(logarithms, labels, axis=1))
+        # Keras's own loss would clip probabilities. Of these only the labels' are taken: a
+        # logarithm of 0 has no gradient.
+        of_all = output if training.probabilities else log_softmax(output)
+        taken = keras.ops.take_along_axis(of_all, labels, axis=1)
+        return -keras.ops.mean(keras.ops.log(taken) if training.probabilities else taken)
 
     log_softmax = keras.ops.log_softmax
     recorder.listening = False

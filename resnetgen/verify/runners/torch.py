@@ -87,8 +87,9 @@ def _take_step(
             module.eval()
     output = _output(torch, model, image, recorder)
     labels = torch.from_numpy(np.load(training.labels)).to(image.device)
-    logarithms = output.log() if training.probabilities else output.log_softmax(1)
-    loss = torch.nn.functional.nll_loss(logarithms, labels)
+    # Of probabilities only the labels': a logarithm of 0 has no gradient.
+    taken = (output if training.probabilities else output.log_softmax(1)).gather(1, labels[:, None])
+    loss = -(taken.log() if training.probabilities else taken).mean()
     loss.backward()
     arrays = {
         name: _array(value.grad)
