@@ -18,6 +18,7 @@ from resnetgen.emit import exchange
 from resnetgen.emit import write as write_module
 from resnetgen.emit.manifest import Manifest, read
 from resnetgen.emit.write import Contents, Weights, locked, place, plan, write
+from resnetgen.locks import lock
 
 FILES = {"model_torch.py": b"torch\n", "model_keras.py": b"keras\n", "README.md": b"card\n"}
 
@@ -696,6 +697,38 @@ def test_second_run_waits_for_the_first(directory: Path) -> None:
         write(plan(directory, contents(), force=False))
     assert waited == [directory.parent]
     assert no_litter(directory)
+
+
+def test_parent_that_the_first_run_removes_is_made_again(directory: Path) -> None:
+    """It made the parent, failed, and removes it while the second run waits for it."""
+    directory.parent.mkdir()
+    descriptor = os.open(directory.parent, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def fail(parent: Path) -> None:
+        parent.rmdir()
+        os.close(descriptor)
+
+    with locked([directory], waiting=fail):
+        write(plan(directory, contents(), force=False))
+    assert files(directory).keys() > FILES.keys()
+
+
+def test_parent_is_removed_before_others_may_have_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked_then: list[bool] = []
+
+    def look(parent: Path) -> None:
+        descriptor = os.open(parent, os.O_RDONLY)
+        locked_then.append(lock(descriptor, waits=False) == "another's")
+        os.close(descriptor)
+
+    monkeypatch.setattr(exchange, "_remove_if_empty", look)
+    with locked([directory], waiting=lambda parent: pytest.fail("nobody else is here")):
+        pass
+    assert locked_then
+    assert all(locked_then)
 
 
 def test_exchange_swaps_two_directories_in_one_step(tmp_path: Path) -> None:

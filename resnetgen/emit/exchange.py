@@ -22,6 +22,8 @@ from resnetgen.locks import lock
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<state>new|old)-[0-9a-f]{8}")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_MOST_ATTEMPTS = 100
+"""How many other runs may make the parent directory and remove it before this one has it."""
 
 
 @contextmanager
@@ -36,15 +38,15 @@ def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Gener
     descriptors: list[int] = []
     try:
         for parent in parents:
-            made += _make(parent)
-            descriptors += _lock(parent, waiting)
+            descriptors += _hold(parent, waiting, made)
             _mend(parent)
         yield
     finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        # Who waits for one of them looks whether it is still there.
         for parent in reversed(made):
             _remove_if_empty(parent)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -114,6 +116,23 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
         return os.path.samestat(path.stat(), found)
     except FileNotFoundError:
         return False
+
+
+def _hold(parent: Path, waiting: Callable[[Path], None], made: list[Path]) -> list[int]:
+    """Makes the folder and locks it; again if whoever had it before has removed it meanwhile."""
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
+        try:
+            made += _make(parent)
+            found = _lock(parent, waiting)
+        except FileNotFoundError:
+            if attempt == _MOST_ATTEMPTS:
+                raise
+            continue
+        if all(_is_at(parent, os.fstat(descriptor)) for descriptor in found):
+            return found
+        for descriptor in found:
+            os.close(descriptor)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(parent))
 
 
 def _make(parent: Path) -> list[Path]:
