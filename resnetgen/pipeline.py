@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +34,7 @@ from resnetgen.output import (
 from resnetgen.records import CERTIFICATE, MANIFEST
 from resnetgen.spec.load import load
 from resnetgen.spec.problems import refuse
+from resnetgen.weights.layout import WEIGHTS_FILE
 
 # Not every command needs these, and they are slow to import.
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def build(
         finished(made.directory)
 
     with (
-        _weights(compiled, options, telling) as weights,
+        _weights(compiled, directories, options, telling) as weights,
         locked(directories, waiting=waiting),
     ):
         plans = _each(zip(compiled, directories, strict=True), planned)
@@ -199,7 +200,10 @@ def _shown(compiled: Compiled) -> str:
 
 @contextmanager
 def _weights(
-    compiled: Sequence[Compiled], options: BuildOptions, telling: Callable[[str], None]
+    compiled: Sequence[Compiled],
+    directories: Sequence[Path],
+    options: BuildOptions,
+    telling: Callable[[str], None],
 ) -> Generator[Callable[[Network], Weights | None]]:
     """Gives a function from a network to its weights, which can be written within."""
     seed, checkpoint, key = options.seed, options.checkpoint, options.key
@@ -212,7 +216,13 @@ def _weights(
         message = f"these weights are of one network, and there are {len(compiled)} specs"
         place = Span.of_file(str(checkpoint))
         raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
-    (item,) = compiled
+    (item,), (directory,) = compiled, directories
+    with suppress(FileNotFoundError):
+        if checkpoint.samefile(directory / WEIGHTS_FILE):
+            hint = "give a copy of it, or --no-weights, which leaves it as it is"
+            place = Span.of_file(str(checkpoint))
+            own = Diagnostic("own-weights", "is what this build would replace", place, hint=hint)
+            raise DiagnosticError([own])
     with loaded(checkpoint, item.network, origin=options.origin, seed=seed, key=key) as found:
         for remark in found.remarks(item.spec):
             telling(remark)

@@ -610,6 +610,8 @@ class TestCommand:
         Path("folder.safetensors").mkdir()
         save("ok.safetensors", shapes_of("resnet20"))
         save("other.safetensors", {"features.0.weight": (8, 3, 3, 3)})
+        save("odd.safetensors", {"fc.weight": (9, 8), "fc.bias": (9,), "foo.weight": (8,)})
+        save("head.safetensors", {"predictions/kernel": (8, 9)})
         for arguments, said in {
             ("y" * 300,): "error: cannot be read: File name too long",
             ("missing.safetensors",): "missing.safetensors: error: does not exist",
@@ -620,6 +622,8 @@ class TestCommand:
             ("empty.safetensors",): "empty.safetensors: error: is empty",
             ("model.zip",): "model.zip: error: has the unknown ending `.zip`\nexpected: a weights",
             ("other.safetensors",): "other.safetensors: error: the tensor `features.0.weight`",
+            ("odd.safetensors",): "odd.safetensors: error: the tensor `foo.weight` is none",
+            ("head.safetensors",): "head.safetensors: error: there is no tensor `conv1.weight`",
             ("ok.safetensors", "--assume", "plain2"): "there is no bundled spec `plain2`",
             ("ok.safetensors", "--assume", "resnet50"): "ok.safetensors: error: `resnet50` has 4",
             ("ok.safetensors", "--name", "A b"): "`--name` cannot be `A b`: it contains `A`",

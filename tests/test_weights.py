@@ -23,6 +23,8 @@ from resnetgen.ir.network import Network
 from resnetgen.pipeline import compile_spec
 from resnetgen.verify.reference import run
 from resnetgen.verify.stored import read
+from resnetgen.weights.customs import otherwise
+from resnetgen.weights.origins import ORIGINS
 
 needs_frameworks = pytest.mark.frameworks
 TINY = """
@@ -320,6 +322,18 @@ class TestSeveralSetsOfWeights:
         inferred = resnetgen("infer", file, "--key", "model_ema", "--name", "tiny")
         assert inferred.code == 0, inferred.err
 
+    @pytest.mark.parametrize("arguments", [(), ("--key", "gone")])
+    def test_keys_reach_no_terminal_as_they_are(
+        self, resnetgen: Run, file: str, arguments: tuple[str, ...]
+    ) -> None:
+        torch = pytest.importorskip("torch")
+        state = torch.load(file)["model"]
+        torch.save({"model": state, "\x1b[31mred\nrun.pth: all is well": state, 0: state}, file)
+        ran = resnetgen("infer", file, *arguments)
+        assert "\x1b" not in ran.err
+        assert r"`\x1b[31mred\nrun.pth: all is well`" in ran.err
+        assert "`0`" not in ran.err
+
     def test_one_that_is_not_there_is_refused(self, resnetgen: Run, file: str) -> None:
         ran = resnetgen("build", "net.yaml", "--weights", file, "--key", "ema")
         assert (ran.code, Path("generated").exists()) == (2, False)
@@ -341,6 +355,52 @@ class TestSeveralSetsOfWeights:
         ran = resnetgen("build", "net.yaml", "--weights", "net.safetensors", "--key", "model")
         assert ran.code == 2
         assert "holds one set of weights, and --key names one of several" in ran.err
+
+
+def test_weights_that_a_build_would_replace_are_no_checkpoint_for_it(resnetgen: Run) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    built(resnetgen, "net.safetensors", reference)
+    manifest = Path("generated/tiny/manifest.json").read_text()
+    ran = resnetgen(
+        "build", reference, "--no-verify", "--weights", "generated/tiny/model.safetensors"
+    )
+    assert ran.code == 2
+    assert "model.safetensors: error: is what this build would replace" in ran.err
+    assert Path("generated/tiny/manifest.json").read_text() == manifest
+
+
+@pytest.mark.parametrize(
+    ("title", "changes", "said"),
+    [
+        ("mmpretrain's names", ("dialect=paper",), ""),
+        ("mmpretrain's names", ("dialect=flax",), "conv_padding symmetric (narrow: same)"),
+        ("keras.applications' names", ("dialect=keras",), ""),
+        (
+            "keras.applications' names",
+            ("dialect=keras_v2", "conv_bias=true"),
+            "stride_on 1x1 (narrow: 3x3) and stride_block first (narrow: last)",
+        ),
+        (
+            "keras.applications' names",
+            ("dialect=keras", "order=pre", "conv_bias=without_norm"),
+            "stride_on 3x3 (narrow: 1x1) and stride_block last (narrow: first)",
+        ),
+    ],
+)
+def test_customs_are_those_of_the_library(
+    title: str, changes: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (origin,) = (each for each in ORIGINS if each.title == title)
+    # With a second block in it, it matters which of them has a stage's stride.
+    path = tmp_path / "narrow.yaml"
+    path.write_text(BOTTLENECK.replace("repeats: 1", "repeats: 2"))
+    unlike = otherwise(origin, compile_spec(str(path), overrides=changes).spec)
+    assert (unlike or "").startswith(
+        f"names do not tell, but such networks usually have {said}" if said else ""
+    )
+    assert bool(unlike) == bool(said)
 
 
 def test_another_number_of_classes_keeps_the_trunk(resnetgen: Run) -> None:

@@ -3,7 +3,7 @@
 It shows in no name and no shape, so a checkpoint may fit a spec that it was not trained for.
 """
 
-from resnetgen.diagnostics import DiagnosticError
+from resnetgen.diagnostics import DiagnosticError, listed
 from resnetgen.difference import Effect, compare
 from resnetgen.lower import feasibility
 from resnetgen.spec.canonical import to_yaml
@@ -18,7 +18,7 @@ from resnetgen.spec.source import parse
 from resnetgen.weights.origins import Origin
 
 _COMPUTED = ("stride_on", "stride_block", "epsilon", "conv_padding", "pool_padding")
-"""What a dialect decides of how a block computes, but for biases, which are tensors."""
+"""What a dialect decides of how features are computed, but for biases, which are tensors."""
 
 
 def otherwise(origin: Origin, spec: ModelSpec) -> str | None:
@@ -26,12 +26,12 @@ def otherwise(origin: Origin, spec: ModelSpec) -> str | None:
 
     Of several dialects in which such networks come, the nearest counts.
     """
-    found = [_unlike(spec, dialect) for dialect in origin.dialects]
+    found = [_unlike(spec, dialect) for dialect in origin.dialects.get(spec.order, ())]
     facts = min((each for each in found if each is not None), key=len, default=())
     if not facts:
         return None
-    listed = " and ".join(_words(fact, spec.name) for fact in facts)
-    return f"names do not tell, but such networks usually have {listed}"
+    theirs = listed([_words(fact, spec.name) for fact in facts])
+    return f"names do not tell, but such networks usually have {theirs}"
 
 
 def _unlike(spec: ModelSpec, dialect: Dialect) -> list[Fact] | None:
@@ -51,5 +51,6 @@ def _unlike(spec: ModelSpec, dialect: Dialect) -> list[Fact] | None:
 
 
 def _words(fact: Fact, name: str) -> str:
-    before, after = (each and written(each) for each in (fact.before, fact.after))
-    return f"{dotted(fact.path)} {after} ({name}: {before})"
+    assert fact.before is not None, "what a dialect decides is stated"
+    assert fact.after is not None, "what a dialect decides is stated"
+    return f"{dotted(fact.path)} {written(fact.after)} ({name}: {written(fact.before)})"

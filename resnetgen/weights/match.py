@@ -8,13 +8,11 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Conv2d, Linear
 from resnetgen.ir.rules import Shape
 from resnetgen.weights.checkpoint import Checkpoint
-from resnetgen.weights.origins import ORIGINS, Foreign, Origin
+from resnetgen.weights.origins import LEAST_SHARE, ORIGINS, Foreign, Origin
 from resnetgen.weights.places import layers
 
 _MOST_LISTED = 6
 """How many tensors are listed, shared by the kinds of mistakes; of the rest the number is told."""
-_LEAST_SHARE = 0.5
-"""Below this, a file that has some of an origin's names has them by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,8 @@ def _recognize(network: Network, file: str, shapes: Mapping[str, Shape]) -> Orig
     """The origin most of whose names for this network are in the file."""
     shares = {each: _share(each, network, shapes) for each in ORIGINS}
     able = max((each for each in ORIGINS if each.knows(network)), key=lambda each: shares[each])
-    best = able if shares[able] >= _LEAST_SHARE else max(ORIGINS, key=lambda each: shares[each])
-    if shares[best] >= _LEAST_SHARE:
+    best = able if shares[able] >= LEAST_SHARE else max(ORIGINS, key=lambda each: shares[each])
+    if shares[best] >= LEAST_SHARE:
         return best
     some = ", ".join(quote(name) for name in sorted(shapes)[:3])
     message = f"its tensors have names of no known format: {some}{', ...' * (len(shapes) > 3)}"

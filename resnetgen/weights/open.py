@@ -96,11 +96,11 @@ def _read(
     outcome = perform(Task(reader.module, arguments, {}), scratch, timeout=_TIMEOUT)
     match outcome.state:
         case "done":
-            remarks = tuple(filter(None, outcome.answer["remarks"].splitlines()))
+            remarks = tuple(map(printable, outcome.answer["remarks"].splitlines()))
             return Checkpoint(str(path), _tensors(found, file=path), remarks)
         case "refused":
             reason, _, hint = outcome.reason.partition("\n")
-            raise _error("bad-weights", path, reason, hint=hint or None)
+            raise _error("bad-weights", path, printable(reason), hint=printable(hint) or None)
         case "unavailable" | "failed":
             raise _error("bad-weights", path, f"cannot be read: {printable(outcome.reason)}")
 

@@ -5,13 +5,13 @@ of that library do not have, and their files cannot be read for such a network.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
 from resnetgen.ir.network import BlockTitle, Network
 from resnetgen.ir.ops import Conv2d, GroupNorm, Norm
 from resnetgen.ir.rules import Parameter, Shape, parameters
-from resnetgen.spec.model import Dialect
+from resnetgen.spec.model import Dialect, Order
 from resnetgen.weights.places import (
     Elsewhere,
     Head,
@@ -25,7 +25,15 @@ from resnetgen.weights.places import (
     layers,
 )
 
+LEAST_SHARE = 0.5
+"""Below this, a file that has some of an origin's names has them by chance."""
 _Library = Literal["pytorch", "keras", "flax"]
+_Dialects = Mapping[Order, tuple[Dialect, ...]]
+"""By the order of norms and activations, which names tell."""
+_TORCHVISION: _Dialects = {"post": ("torchvision",), "pre": ("torchvision",)}
+_MMPRETRAIN: _Dialects = dict.fromkeys(("post", "pre"), ("torchvision", "paper"))
+"""mmpretrain's `style`, which says where a bottleneck strides."""
+_KERAS: _Dialects = {"post": ("keras",), "pre": ("keras_v2",)}
 
 _KERAS_NORM = {
     "weight": "gamma",
@@ -61,7 +69,7 @@ class Origin:
     """The word for it on the command line."""
     title: str
     layer: Callable[[Layer], str | None]
-    dialects: tuple[Dialect, ...] = ()
+    dialects: _Dialects = field(default_factory=dict[Order, tuple[Dialect, ...]], hash=False)
     """In which networks with such names come, where that is known."""
     library: _Library = "pytorch"
     zeros_around: bool = False
@@ -311,29 +319,27 @@ def _generated(layer: Layer) -> str:
 
 
 ORIGINS = (
-    Origin("torchvision", "torchvision's names", _torchvision, ("torchvision",)),
+    Origin("torchvision", "torchvision's names", _torchvision, _TORCHVISION),
     Origin(
         "torchvision_regnet",
         "the names of torchvision's RegNets",
         _torchvision_regnet,
-        ("torchvision",),
+        _TORCHVISION,
     ),
-    Origin("timm", "timm's names", _timm, ("timm",)),
-    Origin("cifar", "the names of CIFAR ports", _cifar, ("torchvision",), zeros_around=True),
-    Origin("mmpretrain", "mmpretrain's names", _mmpretrain, ("torchvision", "paper")),
-    Origin("pycls", "pycls's names", _pycls, ("torchvision",)),
-    Origin(
-        "transformers", "the names of Hugging Face's transformers", _transformers, ("torchvision",)
-    ),
+    Origin("timm", "timm's names", _timm, _TORCHVISION),
+    Origin("cifar", "the names of CIFAR ports", _cifar, _TORCHVISION, zeros_around=True),
+    Origin("mmpretrain", "mmpretrain's names", _mmpretrain, _MMPRETRAIN),
+    Origin("pycls", "pycls's names", _pycls, _TORCHVISION),
+    Origin("transformers", "the names of Hugging Face's transformers", _transformers, _TORCHVISION),
     Origin(
         "keras_applications",
         "keras.applications' names",
         _keras_applications,
-        ("keras", "keras_v2"),
+        _KERAS,
         "keras",
     ),
     Origin("keras_hub", "KerasHub's names", _keras_hub, library="keras"),
-    Origin("flax", "the names of Flax's ImageNet example", _flax, ("flax",), "flax"),
+    Origin("flax", "the names of Flax's ImageNet example", _flax, {"post": ("flax",)}, "flax"),
     Origin(
         "resnetgen_keras", "the names of resnetgen's model_keras.py", _generated, library="keras"
     ),

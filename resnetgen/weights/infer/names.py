@@ -19,11 +19,9 @@ from resnetgen.spec.load import meaning
 from resnetgen.spec.model import Attention, Downsample, Order
 from resnetgen.spec.source import parse
 from resnetgen.weights.infer.trace import Shapes, are_ours
-from resnetgen.weights.origins import ORIGINS, Foreign, Origin
+from resnetgen.weights.origins import LEAST_SHARE, ORIGINS, Foreign, Origin
 
 _MOST_STAGES = 8
-_LEAST_SHARE = 0.5
-"""Below this, a file that has some of a library's names has them by chance."""
 _PLACE = re.compile(r"layer(?P<stage>\d+)\.(?P<block>\d+)\.conv(?P<convolution>\d+)\.weight")
 
 
@@ -84,10 +82,10 @@ def renamed(shapes: Shapes, *, downsample: Downsample = "conv") -> Renamed | Non
         return None
     stages = _stages(shapes, kind, origin)
     # A hostile file may name a far block, and one of so many would take long to lower.
-    if sum(blocks * convolutions for blocks, convolutions in stages) * _LEAST_SHARE > len(shapes):
+    if sum(blocks * convolutions for blocks, convolutions in stages) * LEAST_SHARE > len(shapes):
         return None
     known = _names(_probe(kind, stages), origin)
-    if len(shapes.keys() & known.keys()) < _LEAST_SHARE * len(shapes):
+    if len(shapes.keys() & known.keys()) < LEAST_SHARE * len(shapes):
         return None
     ours = dict(_ours(name, shape, known.get(name)) for name, shape in shapes.items())
     other = replace(kind, downsample="avg" if kind.downsample == "conv" else "conv")
@@ -101,7 +99,7 @@ def _stages(shapes: Shapes, kind: _Kind, origin: Origin) -> list[tuple[int, int]
     All blocks of a stage are alike: its first block and its blocks' first convolutions tell.
     """
     numbers = [int(digits) for name in shapes for digits in re.findall(r"\d{1,6}", name)]
-    most = min(max(numbers) + 1, len(shapes), MOST_BLOCKS // _MOST_STAGES)
+    most = min(max(numbers, default=0) + 1, len(shapes), MOST_BLOCKS // _MOST_STAGES)
     number = min(most, _MOST_STAGES)
 
     def largest(part: str, *, probed: tuple[int, int]) -> list[int]:

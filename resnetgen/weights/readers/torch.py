@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
+from resnetgen.diagnostics import quote
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "module")
 """Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
@@ -29,9 +30,11 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     for name, tensor in found.items():
         if tensor.is_quantized or tensor.layout != torch.strided:
             kind = "quantized" if tensor.is_quantized else "sparse"
-            raise Refused(f"holds a {kind} tensor as `{name}`, and weights are dense numbers")
+            raise Refused(f"holds a {kind} tensor as {quote(name)}, and weights are dense numbers")
         if tensor.numel() * tensor.element_size() > size:
-            raise Refused(f"claims {tensor.numel():,} values of `{name}`, more than the file holds")
+            raise Refused(
+                f"claims {tensor.numel():,} values of {quote(name)}, more than the file holds"
+            )
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in found.items()}
     framework("safetensors.torch").save_file(plain, arguments["tensors"])
     return {"remarks": "" if wrapper is None else _where(torch, loaded, wrapper)}
@@ -39,9 +42,9 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
 
 def _where(torch: Any, loaded: Any, wrapper: str) -> str:
     """Under which key the weights lie, and which others are not read, such as an average's."""
-    others = ", ".join(f"`{key}`" for key in _keys(torch, loaded) if key != wrapper)
+    others = ", ".join(quote(key) for key in _keys(torch, loaded) if key != wrapper)
     unread = f"; not read, unless --key names it: {others}" if others else ""
-    return f"the weights lie under `{wrapper}`{unread}"
+    return f"the weights lie under {quote(wrapper)}{unread}"
 
 
 def _load(torch: Any, path: Path) -> Any:
@@ -85,14 +88,16 @@ def _unwrapped(torch: Any, loaded: Any, key: str | None) -> tuple[dict[str, Any]
         inner: Any = cast(Any, loaded).get(wrapper)
         if tensors := _tensors_of(torch, inner):
             return tensors, wrapper
-    there = ", ".join(f"`{each}`" for each in _keys(torch, loaded))
+    there = ", ".join(map(quote, _keys(torch, loaded)))
     hint = f"--key reads what lies under one of these: {there}" if there else _HINT
-    raise Refused(f"holds no tensors{f' under `{key}`' if key else ''}\n{hint}")
+    raise Refused(f"holds no tensors{'' if key is None else f' under {quote(key)}'}\n{hint}")
 
 
 def _keys(torch: Any, loaded: Any) -> list[str]:
-    """The keys under which there are tensors by name."""
-    return [str(key) for key, value in loaded.items() if _tensors_of(torch, value)]
+    """The texts under which there are tensors by name."""
+    return [
+        key for key, value in loaded.items() if isinstance(key, str) and _tensors_of(torch, value)
+    ]
 
 
 def _tensors_of(torch: Any, mapping: Any) -> dict[str, Any]:
