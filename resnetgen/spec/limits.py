@@ -124,7 +124,7 @@ def _pool_padding(spec: ModelSpec) -> Iterator[Problem]:
     if spec.stem.pool == "max" and spec.anti_alias == "blur" and spec.stem.pool_padding == "ceil":
         message = "with `anti_alias: blur` the stem's max pool has no stride, and so no last window"
         message += " that reaches beyond the image: `pool_padding: ceil`"
-        expected = "`pool_padding: symmetric` or `zeros`"
+        expected = "`pool_padding: symmetric`, `same` or `zeros`"
         yield Problem("no-last-window", ("anti_alias",), message, expected)
 
 

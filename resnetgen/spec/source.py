@@ -188,7 +188,7 @@ class _Parser:
         return self.span(first.line, first.column, last.line, last.column)
 
     def _syntax(self, error: Any) -> Diagnostic:
-        found = syntax_mistake(error)
+        found = syntax_mistake(error, self.lines)
         span = self.span(found.line, found.column, found.line, found.column + 1)
         return Diagnostic("yaml", f"not YAML: {found.message}", span, found.hint, found.expected)
 

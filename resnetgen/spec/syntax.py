@@ -1,5 +1,6 @@
 """Says in words of a spec why a text is not YAML, where the parser speaks of its own states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ class _Known:
     expected: str
     at_start: bool = False
     """Whether what is wrong is where it began to read, not where it could not go on."""
+    first: bool = False
+    """Whether that is so only of what stands first in its line."""
 
 
 _KNOWN = (
@@ -37,6 +40,12 @@ _KNOWN = (
         "expected <block end>",
         "a line that continues nothing above it",
         "the indentation of what it belongs to",
+        first=True,
+    ),
+    _Known(
+        "expected <block end>",
+        "what stands here continues nothing before it",
+        "the end of the line",
     ),
     _Known("expected ',' or ']'", "a list in brackets does not go on like this", "`,` or `]`"),
     _Known("expected ',' or '}'", "a mapping in braces does not go on like this", "`,` or `}`"),
@@ -47,15 +56,18 @@ _KNOWN = (
         "a second one",
         at_start=True,
     ),
-    _Known("found character '\\t'", "a tab in the indentation", "spaces"),
+    _Known("found character '\\t'", "a tab in the indentation", "spaces", first=True),
+    _Known("found character '\\t'", "a tab between words", "a space"),
     _Known("found character", "a value cannot begin like this", "text in quotes"),
 )
 
 
-def syntax_mistake(error: Any) -> SyntaxMistake:
-    """What a MarkedYAMLError means; what is not known, in the parser's own words."""
-    known = next((each for each in _KNOWN if str(error.problem).startswith(each.problem)), None)
+def syntax_mistake(error: Any, lines: Sequence[str]) -> SyntaxMistake:
+    """What a MarkedYAMLError means in a text of these lines; what is not known, in the parser's own
+    words."""
     mark, begun = error.problem_mark or error.context_mark, error.context_mark
+    is_first = not "".join(lines[mark.line : mark.line + 1])[: mark.column].strip()
+    known = next((each for each in _KNOWN if _is(each, str(error.problem), is_first)), None)
     if known is None:
         context = "" if error.context is None else f" {error.context}"
         message, expected = f"{error.problem}{context}", None
@@ -66,3 +78,7 @@ def syntax_mistake(error: Any) -> SyntaxMistake:
     if begun is not None and begun.line < mark.line:
         hint = f"what is being read began at {begun.line + 1}:{begun.column + 1}"
     return SyntaxMistake(message, mark.line, mark.column, hint, expected)
+
+
+def _is(known: _Known, problem: str, is_first: bool) -> bool:
+    return problem.startswith(known.problem) and (is_first or not known.first)

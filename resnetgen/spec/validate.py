@@ -6,7 +6,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, nearest, quote
+from resnetgen.diagnostics import (
+    Diagnostic,
+    DiagnosticError,
+    called_elsewhere,
+    did_you_mean,
+    nearest,
+    quote,
+)
 from resnetgen.spec import names
 from resnetgen.spec.expected import Expectation, expectation, keys_at, owners
 from resnetgen.spec.nodes import (
@@ -142,9 +149,10 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
     elif elsewhere := owners(key):
         hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
     else:
+        of_all = keys_at(())
+        of_network = key if key in of_all else called_elsewhere(key, of_all)
         hint = did_you_mean(key, known)
-        of_network = nearest(key, keys_at(()))
-        if holder and of_network is not None and (hint is None or of_network == key):
+        if holder and of_network is not None:
             hint = f"`{of_network}` is a key of the network as a whole"
     return Diagnostic(
         "unknown-key",
