@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from commands import Run
@@ -627,8 +628,8 @@ def test_verdict_on_training_fits_into_the_terminal(
         ["difference", "bound", "gradients"], ["1.0e-15", "2.9e-13", "4.0e-14"],
     ]  # fmt: skip
     assert (
-        "training: gradients may be off by 1.0e-09 of their scale; an image moved by one part in"
-        " 1e15 moves them by 2.0e-14" in lines
+        "training: gradients may be off by 1.0e-09 of their scale; moving images and norms' "
+        "inputs by one part in 1e15 moves them by 2.0e-14" in lines
     )
     assert "training: 1 layer that draws at random was switched off" in ran.out
     assert ran.code == 0
@@ -699,6 +700,74 @@ def test_interrupt_starts_no_target_that_still_waited(
     assert (ran.code, ran.err) == (130, "interrupted\n")
     assert found[-1] == (found[0][0], "running")
     assert [state for _, state in found].count("running") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_verification_whose_process_is_killed_is_said_to_be_none(
+    resnetgen: Run, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resnetgen", "build", tiny("a"), tiny("b"),
+         "--target", "onnx", "--jobs", "2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    tasks = Path(f"/proc/{process.pid}/task")
+    verifying: list[int] = []
+    while not verifying:
+        assert process.poll() is None
+        verifying = [
+            pid
+            for children in tasks.glob("*/children")
+            for pid in map(int, children.read_text().split())
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+    os.kill(verifying[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert "has not been verified: the process that was to do it was killed (SIGKILL)" in err
+    assert "Traceback" not in err + out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify", "locked/net"),
+        ("verify", "generated/tiny", "-o", "locked/deep/certificate.json"),
+        ("build", "net.yaml", "--no-verify", "-o", "locked/deep"),
+        ("convert", "net.pth", "--spec", "net.yaml", "--to", "torch", "-o", "locked/deep/x.pth"),
+        ("build", "net.yaml", "--no-verify", "-o", "n" * 5000),
+        ("verify", "n" * 5000),
+    ],
+)
+def test_what_the_system_refuses_is_a_diagnostic(
+    resnetgen: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("net.yaml").write_text(Path(tiny()).read_text())
+    resnetgen("build", "net.yaml", "--no-verify", "--no-weights")
+    Path("locked").mkdir()
+    real = os.stat
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        # Permissions stop no superuser, as whom tests may run.
+        if str(path).startswith("locked/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    ran = resnetgen(*command)
+    assert ran.code == 2, ran.err
+    assert "error: " in ran.err
+
+
+def test_certificate_of_the_users_in_a_directory_without_a_manifest_stays(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    Path("generated/tiny/manifest.json").unlink()
+    path = Path("generated/tiny/certificate.json")
+    path.write_text('{"mine": 1}')
+    ran = resnetgen("verify", "generated/tiny")
+    assert (ran.code, path.read_text()) == (2, '{"mine": 1}')
+    assert "certificate.json: error: is no certificate, and would be overwritten" in ran.err
 
 
 @pytest.mark.frameworks

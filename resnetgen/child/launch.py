@@ -38,7 +38,7 @@ class Ended:
     def describe(self) -> str:
         """How a process that ended by itself did so, and what it printed last."""
         assert self.code is not None, "it was stopped"
-        return _how_it_ended(self.code) + _last_words(self.log)
+        return how_it_ended(self.code) + _last_words(self.log)
 
 
 def launch(
@@ -111,7 +111,8 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _how_it_ended(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """What to say of a process that ended with this exit code before its work was done."""
     if code < 0:
         name = signal.Signals(-code).name
         if name == "SIGKILL":

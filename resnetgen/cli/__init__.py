@@ -19,7 +19,7 @@ from resnetgen.cli.printing import (
     say,
     usage_error,
 )
-from resnetgen.diagnostics import DiagnosticError
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 __all__ = ["app", "main"]
 
@@ -81,6 +81,14 @@ def _before_commands(
 app.callback(help=app.info.help)(_before_commands)
 
 
+def _refused(error: OSError, *, as_json: bool) -> int:
+    """Says which file the system refused to a command that did not see it coming."""
+    message = f"cannot be read or written: {error.strerror}"
+    found = Diagnostic("refused", message, Span.of_file(os.fsdecode(error.filename)))
+    diagnose([found], found.render(), as_json=as_json)
+    return BAD_INPUT
+
+
 def main() -> int:
     """Runs the command line; the exit code."""
     # What is alive at the end goes with the process: looking it through for cycles takes longer.
@@ -100,8 +108,10 @@ def main() -> int:
         diagnose(error.diagnostics, error.render(), as_json="--json" in arguments)
         return BAD_INPUT
     except OSError as error:
-        # What fails at any other file names it, or is a diagnostic by now.
-        if error.errno not in _REFUSALS or error.filename is not None:
+        # What fails at any other file than stdout names it.
+        if error.filename is not None:
+            return _refused(error, as_json="--json" in arguments)
+        if error.errno not in _REFUSALS:
             raise
         return give_up_stdout(error)
     except SystemExit as error:

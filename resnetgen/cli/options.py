@@ -324,7 +324,7 @@ def folder_flaw(folder: Path) -> str | None:
     """Why no file can be written into a folder; None where one can."""
     if not folder.is_dir():
         return "is not a directory"
-    return None if os.access(folder, os.W_OK) else "is not writable"
+    return None if os.access(folder, os.W_OK | os.X_OK) else "is not writable"
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:

@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from resnetgen.child.launch import how_it_ended
 from resnetgen.cli.progress import progress
-from resnetgen.diagnostics import DiagnosticError
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 from resnetgen.pipeline import Built, prove
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def _in_processes(
         sender.close()
         try:
             return _result(receiver, reporter(item.network.name))
+        except EOFError:
+            process.join()
+            raise _broken_off(item, process.exitcode) from None
         finally:
             process.join()
 
@@ -93,6 +97,13 @@ def _result(receiver: Connection, report: "Progress") -> "Verification":
                 raise error
             case verification:
                 return verification
+
+
+def _broken_off(item: Built, code: int | None) -> DiagnosticError:
+    assert code is not None, "it has ended"
+    message = f"has not been verified: the process that was to do it {how_it_ended(code)}"
+    place = Span.of_file(str(item.directory))
+    return DiagnosticError([Diagnostic("not-verified", message, place, hint="verify it again")])
 
 
 def _child(sender: Connection, item: Built, options: "Options") -> None:

@@ -93,7 +93,7 @@ def verify(
       resnetgen verify generated/resnet50 --certificate generated/resnet50/certificate.json
     """
     from resnetgen.certificates import passed
-    from resnetgen.emit.manifest import files
+    from resnetgen.emit.manifest import files, read
     from resnetgen.pipeline import compile_spec, prove
     from resnetgen.records import CERTIFICATE
     from resnetgen.report.facts import network_facts
@@ -112,7 +112,7 @@ def verify(
         check_trains(level, [network])
         _refuse_unwritable(directory, output)
         path = output or directory / CERTIFICATE
-        _refuse_to_replace(path, is_ours=output is None)
+        _refuse_to_replace(path, is_ours=output is None and read(directory) is not None)
         _announce_edited_spec(directory, network)
         proven = passed(path)
         options = Options(
