@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from resnetgen.verify.certificate import certificate
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import bound, compare
 from resnetgen.verify.numbers import Drawn
-from resnetgen.verify.prepare import measured_growths, prepare, reference_values
+from resnetgen.verify.prepare import Prepared, measured_growths, prepare, reference_values
 from resnetgen.verify.result import TargetResult, Verification
 from resnetgen.verify.runners.registry import targets
 
@@ -213,6 +214,56 @@ def test_without_weights_some_are_made_and_the_result_says_so(tmp_path: Path) ->
     assert (verification.status, verification.weights) == ("passed", "absent")
     assert verification.targets["onnx"].to_json()["dtype"] == "float32"
     assert not (directory / "model.safetensors").exists()
+
+
+OFF_WHERE_LARGE = (
+    "return self.fc(x)",
+    "x = self.fc(x)\n        return x * (1 + 1e-6 * (x.abs().max() > 100))",
+)
+"""An edit of `model_torch.py`: images times 1000 are answered wrong by 1e-6, and no others."""
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("grown_at", "status"), [((), "failed"), ((1e3,), "passed"), ((1.0, 1e-3, 1e3), "failed")]
+)
+def test_what_rounding_alone_may_do_proves_nothing_and_is_no_failure(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    grown_at: tuple[float, ...],
+    status: str,
+) -> None:
+    """Where no input is left that proves a value, nothing has passed."""
+    installed("torch")
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    source = directory / "model_torch.py"
+    old, new = OFF_WHERE_LARGE
+    if 1.0 in grown_at:
+        new = new.replace("> 100", "> 0")
+    assert old in source.read_text()
+    source.write_text(source.read_text().replace(old, new))
+
+    def measured(prepared: Prepared, values: Any, *, seed: int) -> list[Mapping[str, float]]:
+        found = measured_growths(prepared, values, seed=seed)
+        return [
+            dict.fromkeys(growths, 1e9) if case.scale in grown_at else growths
+            for case, growths in zip(prepared.cases, found, strict=True)
+        ]
+
+    monkeypatch.setattr("resnetgen.verify.check.measured_growths", measured)
+    verification = verify(network, directory, options=Options(("torch",)), progress=lambda *_: None)
+
+    result = verification.targets["torch"]
+    assert result.status == status, result.reason
+    left_out = verification.to_json().get("inputs_left_out", [])
+    assert {each["scale"] for each in left_out} == set(grown_at)
+    for each in left_out:
+        assert "rounding alone may move fc by 2.2e-05 of its scale" in each["reason"]
+        assert "nothing is proven there in torch" in each["reason"]
+    if len(grown_at) > 1:
+        assert result.reason is not None
+        assert "rounding to float64 alone may move fc too far on every input" in result.reason
 
 
 @pytest.mark.frameworks

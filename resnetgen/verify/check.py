@@ -8,8 +8,10 @@ from threading import Event, Lock
 from typing import cast
 
 from resnetgen import records
+from resnetgen.diagnostics import listed
 from resnetgen.ir.network import Network
 from resnetgen.scratch import scratch_folder
+from resnetgen.verify.cases import Case, LeftOut
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level
 from resnetgen.verify.dtypes import Dtype
@@ -286,9 +288,10 @@ def _verification(
 ) -> Verification:
     """`prepared` is None where the weights were not to be read; without a proof to be had, nothing
     was run."""
-    left_out = prepared.left_out if prepared is not None else ()
+    left_out = list(prepared.left_out if prepared is not None else ())
     cases = prepared.cases if prepared is not None and prepared.unprovable is None else ()
     verdicts = {target: result for target, result in results.items() if result is not None}
+    left_out += _unproven(cases, verdicts)
     judged = _judged_files(
         target for target, result in verdicts.items() if result.status != "not_run"
     )
@@ -302,6 +305,22 @@ def _verification(
         files={name: digest for name, digest in files.items() if name in judged},
         targets=verdicts,
     )
+
+
+def _unproven(cases: Sequence[Case], verdicts: Mapping[str, TargetResult]) -> Iterator[LeftOut]:
+    """What in some targets proves nothing, by case and dtype."""
+    found = {key for result in verdicts.values() for key in result.unproven}
+    for number, dtype in sorted(found):
+        where = {
+            target: result.unproven[number, dtype]
+            for target, result in verdicts.items()
+            if (number, dtype) in result.unproven
+        }
+        least = min(where.values(), key=lambda each: each.rounding)
+        moved = f"rounding alone may move {least.name} by {least.rounding:.1e} of its scale"
+        targets = listed(list(where))
+        reason = f"in {dtype}, {moved}, so nothing is proven there in {targets}"
+        yield LeftOut(cases[number], reason)
 
 
 def _reference(options: Options, verdicts: Mapping[str, TargetResult]) -> str:

@@ -67,10 +67,17 @@ class Difference:
     growth: float
     bound: float
     """What `relative` may be."""
+    rounding: float
+    """What rounding alone may make of it: more than `bound`, where that would prove nothing."""
 
     @property
     def passed(self) -> bool:
         return self.relative <= self.bound
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether it is too large to have passed, and rounding alone may have made it so."""
+        return self.bound < self.relative <= self.rounding
 
 
 def describe(actual: NDArray[Any], expected: NDArray[np.float64], difference: Difference) -> str:
@@ -115,8 +122,8 @@ def compare(
 
     `scale` is the size of what the value was computed from, where it is larger than the value.
     """
-    limit = bound(dtype, growth=growth)
-    return _difference(actual, expected, scale=scale, growth=growth, limit=limit)
+    limit, rounding = bound(dtype, growth=growth), _lost(dtype, growth)
+    return _difference(actual, expected, scale=scale, growth=growth, limit=limit, rounding=rounding)
 
 
 def compare_gradient(
@@ -126,7 +133,7 @@ def compare_gradient(
     when image and norms' inputs do by one part in 1e15."""
     growth = max(1.0, _CONDITIONS * conditioning / GRADIENT_TOLERANCE)
     limit = min(GRADIENT_TOLERANCE * growth, _LOOSEST_GRADIENT)
-    return _difference(actual, expected, scale=scale, growth=growth, limit=limit)
+    return _difference(actual, expected, scale=scale, growth=growth, limit=limit, rounding=limit)
 
 
 def _difference(
@@ -136,12 +143,14 @@ def _difference(
     scale: float | None,
     growth: float,
     limit: float,
+    rounding: float,
 ) -> Difference:
     if actual.shape != expected.shape or not actual.size or not np.isfinite(actual).all():
-        return Difference(math.inf, math.inf, growth, limit)
+        return Difference(math.inf, math.inf, growth, limit, rounding)
     absolute = float(np.abs(actual.astype(np.float64) - expected).max())
     if absolute == 0.0:
-        return Difference(0.0, 0.0, growth, limit)
+        return Difference(0.0, 0.0, growth, limit, rounding)
     if scale is None:
         scale = float(np.abs(expected).max())
-    return Difference(absolute, absolute / scale if scale else math.inf, growth, limit)
+    relative = absolute / scale if scale else math.inf
+    return Difference(absolute, relative, growth, limit, rounding)

@@ -8,7 +8,7 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
-from resnetgen.verify.cases import Case
+from resnetgen.verify.cases import Case, Weights
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
 from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.document import Level
@@ -16,7 +16,7 @@ from resnetgen.verify.dtypes import Dtype, is_narrow
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import RunFigures, TrainingFigures
+from resnetgen.verify.result import RunFigures, TrainingFigures, Unproven
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.runners.protocol import Report, SeenRun
 from resnetgen.verify.runners.registry import Variance
@@ -52,6 +52,10 @@ class Judgement:
     parameters_compared: int = 0
     shapes_compared: int = 0
     blocks_compared: int = 0
+    unproven: dict[tuple[int, Dtype], Unproven] = field(
+        default_factory=dict[tuple[int, Dtype], Unproven]
+    )
+    """By the case's number and the dtype."""
 
     @property
     def first(self) -> Problem | None:
@@ -109,7 +113,8 @@ class Judge:
         judgement.problems.sort(key=self._rank)
         if report.outcome == "ran":
             # Behind all others: a layer is not seen, too, where another is used in its place.
-            judgement.problems += sorted(self._unseen(report, seen, differences), key=self._rank)
+            unseen = self._unseen(report, seen, differences, judgement.unproven)
+            judgement.problems += sorted(unseen, key=self._rank)
         if running_variance is not None:
             # Behind all others: what is wrong forwards is so backwards, too.
             self._judge_steps(report, scratch, judgement, running_variance)
@@ -184,6 +189,7 @@ class Judge:
         values = self._expected.values[run.case]
         names: set[str] = set()
         compared: set[str] = set()
+        unproven: dict[str, Difference] = {}
         for seen in self.observations(run, scratch):
             name = seen.place.value
             names.add(name)
@@ -201,21 +207,35 @@ class Judge:
                     judgement.problems.append(self._problem(seen.place, reason, run))
                 growth = self._expected.growths[run.case][name]
                 difference = compare(seen.array, values[name], dtype=run.dtype, growth=growth)
+                if difference.proves_nothing:
+                    unproven[name] = difference
+                    continue
                 found.append((name, difference))
                 compared.add(name)
                 if not difference.passed:
                     reason = describe(seen.array, values[name], difference)
                     judgement.problems.append(self._problem(seen.place, reason, run))
+        if unproven:
+            # A value is seen in several places, and proven where all of them agree.
+            found[:] = [each for each in found if each[0] not in unproven]
+            compared -= unproven.keys()
+            first = min(unproven, key=self._positions.__getitem__)
+            beyond = Unproven(first, unproven[first].rounding)
+            judgement.unproven[run.case, run.dtype] = beyond
         judgement.blocks_compared += len(compared & self._outputs)
         if values and run.values_sent and run.error is None:
             judgement.problems += (
                 Problem(self._positions[name], name, f"shows no value of {name}", run)
-                for name in self._due - compared
+                for name in self._due - compared - unproven.keys()
             )
         return names
 
     def _unseen(
-        self, report: Report, seen: Mapping[Shape, set[str]], differences: _Differences
+        self,
+        report: Report,
+        seen: Mapping[Shape, set[str]],
+        differences: _Differences,
+        unproven: Mapping[tuple[int, Dtype], Unproven],
     ) -> Iterator[Problem]:
         """What should have been seen and was not; nothing compared is a failure.
 
@@ -235,8 +255,29 @@ class Judge:
             yield Problem(last, None, "no value was compared")
         for (evaluator, dtype), by_case in differences.items():
             for number, case in enumerate(self._expected.cases):
-                if dtype in case.dtypes and number not in by_case:
+                if dtype not in case.dtypes or (number, dtype) in unproven:
+                    continue
+                if number not in by_case:
                     yield Problem(last, None, f"{evaluator} in {dtype} was not compared on {case}")
+        yield from self._never_proven(differences, unproven)
+
+    def _never_proven(
+        self, differences: _Differences, unproven: Mapping[tuple[int, Dtype], Unproven]
+    ) -> Iterator[Problem]:
+        """What has to be proven in a dtype on one input at least with each kind of weights."""
+        proven: dict[tuple[Weights, Dtype], set[str]] = {}
+        for (_, dtype), by_case in differences.items():
+            for number, compared in by_case.items():
+                kind = self._expected.cases[number].weights
+                proven.setdefault((kind, dtype), set()).update(name for name, _ in compared)
+        doubtful: set[tuple[Weights, Dtype]] = {
+            (self._expected.cases[number].weights, dtype) for number, dtype in unproven
+        }
+        for kind, dtype in sorted(doubtful):
+            for name in self._due - proven.get((kind, dtype), set()):
+                moved = f"rounding to {dtype} alone may move {name} too far"
+                reason = f"{moved} on every input with {kind} weights"
+                yield Problem(self._positions[name], name, reason)
 
     def _rank(self, problem: Problem) -> tuple[int, bool, bool, bool]:
         """In the network's order; of one op's, where weights were drawn and the dtype is wide."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from resnetgen.verify.document import (
@@ -107,6 +107,16 @@ class TrainingFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Unproven:
+    """From where on, in one case and dtype, what was found is neither right nor wrong: rounding
+    alone may move values so far, or further."""
+
+    name: str
+    rounding: float
+    """How far it may move that value, relative to its scale."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetResult:
     """One target's verdict. Figures are of the widest dtype that ran; `runs` has them all.
 
@@ -127,6 +137,10 @@ class TargetResult:
     runs: tuple[RunFigures, ...] = ()
     training: tuple[TrainingFigures, ...] = ()
     """Of each step of training that could be compared."""
+    unproven: Mapping[tuple[int, Dtype], Unproven] = field(
+        default_factory=dict[tuple[int, Dtype], Unproven]
+    )
+    """By the position among the verification's cases, and the dtype."""
     first_divergence: str | None = None
     cause: str | None = None
     versions: Mapping[str, str] | None = None
@@ -192,7 +206,8 @@ class CaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class LeftOutFacts:
-    """One input that the dtype cannot run, or on which it would prove nothing."""
+    """One input that a dtype cannot run, or on which it would prove nothing, be it from some layer
+    on."""
 
     case: CaseFacts
     reason: str

@@ -69,6 +69,7 @@ class Trial:
             blocks_compared=judgement.blocks_compared,
             runs=judgement.runs,
             training=judgement.training,
+            unproven=judgement.unproven,
         )
         seen = judgement.first
         problem = seen or judge.where_it_broke(found, self.scratch / "all")
