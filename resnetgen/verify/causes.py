@@ -107,7 +107,8 @@ def _candidates(
 def _wrong_order(span: Span, op: Op, right: Mapping[str, Array]) -> Iterator[Mistake]:
     """An activation of what is added, instead of the sum."""
     added = next((each for each in span.around if each.name == op.inputs[0]), None)
-    if isinstance(op, Activation) and isinstance(added, Add) and {*added.inputs} <= right.keys():
+    known = right.keys() | span.values.keys()
+    if isinstance(op, Activation) and isinstance(added, Add) and known.issuperset(added.inputs):
         main, shortcut = span.inputs(added, right)
         value = activate(op.function, main) + shortcut
         yield Mistake("comes in front of the addition, not behind", value)
