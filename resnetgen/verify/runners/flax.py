@@ -198,11 +198,12 @@ def _listen(nnx: Any, model: Any, recorder: Recorder) -> None:
 
     NNX has no hooks: each class is made to tell of those of its instances that the model has.
     """
-    labels: dict[int, str] = {}
+    # A module is kept beside its label, so that no later one is ever taken for it.
+    labels: dict[int, tuple[str, Any]] = {}
     classes: set[Any] = set()
     for path, module in nnx.iter_modules(model):
         if path:
-            labels[id(module)] = ".".join(map(str, path))
+            labels[id(module)] = (".".join(map(str, path)), module)
             classes.add(type(module))
     for each in classes:
         # A class that holds others, as nnx.List does, has none of its own; `type` does.
@@ -211,12 +212,13 @@ def _listen(nnx: Any, model: Any, recorder: Recorder) -> None:
 
 
 def _telling(
-    call: Callable[..., Any], labels: dict[int, str], recorder: Recorder
+    call: Callable[..., Any], labels: dict[int, tuple[str, Any]], recorder: Recorder
 ) -> Callable[..., Any]:
     def telling(self: Any, *inputs: Any, **options: Any) -> Any:
-        label = labels.get(id(self)) if recorder.listening else None
-        if label is None:
+        known = labels.get(id(self)) if recorder.listening else None
+        if known is None:
             return call(self, *inputs, **options)
+        label, _ = known
         if len(inputs) == 1:
             _note(recorder, label + INPUT, inputs[0])
         output = call(self, *inputs, **options)
