@@ -75,6 +75,16 @@ def test_files_that_changed_are_named(resnetgen: Run, directory: Path) -> None:
     assert found["files"]["model_torch.py"] == "changed"
 
 
+def test_certificate_in_a_narrow_type_says_so(resnetgen: Run, directory: Path) -> None:
+    path = directory / "certificate.json"
+    document = json.loads(path.read_text())
+    document["targets"] = {"torch": {**document["targets"]["torch"], "dtype": "bfloat16"}}
+    path.write_text(json.dumps(document))
+    arguments = ("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert "passed at the level forward in bfloat16, in torch\n" in resnetgen(*arguments).out
+    assert resnetgen(*arguments, "--json").json["dtypes"] == {"torch": "bfloat16"}
+
+
 def test_weights_that_nobody_judged_are_named(resnetgen: Run, directory: Path) -> None:
     path = directory / "certificate.json"
     document = json.loads(path.read_text())

@@ -846,8 +846,11 @@ def test_somebody_elses_model_that_is_another_network_fails_and_says_where(
 @pytest.mark.parametrize(
     ("theirs", "reason"),
     [
-        ("", "AttributeError: module 'theirs' has no attribute 'tiny'"),
-        ("raise RuntimeError('no such operator')", "RuntimeError: no such operator"),
+        ("", "theirs has no tiny"),
+        (
+            "raise RuntimeError('no such operator')",
+            "importing theirs failed: RuntimeError: no such operator",
+        ),
     ],
 )
 def test_model_that_cannot_be_imported_leaves_the_certificate_alone(
@@ -859,8 +862,7 @@ def test_model_that_cannot_be_imported_leaves_the_certificate_alone(
     Path("theirs.py").write_text(theirs)
     ran = resnetgen("verify", "generated/tiny", "--target", "torch", "--against", "theirs:tiny")
     assert ran.code == 2
-    assert "cannot compare with theirs:tiny: importing theirs failed: " in ran.err
-    assert reason in ran.err
+    assert f"cannot compare with theirs:tiny: {reason}" in ran.err
     assert Path("generated/tiny/certificate.json").read_bytes() == certificate
 
 

@@ -162,7 +162,7 @@ def extends_zero_byte(folder: Path) -> None:
             "x.yaml:1:10: error: `inside.yaml` leads out of the folder of `x.yaml`\n"
             "  1 | extends: inside.yaml\n"
             "    |          ^^^^^^^^^^^\n"
-            "expected: a bundled name, or the path of a file in the same folder",
+            "expected: a bundled name, or the path of a file in the same folder or below",
         ),
         (
             extends_symlink_loop,
@@ -182,7 +182,7 @@ def extends_zero_byte(folder: Path) -> None:
             "x.yaml:1:10: error: `a\\x00.yaml` is no path\n"
             '  1 | extends: "a\\0.yaml"\n'
             "    |          ^^^^^^^^^^\n"
-            "expected: a bundled name, or the path of a file in the same folder",
+            "expected: a bundled name, or the path of a file in the same folder or below",
         ),
     ],
 )

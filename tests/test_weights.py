@@ -349,6 +349,23 @@ class TestSeveralSetsOfWeights:
         _, found = built(resnetgen, "odd.pth", "net.yaml", "--key", "ours")
         assert same(found, drawn("net.yaml")[1])
 
+    def test_one_that_lies_deeper_is_named_and_read(self, resnetgen: Run, file: str) -> None:
+        torch = pytest.importorskip("torch")
+        state = torch.load(file)["model"]
+        torch.save({"generator": {"state_dict": state}, "epoch": 1}, "deep.pth")
+        ran = resnetgen("build", "net.yaml", "--weights", "deep.pth")
+        assert ran.code == 2
+        assert "hint: --key reads what lies under one of these: `generator.state_dict`" in ran.err
+        _, found = built(resnetgen, "deep.pth", "net.yaml", "--key", "generator.state_dict")
+        assert same(found, drawn("net.yaml")[1])
+
+    def test_a_number_beside_it_is_no_set(self, resnetgen: Run, file: str) -> None:
+        torch = pytest.importorskip("torch")
+        state = torch.load(file)["model"]
+        torch.save({"state_dict": state, "lr": torch.tensor(0.1)}, "rate.pth")
+        _, found = built(resnetgen, "rate.pth", "net.yaml")
+        assert same(found, drawn("net.yaml")[1])
+
     def test_files_of_one_set_have_no_keys(self, resnetgen: Run) -> None:
         _, tensors = drawn(spec())
         save_file(tensors, "net.safetensors")

@@ -166,6 +166,8 @@ def _remarks(
         assumed["downsample"] = found.spec.downsample
     listed = ", ".join(f"{key} {value}" for key, value in assumed.items())
     yield textwrap.indent(textwrap.fill(listed, _WIDTH, break_on_hyphens=False), "  ")
+    if found.spec.norm.kind == "group":
+        yield "group norms, since there are no running statistics, which batch norms would have"
     if asked is None:
         yield from _bundled(alike)
 

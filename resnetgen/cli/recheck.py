@@ -32,6 +32,7 @@ def recheck_certificate(
                 "files": dict(found.files),
                 "status": found.certificate["status"],
                 "level": found.certificate["level"],
+                "dtypes": _dtypes(found),
             }
         )
     else:
@@ -65,8 +66,17 @@ def _print(found: "Recheck", network: "Network", directory: Path, certificate: P
         return
     if "not here" in found.files.values():
         say("the weights that were certified are not here, so nothing is said of them")
-    passed = [name for name, each in document["targets"].items() if each["status"] == "passed"]
+    dtypes = _dtypes(found)
+    narrow = sorted({dtype for dtype in dtypes.values() if dtype not in (None, "float64")})
     typer.echo(
         f"{network.name} is as certified in {certificate}: {document['status']} at the level "
-        f"{document['level']}" + (f", in {listed(passed)}" if passed else "")
+        f"{document['level']}"
+        + (f" in {listed(narrow)}" if narrow else "")
+        + (f", in {listed(list(dtypes))}" if dtypes else "")
     )
+
+
+def _dtypes(found: "Recheck") -> dict[str, str | None]:
+    """In which type each target passed; None where no value was compared."""
+    targets = found.certificate["targets"]
+    return {name: each["dtype"] for name, each in targets.items() if each["status"] == "passed"}

@@ -76,7 +76,9 @@ Name = Annotated[
 StageName = Annotated[
     str, AfterValidator(_legal_stage_name), Field(json_schema_extra=_NAME_SCHEMA), _NAME_EXPECTED
 ]
-Extends = Annotated[str, Expected("a bundled name, or the path of a file in the same folder")]
+Extends = Annotated[
+    str, Expected("a bundled name, or the path of a file in the same folder or below")
+]
 License = Annotated[
     str,
     Field(pattern=_LICENSE, max_length=_LONGEST_LICENSE),

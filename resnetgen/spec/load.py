@@ -174,7 +174,7 @@ def _chain(place: _Place) -> list[MappingNode]:
 
 def _extended(place: _Place, node: Node) -> _Place:
     """The place that `extends` names in the document at `place`."""
-    expected = "a bundled name, or the path of a file in the same folder"
+    expected = "a bundled name, or the path of a file in the same folder or below"
     reference = node.value if isinstance(node, ScalarNode) else None
     if not isinstance(reference, str):
         raise _error("bad-value", f"`extends` is {describe(node)}", node.span, expected)

@@ -232,7 +232,7 @@ class Document(_Record):
     # Resolved before a document gets its form, and so always absent by then.
     extends: Extends | None = Field(
         None,
-        description="A bundled spec, or a file in the same folder, that this one changes.",
+        description="What this one changes: a bundled spec, or a file in its folder or below.",
         examples=["resnet50"],
     )
     license: License | None = Field(

@@ -39,7 +39,7 @@ _KNOWN = (
     _Known(
         "expected <block end>",
         "a line that continues nothing above it",
-        "the indentation of what it belongs to",
+        "the indentation of what it belongs to, and `- ` in front of an item",
         first=True,
     ),
     _Known(
@@ -49,7 +49,12 @@ _KNOWN = (
     ),
     _Known("expected ',' or ']'", "a list in brackets does not go on like this", "`,` or `]`"),
     _Known("expected ',' or '}'", "a mapping in braces does not go on like this", "`,` or `}`"),
-    _Known("could not find expected ':'", "a line without a `:`", "`key: value`", at_start=True),
+    _Known(
+        "could not find expected ':'",
+        "a line that is neither a key with its value nor an item",
+        "`key: value` or `- item`, each with its space",
+        at_start=True,
+    ),
     _Known(
         "found unexpected end of stream",
         "a quote that nothing closes",

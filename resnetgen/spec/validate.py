@@ -146,6 +146,8 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
     if first in known and rest:
         written = f"; here it is `{first}: {{{rest}: ...}}`" if rest.isidentifier() else ""
         hint = f"`--set` alone takes paths{written}"
+    elif key.partition(":")[0] in known:
+        hint = "a space belongs behind its `:`"
     elif elsewhere := owners(key):
         hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
     else:

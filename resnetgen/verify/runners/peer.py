@@ -32,7 +32,11 @@ def _run(request: Request, recorder: Recorder) -> None:
     framework("torch")
     module, _, name = request.target.partition(":")
     try:
-        function = attrgetter(name)(importlib.import_module(module))
+        found = importlib.import_module(module)
     except Exception as error:  # What a module of somebody else's raises can be anything.
         raise Unavailable(f"importing {module} failed: {recorder.describe(error)}") from error
+    try:
+        function = attrgetter(name)(found)
+    except AttributeError as error:
+        raise Unavailable(f"{module} has no {name}") from error
     run_model(function, request, recorder)

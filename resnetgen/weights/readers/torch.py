@@ -13,6 +13,8 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "m
 """Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
 _STARTS = (b"PK\3\4", b"\x80")
 """Of an archive, and of the pickles that older versions wrote."""
+_DEEPEST = 3
+"""How far down weights are looked for."""
 _AVERAGED = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel counts, beside the module that it keeps."""
 _HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
@@ -42,7 +44,7 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
 
 def _where(torch: Any, loaded: Any, wrapper: str) -> str:
     """Under which key the weights lie, and which others are not read, such as an average's."""
-    others = ", ".join(quote(key) for key in _keys(torch, loaded) if key != wrapper)
+    others = ", ".join(quote(key) for key in _sets(torch, loaded) if key != wrapper)
     unread = f"; not read, unless --key names it: {others}" if others else ""
     return f"the weights lie under {quote(wrapper)}{unread}"
 
@@ -81,23 +83,34 @@ def _unwrapped(torch: Any, loaded: Any, key: str | None) -> tuple[dict[str, Any]
     """The tensors by name, and the key under which they were found, if any."""
     if not isinstance(loaded, Mapping):
         raise Refused(f"holds a {type(loaded).__name__}, not a state_dict\n{_HINT}")
-    top = {} if key is not None else _tensors_of(torch, cast(Any, loaded))
-    if top:
-        return top, None
-    for wrapper in _WRAPPERS if key is None else (key,):
-        inner: Any = cast(Any, loaded).get(wrapper)
-        if tensors := _tensors_of(torch, inner):
-            return tensors, wrapper
-    there = ", ".join(map(quote, _keys(torch, loaded)))
+    sets = _sets(torch, cast(Any, loaded))
+    if key is not None and key in sets:
+        return sets[key], key
+    if key is None:
+        top = _tensors_of(torch, cast(Any, loaded))
+        wrapped = next((each for each in _WRAPPERS if each in sets), None)
+        # A number beside the weights, such as a learning rate, is no set of its own.
+        if wrapped is not None and len(sets[wrapped]) > len(top):
+            return sets[wrapped], wrapped
+        if top:
+            return top, None
+    there = ", ".join(map(quote, sets))
     hint = f"--key reads what lies under one of these: {there}" if there else _HINT
     raise Refused(f"holds no tensors{'' if key is None else f' under {quote(key)}'}\n{hint}")
 
 
-def _keys(torch: Any, loaded: Any) -> list[str]:
-    """The texts under which there are tensors by name."""
-    return [
-        key for key, value in loaded.items() if isinstance(key, str) and _tensors_of(torch, value)
-    ]
+def _sets(torch: Any, loaded: Any, *, depth: int = 1) -> dict[str, dict[str, Any]]:
+    """The tensors by name under each text, and under the texts within, joined by dots."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, Mapping):
+            continue
+        if tensors := _tensors_of(torch, value):
+            found[key] = tensors
+        if depth < _DEEPEST:
+            inner = _sets(torch, cast(Any, value), depth=depth + 1)
+            found |= {f"{key}.{each}": tensors for each, tensors in inner.items()}
+    return found
 
 
 def _tensors_of(torch: Any, mapping: Any) -> dict[str, Any]:
