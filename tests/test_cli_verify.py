@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -702,28 +702,31 @@ def test_interrupt_starts_no_target_that_still_waited(
     assert [state for _, state in found].count("running") == 1
 
 
+def verifying(parent: int) -> list[int]:
+    """The parent's processes that verify a network each; what ends meanwhile is none."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            of = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if of == parent and b"spawn_main" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_verification_whose_process_is_killed_is_said_to_be_none(
     resnetgen: Run, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "resnetgen", "build", tiny("a"), tiny("b"),
-         "--target", "onnx", "--jobs", "2"],
+    command = ("build", tiny("a"), tiny("b"), "--target", "onnx", "--jobs", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "resnetgen", *command],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
-    tasks = Path(f"/proc/{process.pid}/task")
-    verifying: list[int] = []
-    while not verifying:
-        assert process.poll() is None
-        verifying = [
-            pid
-            for children in tasks.glob("*/children")
-            for pid in map(int, children.read_text().split())
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-    os.kill(verifying[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
+    ) as process:  # fmt: skip
+        while not (found := verifying(process.pid)):
+            assert process.poll() is None
+        os.kill(found[0], signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
     assert "has not been verified: the process that was to do it was killed (SIGKILL)" in err
     assert "Traceback" not in err + out
