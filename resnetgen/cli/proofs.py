@@ -63,12 +63,14 @@ def _in_processes(
         # The child alone holds the sending end now, so its death is the end of the messages.
         sender.close()
         try:
-            return _result(receiver, reporter(item.network.name))
+            found = _result(receiver, reporter(item.network.name))
         except EOFError:
-            process.join()
-            raise _broken_off(item, process.exitcode) from None
+            found = None
         finally:
             process.join()
+        if found is None:
+            raise _broken_off(item, process.exitcode)
+        return found
 
     with ThreadPoolExecutor(at_once) as pool:
         try:

@@ -67,11 +67,11 @@ def _print(found: "Recheck", network: "Network", directory: Path, certificate: P
     if "not here" in found.files.values():
         say("the weights that were certified are not here, so nothing is said of them")
     dtypes = _dtypes(found)
-    narrow = sorted({dtype for dtype in dtypes.values() if dtype not in (None, "float64")})
+    narrower = sorted({dtype for dtype in dtypes.values() if dtype not in (None, "float64")})
     typer.echo(
         f"{network.name} is as certified in {certificate}: {document['status']} at the level "
         f"{document['level']}"
-        + (f" in {listed(narrow)}" if narrow else "")
+        + (f" in {listed(narrower)}" if narrower else "")
         + (f", in {listed(list(dtypes))}" if dtypes else "")
     )
 

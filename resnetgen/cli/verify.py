@@ -34,6 +34,7 @@ from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
+    from resnetgen.emit.manifest import Manifest
     from resnetgen.ir.network import Network
 
 
@@ -112,8 +113,9 @@ def verify(
         check_trains(level, [network])
         _refuse_unwritable(directory, output)
         path = output or directory / CERTIFICATE
-        _refuse_to_replace(path, is_ours=output is None and read(directory) is not None)
-        _announce_edited_spec(directory, network)
+        manifest = read(directory)
+        _refuse_to_replace(path, is_ours=output is None and manifest is not None)
+        _announce_edited_spec(directory, manifest, network)
         proven = passed(path)
         options = Options(
             targets=named,
@@ -179,12 +181,12 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
     )
 
 
-def _announce_edited_spec(directory: Path, network: "Network") -> None:
+def _announce_edited_spec(directory: Path, manifest: "Manifest | None", network: "Network") -> None:
     """Says that the spec, and not the source, is what changed; a comment in it changes nothing."""
-    from resnetgen.emit.manifest import read, sha256_of
+    from resnetgen.emit.manifest import sha256_of
     from resnetgen.records import SPEC
 
-    manifest, path = read(directory), directory / SPEC
+    path = directory / SPEC
     if manifest is None or manifest.spec_sha256 == network.spec_sha256:
         return
     # Another version of resnetgen may come to another hash of what nobody edited.

@@ -120,18 +120,14 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
 
 def _hold(parent: Path, waiting: Callable[[Path], None], made: list[Path]) -> list[int]:
     """Makes the folder and locks it; again if whoever had it before has removed it meanwhile."""
-    for attempt in range(1, _MOST_ATTEMPTS + 1):
-        try:
+    for _ in range(_MOST_ATTEMPTS):
+        with suppress(FileNotFoundError):
             made += _make(parent)
             found = _lock(parent, waiting)
-        except FileNotFoundError:
-            if attempt == _MOST_ATTEMPTS:
-                raise
-            continue
-        if all(_is_at(parent, os.fstat(descriptor)) for descriptor in found):
-            return found
-        for descriptor in found:
-            os.close(descriptor)
+            if all(_is_at(parent, os.fstat(descriptor)) for descriptor in found):
+                return found
+            for descriptor in found:
+                os.close(descriptor)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(parent))
 
 

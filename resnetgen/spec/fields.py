@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from resnetgen.spec import names
+from resnetgen.spec.file import REFERENCE
 
 LARGEST_SIZE = 65_536
 LARGEST_KERNEL = 31
@@ -76,9 +77,7 @@ Name = Annotated[
 StageName = Annotated[
     str, AfterValidator(_legal_stage_name), Field(json_schema_extra=_NAME_SCHEMA), _NAME_EXPECTED
 ]
-Extends = Annotated[
-    str, Expected("a bundled name, or the path of a file in the same folder or below")
-]
+Extends = Annotated[str, Expected(REFERENCE)]
 License = Annotated[
     str,
     Field(pattern=_LICENSE, max_length=_LONGEST_LICENSE),

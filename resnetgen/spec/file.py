@@ -8,6 +8,8 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
 SUFFIXES = (".yaml", ".yml")
 """What names of specs' files end with."""
+REFERENCE = "a bundled name, or the path of a file in the same folder or below"
+"""What `extends` takes."""
 LARGEST_FILE = 1_000_000
 """Bytes; a spec of the 1202-layer network has 500."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
 from resnetgen.resources import specs_directory
 from resnetgen.spec import idle
-from resnetgen.spec.file import SUFFIXES, read
+from resnetgen.spec.file import REFERENCE, SUFFIXES, read
 from resnetgen.spec.model import ModelSpec
 from resnetgen.spec.nodes import MappingNode, Node, ScalarNode, describe
 from resnetgen.spec.overlay import Repeats, overlay, repeats_of, spread_repeats
@@ -174,21 +174,20 @@ def _chain(place: _Place) -> list[MappingNode]:
 
 def _extended(place: _Place, node: Node) -> _Place:
     """The place that `extends` names in the document at `place`."""
-    expected = "a bundled name, or the path of a file in the same folder or below"
     reference = node.value if isinstance(node, ScalarNode) else None
     if not isinstance(reference, str):
-        raise _error("bad-value", f"`extends` is {describe(node)}", node.span, expected)
+        raise _error("bad-value", f"`extends` is {describe(node)}", node.span, REFERENCE)
     if not _is_path(reference):
         return _bundled_place(reference, folder=place.path.parent, asked_at=node.span)
     folder = place.path.parent
     path = folder / reference
     if "\0" in reference:
-        raise _error("unreadable", f"{quote(reference)} is no path", node.span, expected)
+        raise _error("unreadable", f"{quote(reference)} is no path", node.span, REFERENCE)
     # Unlike Path.resolve, it gives a loop of links an answer; reading then says what it is.
     inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     if not inside or ".." in Path(reference).parts or Path(reference).is_absolute():
         message = f"{quote(reference)} leads out of the folder of {quote(place.shown)}"
-        raise _error("outside-folder", message, node.span, expected)
+        raise _error("outside-folder", message, node.span, REFERENCE)
     return _Place(path, os.path.normpath(os.path.join(os.path.dirname(place.shown), reference)))
 
 

@@ -150,12 +150,10 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
         hint = "a space belongs behind its `:`"
     elif elsewhere := owners(key):
         hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
+    elif holder and (of_network := _key_of_network(key)) is not None:
+        hint = f"`{of_network}` is a key of the network as a whole"
     else:
-        of_all = keys_at(())
-        of_network = key if key in of_all else called_elsewhere(key, of_all)
         hint = did_you_mean(key, known)
-        if holder and of_network is not None:
-            hint = f"`{of_network}` is a key of the network as a whole"
     return Diagnostic(
         "unknown-key",
         f"unknown key {quote(key)}{inside}",
@@ -163,6 +161,12 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
         hint,
         f"one of {', '.join(known)}",
     )
+
+
+def _key_of_network(key: str) -> str | None:
+    """The key at the top that this is, or that other tools call so."""
+    known = keys_at(())
+    return key if key in known else called_elsewhere(key, known)
 
 
 def _bad_value(document: MappingNode, path: Path, error: Any) -> Diagnostic:

@@ -46,6 +46,10 @@ class Span:
         """What the op reads, of values replayed so far or else recorded."""
         return tuple(values[name] if name in values else self.values[name] for name in op.inputs)
 
+    def knows(self, op: Op, values: Mapping[str, Array]) -> bool:
+        """Whether `inputs` finds all of them."""
+        return all(name in values or name in self.values for name in op.inputs)
+
     def evaluate(self, op: Op, inputs: tuple[Array, ...]) -> Array:
         return evaluate(op, inputs, tensors=self.tensors(op, inputs))
 
@@ -107,8 +111,7 @@ def _candidates(
 def _wrong_order(span: Span, op: Op, right: Mapping[str, Array]) -> Iterator[Mistake]:
     """An activation of what is added, instead of the sum."""
     added = next((each for each in span.around if each.name == op.inputs[0]), None)
-    known = right.keys() | span.values.keys()
-    if isinstance(op, Activation) and isinstance(added, Add) and known.issuperset(added.inputs):
+    if isinstance(op, Activation) and isinstance(added, Add) and span.knows(added, right):
         main, shortcut = span.inputs(added, right)
         value = activate(op.function, main) + shortcut
         yield Mistake("comes in front of the addition, not behind", value)

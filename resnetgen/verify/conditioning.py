@@ -16,7 +16,7 @@ from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
 from resnetgen.verify.dtypes import FORMATS, Dtype
-from resnetgen.verify.reference import Array, Inputs, Tensors, evaluate
+from resnetgen.verify.reference import Array, Inputs, Received, Tensors, evaluate
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import Stored
 from resnetgen.verify.training import Owned, Step, take_step, walk
@@ -40,18 +40,11 @@ def growths(
     What is normalized by its own statistics does not feel weights that move all its pixels as one,
     as rounding does not: so these are moved too, each by itself.
     """
-    training = case.labels is not None
-
-    def received(op: Op, inputs: Inputs) -> Inputs:
-        if not isinstance(op, GroupNorm) and not (training and isinstance(op, BatchNorm2d)):
-            return inputs
-        return _moved_inputs(op, inputs, seed=seed, by=_MOVED)
-
     changed = walk(
         network,
         case,
         lambda op: _moved_tensors(op, stored.tensors(op), seed),
-        received=received,
+        received=_norms_moved(case, seed=seed, by=_MOVED),
     )
     return _largest_so_far(changed, values, unit=_MOVED)
 
@@ -65,13 +58,8 @@ def gradient_conditioning(
     An image alone would not do: where biases hide it, a norm takes what is left of differences
     between numbers that are nearly the same.
     """
-
-    def received(op: Op, inputs: Inputs) -> Inputs:
-        if not isinstance(op, BatchNorm2d | GroupNorm):
-            return inputs
-        return _moved_inputs(op, inputs, seed=seed, by=_MOVED_IN_STEP)
-
     image = _moved(case.image, "image", seed=seed, by=_MOVED_IN_STEP)
+    received = _norms_moved(case, seed=seed, by=_MOVED_IN_STEP)
     moved = take_step(network, replace(case, image=image), owned, received=received)
     return max(
         float(np.abs(moved.gradients[name] - gradient).max()) / step.scales[name]
@@ -105,6 +93,16 @@ def own_growth(op: Op, inputs: Inputs, *, tensors: Tensors, value: Array) -> flo
         return 1.0
     changed = evaluate(op, _moved_inputs(op, inputs, seed=0, by=_MOVED), tensors=tensors)
     return _relative_change(changed, value, unit=_MOVED)
+
+
+def _norms_moved(case: Case, *, seed: int, by: float) -> Received:
+    """Moves what is received by each norm that takes its own statistics in the case."""
+    kinds = GroupNorm if case.labels is None else GroupNorm | BatchNorm2d
+
+    def received(op: Op, inputs: Inputs) -> Inputs:
+        return _moved_inputs(op, inputs, seed=seed, by=by) if isinstance(op, kinds) else inputs
+
+    return received
 
 
 def _moved_inputs(op: Op, inputs: Inputs, *, seed: int, by: float) -> Inputs:

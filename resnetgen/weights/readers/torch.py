@@ -1,7 +1,7 @@
 """Reads what `torch.save` wrote, as tensors alone: code in a pickle is never run."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     torch = framework("torch")
     path = Path(arguments["file"])
     loaded = _load(torch, path)
-    found, wrapper = _unwrapped(torch, loaded, arguments.get("key"))
+    found, where = _unwrapped(torch, loaded, arguments.get("key"))
     found.pop(_AVERAGED, None)
     size = path.stat().st_size
     for name, tensor in found.items():
@@ -39,14 +39,7 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
             )
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in found.items()}
     framework("safetensors.torch").save_file(plain, arguments["tensors"])
-    return {"remarks": "" if wrapper is None else _where(torch, loaded, wrapper)}
-
-
-def _where(torch: Any, loaded: Any, wrapper: str) -> str:
-    """Under which key the weights lie, and which others are not read, such as an average's."""
-    others = ", ".join(quote(key) for key in _sets(torch, loaded) if key != wrapper)
-    unread = f"; not read, unless --key names it: {others}" if others else ""
-    return f"the weights lie under {quote(wrapper)}{unread}"
+    return {"remarks": where}
 
 
 def _load(torch: Any, path: Path) -> Any:
@@ -79,24 +72,29 @@ def _damaged(error: Exception) -> Refused:
     return Refused(f"is damaged, or not what torch.save wrote: {first or type(error).__name__}")
 
 
-def _unwrapped(torch: Any, loaded: Any, key: str | None) -> tuple[dict[str, Any], str | None]:
-    """The tensors by name, and the key under which they were found, if any."""
+def _unwrapped(torch: Any, loaded: Any, key: str | None) -> tuple[dict[str, Any], str]:
+    """The tensors by name, and what there is to say of where they were found."""
     if not isinstance(loaded, Mapping):
         raise Refused(f"holds a {type(loaded).__name__}, not a state_dict\n{_HINT}")
     sets = _sets(torch, cast(Any, loaded))
-    if key is not None and key in sets:
-        return sets[key], key
     if key is None:
         top = _tensors_of(torch, cast(Any, loaded))
-        wrapped = next((each for each in _WRAPPERS if each in sets), None)
+        key = next((each for each in _WRAPPERS if each in sets), None)
         # A number beside the weights, such as a learning rate, is no set of its own.
-        if wrapped is not None and len(sets[wrapped]) > len(top):
-            return sets[wrapped], wrapped
-        if top:
-            return top, None
+        if top and (key is None or len(sets[key]) <= len(top)):
+            return top, ""
+    if key in sets:
+        return sets[key], _where(key, sets)
     there = ", ".join(map(quote, sets))
     hint = f"--key reads what lies under one of these: {there}" if there else _HINT
     raise Refused(f"holds no tensors{'' if key is None else f' under {quote(key)}'}\n{hint}")
+
+
+def _where(key: str, sets: Collection[str]) -> str:
+    """Under which key the weights lie, and which others are not read, such as an average's."""
+    others = ", ".join(quote(each) for each in sets if each != key)
+    unread = f"; not read, unless --key names it: {others}" if others else ""
+    return f"the weights lie under {quote(key)}{unread}"
 
 
 def _sets(torch: Any, loaded: Any, *, depth: int = 1) -> dict[str, dict[str, Any]]:
