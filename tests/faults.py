@@ -9,7 +9,8 @@ import onnx
 
 @dataclass(frozen=True)
 class Fault:
-    """An edit of one file, the layer to blame for it, and words of the cause that is found.
+    """An edit of one file, the layer to blame for it, and words of the cause that is found, or of
+    the reason for the verdict.
 
     No layer is to blame where a run breaks off and all that it showed is right.
     """
@@ -18,6 +19,7 @@ class Fault:
     edit: Callable[[str], str] | Callable[[Any], None]
     layer: str | None
     cause: str | None = None
+    reason: str | None = None
 
     def is_named(self, result: Mapping[str, object]) -> bool:
         """Whether a target's result names the layer, and has the cause's words."""
@@ -25,6 +27,7 @@ class Fault:
             result["status"] == "failed"
             and result["first_divergence"] == self.layer
             and (self.cause is None or self.cause in str(result["cause"]))
+            and (self.reason is None or self.reason in str(result["reason"]))
         )
 
 
@@ -151,7 +154,24 @@ TORCH = (
         "layer1.0.act",
         "not finite",
     ),
-    Fault("raises", replace(("x = self.layer2(x)", "raise RuntimeError")), None),
+    Fault(
+        "raises",
+        replace(("x = self.layer2(x)", "raise RuntimeError")),
+        None,
+        reason="RuntimeError: (shipped weights, input 2x3x32x32)",
+    ),
+    Fault(
+        "block-that-is-not-called",
+        replace(("x = self.layer1(x)", "x = self.layer1[0](x)")),
+        "layer1.1.act",
+        reason="nor of any other layer of layer1.1: is it called?",
+    ),
+    Fault(
+        "dropout",
+        replace(("return self.fc(x)", "return self.fc(nn.functional.dropout(x, 0.5))")),
+        "flatten",
+        "is followed by dropout: some values are 0, the others 2 times theirs",
+    ),
     Fault(
         "number-of-classes",
         replace(("nn.Linear(24, num_classes)", "nn.Linear(24, 10)")),

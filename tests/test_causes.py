@@ -12,6 +12,7 @@ from resnetgen.ir.ops import (
     Conv2d,
     GlobalAvgPool,
     GroupNorm,
+    MaxPool2d,
     Op,
     Padding,
     Scale,
@@ -26,6 +27,7 @@ GROUPED = Conv2d("conv", ("x",), 4, 4, 3, 1, 1, Padding.symmetric(1), 2, False, 
 NORM = BatchNorm2d("norm", ("x",), 4, 1e-5, 0.1, False)
 GROUP_NORM = GroupNorm("norm", ("x",), 4, 2, 1e-5, False)
 RELU = Activation("act", ("x",), "relu")
+POOL = MaxPool2d("pool", ("x",), 3, 2, Padding.symmetric(1), pads_zeros=False)
 MEAN = GlobalAvgPool("pool", ("x",))
 ADD = Add("add", ("x", "y"))
 SCALE = Scale("scale", ("x", "gates"))
@@ -149,6 +151,16 @@ MISTAKES: list[tuple[Op, str, Wrong]] = [
     (RELU, "is a hard swish", lambda x, own: x * np.clip(x + 3, 0, 6) / 6),
     (RELU, "is the absolute value", lambda x, own: np.abs(x)),
     (RELU, "keeps the negative part", lambda x, own: np.minimum(x, 0)),
+    (
+        POOL,
+        "its kernel is 2, not 3; its padding is 0, not 1",
+        lambda x, own: x.reshape(2, 4, 3, 2, 3, 2).max((3, 5)),
+    ),
+    (
+        MEAN,
+        "is followed by dropout: some values are 0, the others 2 times theirs",
+        lambda x, own: 2 * x.mean((2, 3), keepdims=True) * (VALUES["gates"] > 0.75),
+    ),
     (MEAN, "takes the first pixel, not the mean", lambda x, own: x[:, :, :1, :1]),
     (MEAN, "gives its channels in reverse", lambda x, own: x.mean((2, 3), keepdims=True)[:, ::-1]),
     (ADD, "averages instead of adding", lambda x, own: (x + VALUES["y"]) / 2),

@@ -420,7 +420,10 @@ LOOKUP = "AttributeError: 'str' object has no attribute 'nonsense'"
     [
         ("import nonsense", f"model_other.py:2: {NONSENSE}"),
         ("\ndef build(", "model_other.py:3: SyntaxError: '(' was never closed"),
-        ("def build():\n    return lambda name, _: name.nonsense", f"model_other.py:3: {LOOKUP}"),
+        (
+            "def build():\n    return lambda name, _: name.nonsense",
+            f"model_other.py:3: {LOOKUP} (shipped weights, input 2x3x16x16)",
+        ),
     ],
 )
 def test_what_a_file_raises_is_said_with_its_line_and_no_layer_is_blamed(
@@ -615,8 +618,9 @@ def test_verdict_on_training_fits_into_the_terminal(
         statistics=4, statistics_max_rel_diff=1e-16, running_variance="biased",
         switched_off=("drop",),
     )  # fmt: skip
+    large = replace(step, scale=1e3, conditioning=2e-7, bound=2e-5)
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
-    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=(step,)))
+    found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=(step, large)))
     found["onnx"] = TargetResult("not_run", "why", "cpu", due=False)
     verification = Verification("train", "ir", "shipped", 0, (), (), {}, found)
     monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
@@ -628,8 +632,9 @@ def test_verdict_on_training_fits_into_the_terminal(
         ["difference", "bound", "gradients"], ["1.0e-15", "2.9e-13", "4.0e-14"],
     ]  # fmt: skip
     assert (
-        "training: gradients may be off by 1.0e-09 of their scale; moving images and norms' "
-        "inputs by one part in 1e15 moves them by 2.0e-14" in lines
+        "training: gradients are held to 1.0e-09 of their scale; moving images and norms' "
+        "inputs by one part in 1e15 moves them by 2.0e-14, with images times 1000 by 2.0e-07 "
+        "(held to 2.0e-05)" in lines
     )
     assert "training: 1 layer that draws at random was switched off" in ran.out
     assert ran.code == 0

@@ -114,13 +114,17 @@ def _gradients(result: TargetResult) -> str:
 
 def _of_training(steps: Sequence[TrainingFigures]) -> Iterator[str]:
     """What is the same for all targets: what the reference itself was measured to do."""
-    for figures in steps:
-        images = "" if figures.scale == 1.0 else f" on images times {figures.scale:g}"
-        yield (
-            f"training{images}: gradients may be off by {figures.bound:.1e} of their scale; moving "
-            f"images and norms' inputs by one part in 1e15 moves them by {figures.conditioning:.1e}"
-        )
-    if switched_off := steps[0].switched_off:
+    first, *scaled = steps
+    line = (
+        f"training: gradients are held to {first.bound:.1e} of their scale; moving images and "
+        f"norms' inputs by one part in 1e15 moves them by {first.conditioning:.1e}"
+    )
+    for figures in scaled:
+        line += f", with images times {figures.scale:g} by {figures.conditioning:.1e}"
+        if figures.bound != first.bound:
+            line += f" (held to {figures.bound:.1e})"
+    yield line
+    if switched_off := first.switched_off:
         number = len(switched_off)
         layers = (
             "layer that draws at random was" if number == 1 else "layers that draw at random were"

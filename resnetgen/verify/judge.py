@@ -1,6 +1,6 @@
 """Compares what one target reported with what the network says, and states what is wrong."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -79,8 +79,8 @@ class Judge:
         self._positions = positions(network)
         self._shapes = [shapes(network, case.size) for case in expected.cases]
         # What must be compared: each block's output, and the logits.
-        self._outputs = {block.ops[-1].name for block in network.blocks}
-        self._due = self._outputs | {network.head[-1].name}
+        self._blocks = {block.ops[-1].name: block for block in network.blocks}
+        self._due = self._blocks.keys() | {network.head[-1].name}
 
     def judge(
         self, report: Report, scratch: Path, *, running_variance: Variance | None
@@ -149,7 +149,8 @@ class Judge:
             return None
         shown = (self._positions[seen.place.value] for seen in self.observations(run, scratch))
         position = min(max(shown, default=0) + 1, len(self._positions) - 1)
-        return Problem(position, list(self._positions)[position], run.error or "", run)
+        reason = f"{run.error} ({self._expected.cases[run.case]})"
+        return Problem(position, list(self._positions)[position], reason, run)
 
     def _judge_steps(
         self, report: Report, scratch: Path, judgement: Judgement, running_variance: Variance
@@ -222,13 +223,21 @@ class Judge:
             first = min(unproven, key=self._positions.__getitem__)
             beyond = Unproven(first, unproven[first].rounding)
             judgement.unproven[run.case, run.dtype] = beyond
-        judgement.blocks_compared += len(compared & self._outputs)
+        judgement.blocks_compared += len(compared & self._blocks.keys())
         if values and run.values_sent and run.error is None:
             judgement.problems += (
-                Problem(self._positions[name], name, f"shows no value of {name}", run)
+                Problem(self._positions[name], name, self._absent(name, names), run)
                 for name in self._due - compared - unproven.keys()
             )
         return names
+
+    def _absent(self, name: str, shown: Set[str]) -> str:
+        """What it means that a run that shows those other values shows none of this one."""
+        block = self._blocks.get(name)
+        # The last value shows as what the next block receives, too, whatever that is.
+        if block is None or any(op.name in shown for op in block.ops[:-1]):
+            return f"shows no value of {name}"
+        return f"shows no value of {name}, nor of any other layer of {block.name}: is it called?"
 
     def _unseen(
         self,

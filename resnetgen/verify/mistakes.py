@@ -197,7 +197,8 @@ def _of_pool(op: MaxPool2d, value: Array, right: Array, target: Array) -> Iterat
     yield Mistake("is missing", value)
     for kernel in (op.kernel, *(k for k in range(1, op.kernel + 3) if k != op.kernel)):
         for geometry in geometries(kernel, op, value, target):
-            moved = geometry.cause(op, own, shape_kept=target.shape == right.shape)
+            shape_kept = kernel == op.kernel and target.shape == right.shape
+            moved = geometry.cause(op, own, shape_kept=shape_kept)
             sized = f"its kernel is {kernel}, not {op.kernel}" if kernel != op.kernel else None
             causes = [each for each in (sized, moved) if each is not None]
             if causes:
@@ -300,6 +301,10 @@ def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
         factor = float((seen * right).sum() / max(np.square(right).sum(), SMALLEST))
         yield Mistake(f"is multiplied by {factor:.6g}", right * factor)
         yield Mistake("gives its channels in reverse", right[:, ::-1])
+        kept = np.where(seen == 0, 0.0, right)
+        factor = float((seen * kept).sum() / max(np.square(kept).sum(), SMALLEST))
+        cause = f"is followed by dropout: some values are 0, the others {factor:.6g} times theirs"
+        yield Mistake(cause, kept * factor)
         yield from _of_rounding(right, seen)
 
 

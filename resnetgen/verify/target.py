@@ -83,10 +83,12 @@ class Trial:
             again = self._look_closer(other, judge, prepared, name="another")
             # Of another layer it would say what follows from this one's mistake.
             divergence = again if again and again.name == problem.op else None
+        # Where a run broke off is said already, unless something else is wrong before.
+        broke = found.reason if found.outcome == "failed" and (seen or divergence) else None
         return replace(
             result,
             status="failed",
-            reason=self._readable(_reason(problem, divergence, found)),
+            reason=self._readable(_reason(problem, divergence, broke)),
             # Where a run broke off is no layer that was seen to be wrong.
             first_divergence=divergence.name if divergence else seen and seen.op,
             cause=divergence.cause if divergence else problem.cause,
@@ -190,11 +192,11 @@ def _trainable(found: Report) -> int | None:
     return sum(math.prod(each.shape) for each in found.parameters if each.trainable)
 
 
-def _reason(problem: Problem, divergence: Divergence | None, found: Report) -> str:
+def _reason(problem: Problem, divergence: Divergence | None, broke: str | None) -> str:
+    """`broke` is the error that ended a run, where that is not the problem itself."""
     reason = problem.reason
     if divergence is not None:
         reason = f"{divergence.name}, given its inputs, {divergence.problem}"
-    broke = found.reason if found.outcome == "failed" else None
-    if broke is None or broke == reason:
+    if broke is None:
         return reason
     return f"{reason}; then {shorten(broke, _MOST_OF_AN_ERROR, placeholder=' ...')}"
