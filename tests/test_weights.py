@@ -7,6 +7,7 @@ import struct
 import sys
 import warnings
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -703,6 +704,34 @@ def test_a_missing_framework_is_said(resnetgen: Run, monkeypatch: pytest.MonkeyP
     assert refused(resnetgen("build", spec(), "--weights", "net.pth")) == (
         "net.pth: error: cannot be read: torch is not installed\nhint: install resnetgen[torch]\n"
     )
+
+
+@needs_frameworks
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_what_training_scripts_keep_beside_the_weights_is_no_obstacle(
+    resnetgen: Run, core: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    reference = spec()
+    _, tensors = drawn(reference)
+    weights = {name: torch.from_numpy(each) for name, each in tensors.items()}
+    kept = {"best_acc1": np.float64(76.1), "epoch": np.int64(90), "args": Namespace(lr=0.1)}
+    torch.save({"state_dict": weights, **kept}, "net.pth", _use_new_zipfile_serialization=False)
+    content = Path("net.pth").read_bytes()
+    renamed = content.replace(b"numpy._core.multiarray", f"numpy.{core}.multiarray".encode())
+    assert b"argparse" in renamed
+    Path("net.pth").write_bytes(renamed)
+    ran = resnetgen("build", reference, "--weights", "net.pth", "--no-verify")
+    assert (ran.code, "the weights lie under `state_dict`" in ran.err) == (0, True)
+
+
+def test_only_what_could_be_the_same_tensor_is_named_as_near(resnetgen: Run) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    tensors["layer1.0.conv3.weight"] = np.zeros((9, 9, 9, 9), np.float32)
+    del tensors["layer1.0.conv2.weight"]
+    save_file(tensors, "net.safetensors")
+    assert "hint" not in refused(resnetgen("build", reference, "--weights", "net.safetensors"))
 
 
 class Trap:

@@ -1,6 +1,6 @@
 """Finds out whose names a file has, and which of its tensors is which of the network's."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, nearest, quote
@@ -53,15 +53,16 @@ def match(
     told = biases if not biases & shapes.keys() else biases - {e.name for e in foreign.values()}
     names = {each.name for each in foreign.values()}
     wanted = [each for each in expected.values() if each.name not in told]
-    missing = [each.name for each in wanted if each.name not in shapes]
+    missing = [each for each in wanted if each.name not in shapes]
     misshapen = [e for e in expected.values() if shapes.get(e.name, e.shape) != e.shape]
     unexpected = [name for name in shapes if name not in names | told]
+    lacking = {e.name: e.shape for e in foreign.values() if e.name not in shapes}
     most = _MOST_LISTED // max(1, sum(map(bool, (missing, misshapen, unexpected))))
     found = [
         *_wrong_biases(network, biases & names, shapes, told, file),
         *_missing(missing, expected, shapes, most, file),
         *_misshapen(misshapen, shapes, classes, most, file),
-        *_unexpected(unexpected, names - shapes.keys(), most, file),
+        *_unexpected(unexpected, shapes, lacking, most, file),
     ]
     if found:
         raise DiagnosticError(found)
@@ -154,18 +155,18 @@ def _wrong_biases(
 
 
 def _missing(
-    absent: list[str],
+    absent: list[Foreign],
     expected: Mapping[str, Foreign],
     shapes: Mapping[str, Shape],
     most: int,
     file: str,
 ) -> Iterator[Diagnostic]:
     taken = {each.name for each in expected.values()}
-    left = [name for name in shapes if name not in taken]
-    for name in absent[:most]:
-        hint = _nearest_hint(name, left, "the file has")
-        yield _found("missing-tensor", f"lacks {quote(name)}", file, hint)
-    yield from _folded("missing-tensor", "lacks", absent[most:], file)
+    left = {name: shape for name, shape in shapes.items() if name not in taken}
+    for each in absent[:most]:
+        hint = _nearest_hint(each.name, each.shape, left, "the file has")
+        yield _found("missing-tensor", f"lacks {quote(each.name)}", file, hint)
+    yield from _folded("missing-tensor", "lacks", [each.name for each in absent[most:]], file)
 
 
 def _misshapen(
@@ -181,17 +182,22 @@ def _misshapen(
 
 
 def _unexpected(
-    extra: list[str], lacking: Collection[str], most: int, file: str
+    extra: list[str],
+    shapes: Mapping[str, Shape],
+    lacking: Mapping[str, Shape],
+    most: int,
+    file: str,
 ) -> Iterator[Diagnostic]:
     for name in extra[:most]:
-        hint = _nearest_hint(name, lacking, "the network has")
+        hint = _nearest_hint(name, shapes[name], lacking, "the network has")
         message = f"has {quote(name)}, which is no tensor of the network"
         yield _found("unexpected-tensor", message, file, hint)
     yield from _folded("unexpected-tensor", "has, and the network has not,", extra[most:], file)
 
 
-def _nearest_hint(name: str, known: Iterable[str], who: str) -> str | None:
-    found = nearest(name, known)
+def _nearest_hint(name: str, shape: Shape, known: Mapping[str, Shape], who: str) -> str | None:
+    """The nearest name of what could be the same tensor, since it has this shape."""
+    found = nearest(name, (other for other in known if known[other] == shape))
     return None if found is None else f"{who} {quote(found)}"
 
 

@@ -1,5 +1,6 @@
 """Reads what `torch.save` wrote, as tensors alone: code in a pickle is never run."""
 
+import argparse
 import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,7 +18,12 @@ _DEEPEST = 3
 """How far down weights are looked for."""
 _AVERAGED = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel counts, beside the module that it keeps."""
-_HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
+_NUMBERS = ("Float64", "Float32", "Int64", "Int32", "Bool")
+"""NumPy's types of what is measured in training."""
+_HINT = (
+    "if you trust where it comes from, load it in PyTorch and save the weights alone: "
+    "torch.save(model.state_dict(), FILE)"
+)
 
 
 def main(arguments: Mapping[str, str]) -> dict[str, str]:
@@ -46,6 +52,7 @@ def _load(torch: Any, path: Path) -> Any:
     with path.open("rb") as file:
         if not file.read(4).startswith(_STARTS):
             raise Refused("is no file that torch.save wrote")
+    torch.serialization.add_safe_globals(_records())
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -56,6 +63,17 @@ def _load(torch: Any, path: Path) -> Any:
         if "TorchScript" in str(error):
             raise Refused(f"is a TorchScript archive, which holds code\n{_HINT}") from error
         raise _damaged(error) from error
+
+
+def _records() -> list[Any]:
+    """What training scripts keep beside the weights and PyTorch alone would refuse, although it is
+    data: a best accuracy that is a number of NumPy's, and the command line's arguments."""
+    numpy = framework("numpy")
+    scalar, _ = numpy.float64(0).__reduce__()
+    # Under the first name files have it that were written before NumPy 2.
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    types = [getattr(numpy.dtypes, f"{each}DType") for each in _NUMBERS]
+    return [*scalars, numpy.dtype, *types, argparse.Namespace]
 
 
 def _unsafe(message: str) -> str:
