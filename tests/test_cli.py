@@ -463,6 +463,8 @@ def test_specs_can_be_chosen_by_a_part_of_their_names(resnetgen: Run) -> None:
     assert "\nplain34 " in out
     assert "resnet" not in out.partition("Their files: ")[0]
     assert out.count(" or ") == 0
+    named = [item["name"] for item in resnetgen("specs", "keras", "--json").json["specs"]]
+    assert len(named) == 6
 
 
 @pytest.mark.parametrize(
@@ -474,7 +476,10 @@ def test_specs_of_which_none_is_named_so_are_bad_input(
 ) -> None:
     ran = resnetgen("specs", text)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: no bundled spec has `{text}` in its name\nhint: {hint}\n"
+    assert ran.err == (
+        f"error: no bundled spec has `{text}` in its name, and no folder of them is called so\n"
+        f"hint: {hint}\n"
+    )
     assert resnetgen("specs", text, "--json").json["diagnostics"][0]["hint"] == hint
 
 

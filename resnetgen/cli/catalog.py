@@ -62,7 +62,9 @@ def specs(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="TEXT", help="List only those with this in their names.", show_default=False
+            metavar="TEXT",
+            help="List only those with this in their names, or in the folder of this name.",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = False,
@@ -76,6 +78,7 @@ def specs(
     \b
       resnetgen specs
       resnetgen specs resnext
+      resnetgen specs timm
       resnetgen specs --json
     """
     from resnetgen.pipeline import compile_spec
@@ -91,12 +94,19 @@ def specs(
 
 
 def _named_like(text: str) -> dict[str, Path]:
-    """The bundled specs with this in their names."""
+    """The bundled specs with this in their names, or in the folder of this name."""
     from resnetgen.spec.load import bundled
 
-    found = {name: path for name, path in bundled().items() if text.lower() in name}
+    sought = text.lower()
+    found = {
+        name: path
+        for name, path in bundled().items()
+        if sought in name or sought == path.parent.name
+    }
     if not found:
-        message = f"no bundled spec has {quote(text)} in its name"
+        message = (
+            f"no bundled spec has {quote(text)} in its name, and no folder of them is called so"
+        )
         hint = did_you_mean(text, bundled()) or "`resnetgen specs` lists them all"
         raise DiagnosticError([Diagnostic("unknown-spec", message, hint=hint)])
     return found

@@ -38,6 +38,12 @@ def keys_at(path: Path) -> tuple[str, ...]:
     return tuple(_MODELS[_last_key(path)].model_fields)
 
 
+def keys_below() -> tuple[str, ...]:
+    """All keys of the mappings inside the document."""
+    below = (model.model_fields for name, model in _MODELS.items() if name)
+    return tuple(dict.fromkeys(key for fields in below for key in fields))
+
+
 def owners(key: str) -> tuple[str, ...]:
     """The keys under which `key` would be right."""
     return tuple(name for name, model in _MODELS.items() if name and key in model.model_fields)

@@ -15,7 +15,7 @@ from resnetgen.diagnostics import (
     quote,
 )
 from resnetgen.spec import names
-from resnetgen.spec.expected import Expectation, expectation, keys_at, owners
+from resnetgen.spec.expected import Expectation, expectation, keys_at, keys_below, owners
 from resnetgen.spec.nodes import (
     MappingNode,
     Node,
@@ -148,12 +148,12 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
         hint = f"`--set` alone takes paths{written}"
     elif key.partition(":")[0] in known:
         hint = "a space belongs behind its `:`"
-    elif elsewhere := owners(key):
-        hint = f"`{key}` is a key of " + " and of ".join(f"`{owner}`" for owner in elsewhere)
+    elif owners(key):
+        hint = f"`{key}` is {_key_of(key)}"
     elif holder and (of_network := _key_of_network(key)) is not None:
         hint = f"`{of_network}` is a key of the network as a whole"
     else:
-        hint = did_you_mean(key, known)
+        hint = did_you_mean(key, known) or (None if holder else _misspelt_below(key))
     return Diagnostic(
         "unknown-key",
         f"unknown key {quote(key)}{inside}",
@@ -161,6 +161,18 @@ def _unknown(document: MappingNode, path: Path) -> Diagnostic:
         hint,
         f"one of {', '.join(known)}",
     )
+
+
+def _misspelt_below(key: str) -> str | None:
+    """A hint at the key further down that this one at the top is probably a misspelling of."""
+    meant = nearest(key, keys_below())
+    if meant is None:
+        return None
+    return f"did you mean `{meant}`, {_key_of(meant)}?"
+
+
+def _key_of(key: str) -> str:
+    return "a key of " + " and of ".join(f"`{owner}`" for owner in owners(key))
 
 
 def _key_of_network(key: str) -> str | None:
