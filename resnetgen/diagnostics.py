@@ -91,6 +91,19 @@ class DiagnosticError(Exception):
         # The argument is what pickling rebuilds the error from in another process.
         super().__init__(self.diagnostics)
 
+    @classmethod
+    def of(
+        cls,
+        code: str,
+        message: str,
+        span: Span | None = None,
+        hint: str | None = None,
+        *,
+        expected: str | None = None,
+    ) -> "DiagnosticError":
+        """The error with one diagnostic."""
+        return cls([Diagnostic(code, message, span, hint, expected)])
+
     def __str__(self) -> str:
         return self.render()
 

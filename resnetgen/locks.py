@@ -1,8 +1,8 @@
 """Locks on files and folders: they end with the process, and so tell who lives."""
 
 import errno
+import fcntl
 import os
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +17,6 @@ def lock(descriptor: int, *, waits: bool) -> Literal["ours", "another's", "none"
 
     `waits` until another process gives its own up. Raises OSError.
     """
-    if sys.platform == "win32":
-        return "none"
-    import fcntl
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -39,9 +35,6 @@ def held(path: Path) -> Generator[bool]:
     Gives False if one of them did before it was held. Where there are no locks, nothing is ever
     found to be abandoned.
     """
-    if sys.platform == "win32":
-        yield True
-        return
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -56,8 +49,6 @@ def held(path: Path) -> Generator[bool]:
 
 def unless_held(path: Path, remove: Callable[[], object]) -> None:
     """Has what belongs to the file removed if no process holds it; raises OSError."""
-    if sys.platform == "win32":
-        return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         if lock(descriptor, waits=False) == "ours":

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -49,12 +48,7 @@ def _temporary(
 
 def _clear(outer: Path) -> None:
     """Removes a folder that has the marker and that nobody holds; other users' are left alone."""
-    if (
-        sys.platform == "win32"
-        or outer.is_symlink()
-        or not outer.is_dir()
-        or outer.stat().st_uid != os.getuid()
-    ):
+    if outer.is_symlink() or not outer.is_dir() or outer.stat().st_uid != os.getuid():
         return
     marker = outer / _MARKER
     if marker.exists():

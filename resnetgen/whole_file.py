@@ -1,5 +1,7 @@
 """Replaces single files whole or not at all, and says which file the system refused."""
 
+import errno
+import os
 import re
 import secrets
 from collections.abc import Generator
@@ -23,17 +25,19 @@ def told(subject: Path, what: Literal["read", "written"] = "written") -> Generat
 
 
 @contextmanager
-def replaced(path: Path) -> Generator[Path]:
+def replaced(path: Path, *, is_new: bool = False) -> Generator[Path]:
     """A file to write beside `path`, which takes its place at the end, or goes on an error.
 
-    What a process that was killed left beside it is removed. The system's refusals become a
-    diagnostic on `path`.
+    With `is_new` there must still be nothing there by then. What a process that was killed left
+    beside it is removed. The system's refusals become a diagnostic on `path`.
     """
     with told(path):
         remove_remains(path)
         with _temporary(path) as temporary:
             try:
                 yield temporary
+                if is_new and os.path.lexists(path):
+                    raise FileExistsError(errno.EEXIST, "another file has appeared there")
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from resnetgen.ir.ops import (
     Scale,
 )
 from resnetgen.ir.rules import parameters
-from resnetgen.verify.causes import Explanation, Span, explain
+from resnetgen.verify.causes import Explanation, Span, explain, explain_aftermath, explain_misread
 from resnetgen.verify.mistakes import aftermaths
 from resnetgen.verify.reference import Array, Tensors, activate, convolve, evaluate, normalize
 
@@ -161,6 +161,11 @@ MISTAKES: list[tuple[Op, str, Wrong]] = [
         "is followed by dropout: some values are 0, the others 2 times theirs",
         lambda x, own: 2 * x.mean((2, 3), keepdims=True) * (VALUES["gates"] > 0.75),
     ),
+    (
+        MEAN,
+        "loses some of its values: they are 0",
+        lambda x, own: x.mean((2, 3), keepdims=True) * (VALUES["gates"] > 0.75),
+    ),
     (MEAN, "takes the first pixel, not the mean", lambda x, own: x[:, :, :1, :1]),
     (MEAN, "gives its channels in reverse", lambda x, own: x.mean((2, 3), keepdims=True)[:, ::-1]),
     (ADD, "averages instead of adding", lambda x, own: (x + VALUES["y"]) / 2),
@@ -195,6 +200,12 @@ def test_an_activation_in_front_of_its_addition_is_known() -> None:
     seen = activate("silu", VALUES["x"]) + VALUES["y"]
     found = explained(ADD, act, seen=seen)
     assert found == Explanation("act", "comes in front of the addition, not behind")
+
+
+def test_what_is_not_finite_is_explained_without_a_warning() -> None:
+    infinite = np.full((2, 3), np.inf)
+    assert explain_aftermath(np.ones((2, 3)), infinite, dtype="float64")
+    assert explain_misread("x", infinite, {"y": np.ones((2, 3))}, dtype="float64")
 
 
 def test_what_nothing_explains_is_at_least_known_not_to_be_finite() -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from commands import Run
 from conftest import FRAMEWORKS
+from skips import skip_without
 from test_cli_build import TINY, tiny
 
 from resnetgen.ir.network import Network
@@ -874,6 +874,28 @@ def test_model_that_cannot_be_imported_leaves_the_certificate_alone(
     assert Path("generated/tiny/certificate.json").read_bytes() == certificate
 
 
+def test_model_to_compare_with_that_cannot_run_leaves_the_certificate_alone(
+    resnetgen: Run, other: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    other("def build():\n    return lambda name, value: value")
+    assert resnetgen("verify", "generated/tiny", "--target", "other").code == 0
+    certificate = Path("generated/tiny/certificate.json").read_bytes()
+    Path("theirs.py").write_text("")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    ran = resnetgen("verify", "generated/tiny", "--target", "other", "--against", "theirs:tiny")
+    assert (ran.code, ran.out) == (2, "")
+    assert "cannot compare with theirs:tiny: torch is not installed" in ran.err
+    assert Path("generated/tiny/certificate.json").read_bytes() == certificate
+
+
+@pytest.mark.parametrize("seconds", ["nan", "0", "soon"])
+def test_time_limits_are_numbers_of_seconds(resnetgen: Run, seconds: str) -> None:
+    ran = resnetgen("verify", "generated/tiny", "--timeout", seconds)
+    assert (ran.code, ran.out) == (2, "")
+    assert "--timeout" in ran.err
+
+
 @pytest.mark.frameworks
 def test_target_that_was_not_built_is_not_run(resnetgen: Run) -> None:
     pytest.importorskip("torch")
@@ -902,9 +924,7 @@ def test_somebody_elses_model_with_other_names_fails(resnetgen: Run) -> None:
 def test_torchvision_is_what_resnet18_is_compared_with(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("torch", "torchvision"):
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    skip_without("torch", "torchvision")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     Path("theirs.py").write_text(
         "from peers import torchvision_models\n\nresnet18 = torchvision_models().resnet18\n"

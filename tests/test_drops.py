@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skips import skip_without
 
 from resnetgen.emit import emit, source
 from resnetgen.ir.check import check
@@ -127,12 +127,6 @@ def run(
     assert done.returncode == 0, done.stdout + done.stderr
     with np.load(folder / "trained.npz") as saved:
         return json.loads(done.stdout), [saved[name] for name in saved]
-
-
-def skip_without(*modules: str) -> None:
-    for module in modules:
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
 
 
 @pytest.mark.frameworks

@@ -11,7 +11,7 @@ from commands import Run
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from test_parity import need_peers
+from skips import skip_without
 from test_spec_space import documents, varied
 
 from resnetgen.diagnostics import DiagnosticError
@@ -634,7 +634,7 @@ class TestCommand:
 
     @pytest.mark.frameworks
     def test_checkpoint_of_torchvision_gives_the_bundled_network(self, resnetgen: Run) -> None:
-        need_peers()
+        skip_without("torch", "torchvision", "timm")
         from peers import torchvision_models
         from safetensors.torch import save_model
 
@@ -646,7 +646,7 @@ class TestCommand:
 
     @pytest.mark.frameworks
     def test_regnet_of_torchvision_is_read_by_its_own_names(self, resnetgen: Run) -> None:
-        need_peers()
+        skip_without("torch", "torchvision", "timm")
         import torch
         from peers import torchvision_models
 
@@ -678,7 +678,7 @@ class TestCommand:
 
     @pytest.mark.frameworks
     def test_state_dict_of_torchvision_is_read_as_torch_saved_it(self, resnetgen: Run) -> None:
-        need_peers()
+        skip_without("torch", "torchvision", "timm")
         import torch
         from peers import torchvision_models
 

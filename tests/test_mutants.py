@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -12,6 +11,7 @@ from mutations import KINDS
 from mutations.kind import FILES, TARGETS, Kind, Mutant, Target, mutants
 from mutations.networks import GROUPED, PREACTIVATED, SPECS
 from mutations.stored import stored_mutants
+from skips import skip_without
 from verification import TINY, files, network_of
 
 from resnetgen.ir.network import Network
@@ -93,8 +93,7 @@ REPRESENTATIVE: list[tuple[Target, str, tuple[str, ...]]] = [
 def test_representative_mutants_are_caught_and_named(
     target: Target, module: str, names: tuple[str, ...], networks: Networks, tmp_path: Path
 ) -> None:
-    if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+    skip_without(module)
     made: list[Mutant] = list(mutants(named(*names), networks, target, most=1))
     if "epsilon-of-keras" in names:
         # Of a group norm, too.

@@ -1,11 +1,11 @@
 """Networks that other people know under the same name are the same networks."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 from random import Random
 from typing import Any
 
 import pytest
+from skips import skip_without
 
 from resnetgen.diagnostics import DiagnosticError
 from resnetgen.emit.torchvision import counterpart
@@ -33,16 +33,9 @@ NAMES = (
 )
 
 
-def need_peers(*modules: str) -> None:
-    """Looked for, not imported: torchvision may need help to be imported."""
-    for module in modules or ("torch", "torchvision", "timm"):
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_network_is_its_peer(name: str) -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from parity import parity, peers
 
     found = parity(peers()[name])
@@ -52,7 +45,7 @@ def test_network_is_its_peer(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_regnet_rule_gives_the_stages_that_torchvision_s_does(seed: int) -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from peers import torchvision_models
 
     random = Random(seed)
@@ -73,7 +66,7 @@ def test_regnet_rule_gives_the_stages_that_torchvision_s_does(seed: int) -> None
 
 @pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
 def test_network_is_that_of_keras_applications(name: str) -> None:
-    need_peers("torch", "tensorflow", "keras", "h5py")
+    skip_without("torch", "tensorflow", "keras", "h5py")
     from parity import far_parity, keras_peers
 
     found = far_parity(keras_peers()[name])
@@ -82,7 +75,7 @@ def test_network_is_that_of_keras_applications(name: str) -> None:
 
 
 def test_network_is_that_of_flax_s_example() -> None:
-    need_peers("torch", "jax", "flax")
+    skip_without("torch", "jax", "flax")
     from parity import far_parity, flax_peers
 
     found = far_parity(flax_peers()["flax_resnet18"])
@@ -96,7 +89,7 @@ def test_network_is_that_of_flax_s_example() -> None:
     [("caffe/ResNet-50", 25.6), ("pycls/RegNetY-200MF", 3.2), ("mmpretrain/seresnet50", 28.1)],
 )
 def test_network_has_the_names_and_shapes_of_its_peer(name: str, millions: float) -> None:
-    need_peers("torch")
+    skip_without("torch")
     from parity import names_peers
 
     assert round(names_peers()[name].parity().params / 1e6, 1) == millions
@@ -116,7 +109,7 @@ def test_network_has_the_names_and_shapes_of_its_peer(name: str, millions: float
 def test_a_network_with_other_names_and_shapes_is_not_the_peer(
     name: str, spec: str, override: str
 ) -> None:
-    need_peers("torch")
+    skip_without("torch")
     from parity import names_parity, names_peers
 
     peer = names_peers()[name]
@@ -126,7 +119,7 @@ def test_a_network_with_other_names_and_shapes_is_not_the_peer(
 
 
 def test_page_of_parity_claims_no_more_than_was_found() -> None:
-    need_peers("torch", "timm", "torchvision")
+    skip_without("torch", "timm", "torchvision")
     from parity import NamesParity, Parity, Row, document, flax_peers, names_peers
 
     outputs, named = flax_peers()["flax_resnet18"], names_peers()["caffe/ResNet-50"]
@@ -148,7 +141,7 @@ def test_page_of_parity_claims_no_more_than_was_found() -> None:
 
 
 def test_torchvision_is_named_where_its_weights_fit_and_nowhere_else() -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from peers import torchvision_models
 
     models = torchvision_models()
@@ -164,7 +157,7 @@ def test_torchvision_is_named_where_its_weights_fit_and_nowhere_else() -> None:
 @pytest.mark.parametrize("activation", ["silu", "gelu"])
 def test_activation_is_that_of_timm(activation: str) -> None:
     """With squeeze-and-excitation, whose own activation does not change with the network's."""
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     import torch
     from parity import EXACT, built, difference, peers, randomize
 
@@ -198,7 +191,7 @@ def test_activation_is_that_of_timm(activation: str) -> None:
     ],
 )
 def test_dilation_is_that_of_timm(name: str, output_stride: int) -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from parity import peers
 
     peers()  # which imports torchvision as timm needs it
@@ -211,7 +204,7 @@ def test_dilation_is_that_of_timm(name: str, output_stride: int) -> None:
 
 @pytest.mark.parametrize(("output_stride", "replaced"), [(8, (0, 1, 1)), (16, (0, 0, 1))])
 def test_dilation_is_that_of_torchvision(output_stride: int, replaced: tuple[int, ...]) -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from peers import torchvision_models
 
     dilate = [bool(each) for each in replaced]
@@ -240,7 +233,7 @@ def holds_dilated(name: str, theirs: Any, output_stride: int, *others: str) -> N
 
 
 def test_stochastic_depth_is_that_of_timm() -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from parity import peers
 
     peers()  # which imports torchvision as timm needs it
@@ -264,7 +257,7 @@ def test_stochastic_depth_is_that_of_timm() -> None:
 
 
 def test_dropout_is_where_timm_has_its_drop_rate() -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from parity import peers
 
     peers()
@@ -289,7 +282,7 @@ def test_dropout_is_where_timm_has_its_drop_rate() -> None:
 
 @pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "catavgmax"])
 def test_head_pool_is_that_of_timm(pool: str) -> None:
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     from parity import peers
 
     peers()
@@ -317,7 +310,7 @@ def holds_same(name: str, theirs: Any, *overrides: str) -> Any:
 
 def test_a_stride_in_another_place_is_not_the_peer() -> None:
     """The comparison can fail: the parameters are the same, the output is not."""
-    need_peers()
+    skip_without("torch", "torchvision", "timm")
     import torch
     from parity import EXACT, built, difference, peers, randomize
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from commands import Run
 from numpy.typing import NDArray
+from skips import skip_without
 
 from resnetgen.lower import lower
 from resnetgen.spec.load import load
@@ -181,9 +181,7 @@ FRAMEWORKS = {"torch": ("torch",), "keras": ("tensorflow", "keras"), "flax": ("j
 def test_model_starts_and_averages_as_its_spec_says(
     resnetgen: Run, target: str, case: Case
 ) -> None:
-    for framework in FRAMEWORKS[target]:
-        if find_spec(framework) is None:
-            pytest.skip(f"needs {framework}")
+    skip_without(*FRAMEWORKS[target])
     Path("spec.yaml").write_text(case.spec)
     without = ("--no-verify", "--no-weights")
     assert resnetgen("build", "spec.yaml", "--target", target, *without).code == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults import Fault
+from skips import skip_without
 from training_faults import FLAX, KERAS, TORCH
 from verification import (
     CHANNELING,
@@ -213,8 +214,7 @@ stages:
 @pytest.mark.parametrize("target", ["torch", "keras-tensorflow", "flax"])
 def test_networks_that_fuzzing_found_judged_wrong_train_alike(target: str, tmp_path: Path) -> None:
     module = {"torch": "torch", "flax": "flax"}.get(target, "keras")
-    if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+    skip_without(module)
     directories = [
         files(network_of(spec, tmp_path), tmp_path / str(number), spec=spec)
         for number, spec in enumerate((IMPOSSIBLE_LABEL, HIDDEN_BY_BIASES, HIDDEN_BY_ONE_BIAS))
@@ -230,9 +230,7 @@ def test_networks_that_fuzzing_found_judged_wrong_train_alike(target: str, tmp_p
 @pytest.mark.frameworks
 @pytest.mark.parametrize(("target", "module"), KINDS)
 def test_every_kind_of_network_trains_alike(target: str, module: str, tmp_path: Path) -> None:
-    for each in (module, "keras") if target.startswith("keras") else (module,):
-        if find_spec(each) is None:
-            pytest.skip(f"{each} is not installed")
+    skip_without(*((module, "keras") if target.startswith("keras") else (module,)))
     # JAX compiles each op for each shape anew, which takes minutes for all of them; and Keras's
     # source is the same on every backend.
     few = {"keras-jax": (TINY, DROPPING), "flax": (TINY, CHANNELING, SAME, KERAS_DIALECT, DROPPING)}
@@ -300,8 +298,7 @@ FAULTS = [
 def test_faults_that_only_training_shows_are_caught_and_named(
     target: str, file: str, module: str, faults: tuple[Fault, ...], tmp_path: Path
 ) -> None:
-    if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+    skip_without(module)
     network = network_of(TINY, tmp_path)
     broken = {
         files(network, tmp_path / f"{number}-{fault.name}"): fault

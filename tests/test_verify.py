@@ -3,12 +3,12 @@
 import json
 import math
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from skips import skip_without
 from verification import SMALL, SQUEEZING, TINY, files, network_of, verify_together
 
 from resnetgen import certificates
@@ -40,12 +40,6 @@ PROMISED = (
 KERAS = ("keras-tensorflow", "keras-jax", "keras-torch")
 
 
-def installed(*modules: str) -> None:
-    for module in modules:
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-
-
 def contents(directory: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes()
@@ -56,7 +50,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @pytest.mark.frameworks
 def test_text_that_says_something_else_than_the_graph_fails(tmp_path: Path) -> None:
-    installed("onnxruntime")
+    skip_without("onnxruntime")
     network = network_of(SMALL, tmp_path)
     directory = files(network, tmp_path / "built", spec=SMALL)
     text = directory / "model.onnxtxt"
@@ -95,7 +89,7 @@ STATEMENTS = {
 
 @pytest.mark.frameworks
 def test_all_that_the_text_states_is_compared_with_the_graph(tmp_path: Path) -> None:
-    installed("onnxruntime")
+    skip_without("onnxruntime")
     network = network_of(TINY, tmp_path)
     directories: list[Path] = []
     for name, (stated, instead, _) in STATEMENTS.items():
@@ -115,7 +109,7 @@ def test_all_that_the_text_states_is_compared_with_the_graph(tmp_path: Path) -> 
 @pytest.mark.frameworks
 def test_weights_that_pytorch_saved_anew_pass(tmp_path: Path) -> None:
     """Its counters of training steps are nobody else's, and the graph finds the rest."""
-    installed("torch", "onnxruntime")
+    skip_without("torch", "onnxruntime")
     from safetensors.numpy import load_file, save_file
 
     network = network_of(SMALL, tmp_path)
@@ -134,7 +128,7 @@ def test_weights_that_pytorch_saved_anew_pass(tmp_path: Path) -> None:
 
 @pytest.mark.frameworks
 def test_files_as_written_pass_in_every_default_target(tmp_path: Path) -> None:
-    installed("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime")
+    skip_without("torch", "tensorflow", "keras", "jax", "flax", "onnxruntime")
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
     before = contents(directory)
@@ -189,7 +183,7 @@ def test_a_certificate_that_was_written_is_known_as_one(tmp_path: Path) -> None:
 def test_other_backends_of_keras_compute_in_float64(
     target: str, modules: tuple[str, ...], tmp_path: Path
 ) -> None:
-    installed(*modules)
+    skip_without(*modules)
     network = network_of(SMALL, tmp_path)
     verification = verify(
         network,
@@ -204,7 +198,7 @@ def test_other_backends_of_keras_compute_in_float64(
 
 @pytest.mark.frameworks
 def test_without_weights_some_are_made_and_the_result_says_so(tmp_path: Path) -> None:
-    installed("onnxruntime")
+    skip_without("onnxruntime")
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built", weights=False)
     verification = verify(
@@ -234,7 +228,7 @@ def test_what_rounding_alone_may_do_proves_nothing_and_is_no_failure(
     status: str,
 ) -> None:
     """Where no input is left that proves a value, nothing has passed."""
-    installed("torch")
+    skip_without("torch")
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
     source = directory / "model_torch.py"
@@ -268,7 +262,7 @@ def test_what_rounding_alone_may_do_proves_nothing_and_is_no_failure(
 
 @pytest.mark.frameworks
 def test_at_level_shapes_no_value_is_compared(tmp_path: Path) -> None:
-    installed("onnxruntime")
+    skip_without("onnxruntime")
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
     verification = verify(
@@ -282,7 +276,7 @@ def test_at_level_shapes_no_value_is_compared(tmp_path: Path) -> None:
 
 @pytest.mark.frameworks
 def test_external_data_must_lie_in_the_directory(tmp_path: Path) -> None:
-    installed("onnxruntime")
+    skip_without("onnxruntime")
     import onnx
 
     network = network_of(TINY, tmp_path)
@@ -304,7 +298,7 @@ def test_external_data_must_lie_in_the_directory(tmp_path: Path) -> None:
 
 @pytest.mark.frameworks
 def test_an_empty_graph_is_called_so(tmp_path: Path) -> None:
-    installed("onnxruntime")
+    skip_without("onnxruntime")
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
     (directory / "model.onnx").write_bytes(b"")

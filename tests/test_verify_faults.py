@@ -1,6 +1,5 @@
 """The proof is held to account: faults put into generated files by hand are caught and named."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -28,6 +27,7 @@ from faults import (
     TORCH_SQUEEZING,
     Fault,
 )
+from skips import skip_without
 from verification import (
     CHANNELING,
     DILATING,
@@ -77,8 +77,7 @@ TABLES = [
 def test_faults_are_caught_and_named(
     target: str, file: str, module: str, tables: tuple[tuple[Fault, ...], ...], tmp_path: Path
 ) -> None:
-    if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+    skip_without(module)
     untouched: list[Path] = []
     broken: dict[Path, Fault] = {}
     specs = (TINY, SQUEEZING, CHANNELING, DILATING, SAME)

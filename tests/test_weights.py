@@ -3,13 +3,13 @@
 import json
 import os
 import pickle
+import shutil
 import struct
 import sys
 import warnings
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from commands import Ran, Run
 from numpy.typing import NDArray
 from peers import torchvision_models
 from safetensors.numpy import load_file, save_file
+from skips import skip_without
 
 from resnetgen.ir.network import Network
 from resnetgen.pipeline import compile_spec
@@ -1013,9 +1014,7 @@ def test_cifar_port_whose_order_would_mix_groups_is_refused(resnetgen: Run) -> N
 @needs_frameworks
 @pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50v2"])
 def test_keras_applications_files_compute_what_its_model_does(resnetgen: Run, name: str) -> None:
-    for module in ("h5py", "tensorflow", "keras"):
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    skip_without("h5py", "tensorflow", "keras")
     from peers import computed
 
     files = ("peer.weights.h5", "peer.keras", "peer.h5")
@@ -1271,6 +1270,30 @@ def test_conversions_that_cannot_be_are_refused(
         resnetgen("convert", "net.safetensors", "--spec", reference, *arguments)
     )
     assert Path("taken.pth").read_text() == "mine"
+
+
+@needs_frameworks
+def test_a_file_that_appears_during_a_conversion_stays(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    reference = spec()
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    arguments = ("convert", "net.safetensors", "--spec", reference, "--to", "torch")
+    copy = shutil.copyfile
+
+    def copy_slowly(source: Path, target: Path) -> None:
+        copy(source, target)
+        Path("net.pth").write_text("mine")
+
+    monkeypatch.setattr(shutil, "copyfile", copy_slowly)
+    before = {*os.listdir(), "net.pth"}
+    said = "net.pth: error: cannot be written: another file has appeared there\n"
+    assert refused(resnetgen(*arguments, "-o", "net.pth")).endswith(said)
+    assert (Path("net.pth").read_text(), {*os.listdir()}) == ("mine", before)
+    assert resnetgen(*arguments, "-o", "net.pth", "--force").code == 0
+    assert Path("net.pth").read_bytes() != b"mine"
 
 
 def test_a_framework_that_is_not_installed_is_exit_code_3(

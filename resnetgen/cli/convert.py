@@ -103,7 +103,13 @@ def convert(
             for remark in found.remarks(compiled.spec):
                 say(remark)
             conversion = carry_out(
-                found, output, target=to, runner_name=runner, seed=seed, timeout=timeout
+                found,
+                output,
+                target=to,
+                runner_name=runner,
+                seed=seed,
+                timeout=timeout,
+                force=force,
             )
     if as_json:
         print_json(_facts(found, output, to, conversion))

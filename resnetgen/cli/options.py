@@ -1,5 +1,6 @@
 """What several commands take alike: annotated types, comma lists, and completion."""
 
+import math
 import os
 import sys
 from collections.abc import Collection, Iterable
@@ -238,10 +239,23 @@ OriginOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _number(seconds: float) -> float:
+    """Passes on what is a number; the range of an option has nothing against nan."""
+    if math.isnan(seconds):
+        raise typer.BadParameter("nan is no number of seconds")
+    return seconds
+
+
 TimeoutOption = Annotated[
     float,
     typer.Option(
-        "--timeout", metavar="SECONDS", min=1, help="The longest that one target may run."
+        "--timeout",
+        metavar="SECONDS",
+        min=1,
+        callback=_number,
+        help="The longest that one target may run.",
     ),
 ]
 SeedOption = Annotated[

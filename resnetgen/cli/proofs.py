@@ -6,7 +6,6 @@ A process for each, because only a main thread hears of an interrupt and can end
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -85,8 +84,7 @@ def _in_processes(
 
 def _start_deaf(process: "SpawnProcess") -> None:
     """Starts a process that a terminal's interrupt does not reach: this one tells it to end."""
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     process.start()
 
 

@@ -7,6 +7,7 @@ import typer
 
 from resnetgen.cli.printing import FAILED, PASSED, print_json, say
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, listed, printable
+from resnetgen.records import SPEC
 
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
@@ -57,7 +58,7 @@ def _found(network: "Network", directory: Path, certificate: Path) -> "Recheck":
 def _print(found: "Recheck", network: "Network", directory: Path, certificate: Path) -> None:
     document = found.certificate
     if not found.same_spec:
-        typer.echo(f"{directory / 'spec.yaml'}: means another network than was certified")
+        typer.echo(f"{directory / SPEC}: means another network than was certified")
     for name, state in found.files.items():
         if state not in ("as certified", "not here"):
             typer.echo(printable(f"{directory / name}: {state}"))

@@ -62,9 +62,17 @@ def installed_runner(target: str) -> tuple[str | None, str]:
 
 
 def convert(
-    loaded: LoadedWeights, out: Path, *, target: str, runner_name: str, seed: int, timeout: float
+    loaded: LoadedWeights,
+    out: Path,
+    *,
+    target: str,
+    runner_name: str,
+    seed: int,
+    timeout: float,
+    force: bool,
 ) -> Conversion:
-    """Converts the weights to the file `out`; nothing is written where they turn out wrong."""
+    """Converts the weights to the file `out`; nothing is written where they turn out wrong, or,
+    without `force`, where a file is there by then."""
     network = loaded.network
     _refuse_too_large(network, out, target)
     with scratch_folder() as scratch:
@@ -97,7 +105,7 @@ def convert(
         if not difference.passed:
             found = describe(actual, expected.logits, difference)
             return Conversion(difference, f"the output {found}")
-        with replaced(out) as temporary:
+        with replaced(out, is_new=not force) as temporary:
             shutil.copyfile(written, temporary)
     return Conversion(difference, None)
 

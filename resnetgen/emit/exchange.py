@@ -89,8 +89,6 @@ def remove(directory: Path) -> None:
 
 def sync(path: Path) -> None:
     """Asks the system to put a file's or a directory's content on disk."""
-    if sys.platform == "win32":
-        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -150,8 +148,6 @@ def _remove_if_empty(directory: Path) -> None:
 
 
 def _lock(parent: Path, waiting: Callable[[Path], None]) -> list[int]:
-    if sys.platform == "win32":
-        return []
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if lock(descriptor, waits=False) == "another's":

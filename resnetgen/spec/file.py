@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
+from resnetgen.diagnostics import DiagnosticError, Span, quote
 
 SUFFIXES = (".yaml", ".yml")
 """What names of specs' files end with."""
@@ -30,21 +30,25 @@ def read(
             kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
             hint = _name_in(path, shown) if kind == "a directory" and not asked_at else None
             message, expected = f"{subject} is {kind}", "a YAML file"
-            raise _error("not-a-file", message, where, expected=expected, hint=hint)
+            raise DiagnosticError.of("not-a-file", message, where, expected=expected, hint=hint)
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise _error("missing-file", f"{subject} does not exist", where, hint=instead) from None
+        raise DiagnosticError.of(
+            "missing-file", f"{subject} does not exist", where, hint=instead
+        ) from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        raise _error("unreadable", f"{subject} cannot be read: {reason}", where) from None
+        raise DiagnosticError.of(
+            "unreadable", f"{subject} cannot be read: {reason}", where
+        ) from None
     except ValueError:
         # Python's own words for this differ between its versions.
         message = f"{subject} cannot be read: its name contains a null byte"
-        raise _error("unreadable", message, where) from None
+        raise DiagnosticError.of("unreadable", message, where) from None
     if len(data) > LARGEST_FILE:
         message = f"{subject} is larger than {LARGEST_FILE:,} bytes"
-        raise _error("too-large", message, where, expected="a spec of a few lines")
+        raise DiagnosticError.of("too-large", message, where, expected="a spec of a few lines")
     return _decode(data, shown)
 
 
@@ -53,12 +57,12 @@ def _decode(data: bytes, shown: str) -> str:
     if b"\0" in data:
         offset = data.index(b"\0")
         message = f"the file is not text: byte {offset:,} is zero"
-        raise _error("not-text", message, where, expected="YAML in UTF-8")
+        raise DiagnosticError.of("not-text", message, where, expected="YAML in UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"the file is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}"
-        raise _error("not-text", message, where, expected="YAML in UTF-8") from None
+        raise DiagnosticError.of("not-text", message, where, expected="YAML in UTF-8") from None
 
 
 def _name_in(folder: Path, shown: str) -> str | None:
@@ -68,9 +72,3 @@ def _name_in(folder: Path, shown: str) -> str | None:
     except OSError:
         return None
     return f"name a file in it, as in {quote(os.path.join(shown, min(names)))}" if names else None
-
-
-def _error(
-    code: str, message: str, span: Span, *, expected: str | None = None, hint: str | None = None
-) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, span, hint, expected)])

@@ -169,27 +169,29 @@ def _chain(place: _Place) -> list[MappingNode]:
         place = _extended(place, extends.value)
         if os.path.realpath(place.path) in visited:
             chain = " -> ".join([*visited.values(), place.shown])
-            raise _error("circular-extends", f"`extends` goes round in a circle: {chain}", asked_at)
+            raise DiagnosticError.of(
+                "circular-extends", f"`extends` goes round in a circle: {chain}", asked_at
+            )
 
 
 def _extended(place: _Place, node: Node) -> _Place:
     """The place that `extends` names in the document at `place`."""
     reference = node.value if isinstance(node, ScalarNode) else None
     if not isinstance(reference, str):
-        raise _error("bad-value", f"`extends` is {describe(node)}", node.span, REFERENCE)
+        raise DiagnosticError.of(
+            "bad-value", f"`extends` is {describe(node)}", node.span, expected=REFERENCE
+        )
     if not _is_path(reference):
         return _bundled_place(reference, folder=place.path.parent, asked_at=node.span)
     folder = place.path.parent
     path = folder / reference
     if "\0" in reference:
-        raise _error("unreadable", f"{quote(reference)} is no path", node.span, REFERENCE)
+        raise DiagnosticError.of(
+            "unreadable", f"{quote(reference)} is no path", node.span, expected=REFERENCE
+        )
     # Unlike Path.resolve, it gives a loop of links an answer; reading then says what it is.
     inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     if not inside or ".." in Path(reference).parts or Path(reference).is_absolute():
         message = f"{quote(reference)} leads out of the folder of {quote(place.shown)}"
-        raise _error("outside-folder", message, node.span, REFERENCE)
+        raise DiagnosticError.of("outside-folder", message, node.span, expected=REFERENCE)
     return _Place(path, os.path.normpath(os.path.join(os.path.dirname(place.shown), reference)))
-
-
-def _error(code: str, message: str, span: Span, expected: str | None = None) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, span, expected=expected)])

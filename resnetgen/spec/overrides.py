@@ -11,6 +11,7 @@ from resnetgen.spec.source import parse_value
 
 FILE = "--set"
 """What stands for a file's name where an override is at fault."""
+_FORM = "KEY=VALUE, such as `stages.2.repeats=15`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,18 @@ def _parse(text: str) -> _Override:
     name, equals, value = text.partition("=")
     whole = Span(FILE, 1, 1, len(text) + 1, text)
     if not equals:
-        raise _error("bad-override", f"{quote(text)} has no `=`", whole)
+        raise DiagnosticError.of("bad-override", f"{quote(text)} has no `=`", whole, expected=_FORM)
     steps = tuple(
         _Step(found[0], Span(FILE, 1, found.start() + 1, found.end() + 1, text))
         for found in re.finditer(r"[^.]+", name)
     )
     if ".".join(step.text for step in steps) != name or not steps:
-        raise _error("bad-override", f"{quote(name)} is not the path of a key", whole)
+        raise DiagnosticError.of(
+            "bad-override", f"{quote(name)} is not the path of a key", whole, expected=_FORM
+        )
     if steps[0].text == "extends":
         message = "`extends` belongs in a file, where its folder is known"
-        raise _error("bad-override", message, steps[0].span)
+        raise DiagnosticError.of("bad-override", message, steps[0].span, expected=_FORM)
     node = parse_value(value, file=FILE, line=text)
     # Repeats have been spread over the stages by the time that overrides apply.
     if steps[0].text == "repeats" and len(steps) == 2:
@@ -103,7 +106,7 @@ def _changed(node: Node, step: _Step, rest: tuple[_Step, ...], value: Node) -> N
             return _changed_sequence(node, rest, value)
         case _:
             message = f"{quote(step.text)} is {describe(node)} and holds no {quote(rest[0].text)}"
-            raise _error("bad-override", message, rest[0].span)
+            raise DiagnosticError.of("bad-override", message, rest[0].span, expected=_FORM)
 
 
 def _changed_mapping(node: MappingNode, path: tuple[_Step, ...], value: Node) -> MappingNode:
@@ -127,7 +130,9 @@ def _changed_sequence(node: SequenceNode, path: tuple[_Step, ...], value: Node) 
         expected = f"an index from 0 to {len(items) - 1}" if items else "a list with items"
         message = f"{quote(step.text)} is no index of a list of {len(items)}"
         named = (f"`{step.text}` is at {at}" for at in _named(items, step.text))
-        raise _error("bad-override", message, step.span, next(named, None), expected=expected)
+        raise DiagnosticError.of(
+            "bad-override", message, step.span, next(named, None), expected=expected
+        )
     items[index] = _changed(items[index], step, rest, value) if rest else value
     return SequenceNode(node.span, tuple(items))
 
@@ -138,14 +143,3 @@ def _named(items: Sequence[Node], name: str) -> Iterator[int]:
         entry = item.entries.get("name") if isinstance(item, MappingNode) else None
         if entry is not None and isinstance(entry.value, ScalarNode) and entry.value.text == name:
             yield index
-
-
-def _error(
-    code: str,
-    message: str,
-    span: Span,
-    hint: str | None = None,
-    *,
-    expected: str = "KEY=VALUE, such as `stages.2.repeats=15`",
-) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, span, hint, expected)])

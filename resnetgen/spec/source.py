@@ -28,10 +28,14 @@ def parse(text: str, *, file: str) -> MappingNode:
     """The document that `text` is; raises DiagnosticError with all that is wrong with its form."""
     node = _Parser(text, file, text).document()
     if node is None or (isinstance(node, ScalarNode) and node.value is None):
-        raise _error("empty", "the file is empty", Span.of_file(file), "a spec in YAML")
+        raise DiagnosticError.of(
+            "empty", "the file is empty", Span.of_file(file), expected="a spec in YAML"
+        )
     if not isinstance(node, MappingNode):
         message = "a spec is a mapping of keys to values"
-        raise _error("not-a-mapping", message, node.span, "lines such as `name: resnet50`")
+        raise DiagnosticError.of(
+            "not-a-mapping", message, node.span, expected="lines such as `name: resnet50`"
+        )
     return node
 
 
@@ -80,7 +84,7 @@ class _Parser:
         *above, before = _LINE_END.split(self.text[: found.start()])
         span = self.span(len(above), len(before), len(above), len(before) + 1)
         message = f"the character U+{ord(found[0]):04X} has no place in a spec"
-        raise _error("bad-character", message, span, "printable text")
+        raise DiagnosticError.of("bad-character", message, span, expected="printable text")
 
     def _parse(self) -> Node | None:
         # Imported when there is something to parse: start-up has no time for it.
@@ -213,7 +217,3 @@ def _at_key(value: Node, key: Span) -> Node:
             return ScalarNode(key, None, value.text, value.quoted)
         case ScalarNode():
             return value
-
-
-def _error(code: str, message: str, span: Span, expected: str) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, span, expected=expected)])

@@ -12,7 +12,7 @@ import numpy as np
 from resnetgen.ir.ops import Activation, Add, Op
 from resnetgen.verify.compare import compare, path_growth
 from resnetgen.verify.dtypes import Dtype, is_narrow
-from resnetgen.verify.mistake import Mistake
+from resnetgen.verify.mistake import Mistake, of_anything
 from resnetgen.verify.mistakes import aftermaths, mistakes
 from resnetgen.verify.reference import Array, Tensors, activate, evaluate
 
@@ -54,10 +54,10 @@ class Span:
         return evaluate(op, inputs, tensors=self.tensors(op, inputs))
 
 
+@of_anything
 def explain(span: Span, seen: Array, *, dtype: Dtype) -> Explanation | None:
     """The first known mistake in any of the span's ops that gives `seen`."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        found = _first_mistake(span, seen, dtype)
+    found = _first_mistake(span, seen, dtype)
     if found is None and not np.isfinite(seen).all():
         return Explanation(span.ops[-1].name, "the output is not finite")
     return found
@@ -79,6 +79,7 @@ def _first_mistake(span: Span, seen: Array, dtype: Dtype) -> Explanation | None:
     return None
 
 
+@of_anything
 def explain_misread(
     value: str, received: Array, values: Mapping[str, Array], *, dtype: Dtype
 ) -> str:
@@ -89,6 +90,7 @@ def explain_misread(
     return f"does not receive {value} as it was given"
 
 
+@of_anything
 def explain_aftermath(given: Array, returned: Array, *, dtype: Dtype) -> str:
     """What happens to the last layer's value before the model returns it."""
     for mistake in aftermaths(given, returned):

@@ -86,6 +86,7 @@ def verify(
     if options.against is not None:
         named = (options.against, *named)
     results = {target: _without_running(network, target, directory, options) for target in named}
+    _refuse_absent_peer(options.against, results)
     runnable = [target for target, result in results.items() if result is None]
     before = hashes(directory, _judged_files(runnable))
     with scratch_folder() as scratch:
@@ -121,6 +122,13 @@ def verify(
     return _verification(
         options=options, state=prepared.state, prepared=prepared, files=before, results=results
     )
+
+
+def _refuse_absent_peer(peer: str | None, results: Mapping[str, TargetResult | None]) -> None:
+    """Raises NoPeerError where it is certain that the model to compare with does not run."""
+    result = None if peer is None else results.get(peer)
+    if result is not None and result.status == "not_run":
+        raise NoPeerError(f"cannot compare with {peer}: {result.reason}")
 
 
 def _due(directory: Path) -> tuple[str, ...]:
@@ -232,8 +240,7 @@ def _run(
                 result = trial.conclude(found, judge, prepared)
                 results[trial.target] = result
                 progress(trial.target, result.status)
-                if trial.target == options.against and result.status == "not_run":
-                    raise NoPeerError(f"cannot compare with {trial.target}: {result.reason}")
+                _refuse_absent_peer(options.against, results)
                 if trial.target == options.against and result.status == "passed":
                     assert isinstance(found, Report), "a process that died passed"
                     judge = judge.by(found, trial.scratch / "all")

@@ -35,7 +35,8 @@ class CertifiedRunJson(RunJson):
     """The same, and which of the certificate's inputs it is of, counted from 0.
 
     `max_rel_diff_at` has the largest relative difference of each value that was compared, by the
-    name of its op: what each block gives, and the logits. Older certificates are without it.
+    name of its op: those of the stem and the head, and what each block gives. Older certificates
+    are without it.
     """
 
     inputs_compared: list[int]

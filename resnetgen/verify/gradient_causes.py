@@ -18,6 +18,7 @@ from resnetgen.ir.ops import BatchNorm2d, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.causes import Explanation
 from resnetgen.verify.gradient import backward
+from resnetgen.verify.mistake import of_anything
 from resnetgen.verify.reference import Array, Tensors
 from resnetgen.verify.training import Owned, Step
 
@@ -41,6 +42,7 @@ class _Contribution:
     mistake: str | None = None
 
 
+@of_anything
 def explain_gradient(
     network: Network, step: Step, owned: Owned, wrong: Op, seen: Mapping[str, NDArray[Any]]
 ) -> Explanation | None:

@@ -237,7 +237,8 @@ class Judge:
         # The last value shows as what the next block receives, too, whatever that is.
         if block is None or any(op.name in shown for op in block.ops[:-1]):
             return f"shows no value of {name}"
-        return f"shows no value of {name}, nor of any other layer of {block.name}: is it called?"
+        others = f"nor of any other layer of {block.name}"
+        return f"shows no value of {name}, {others}: is it called, and once?"
 
     def _unseen(
         self,

@@ -303,8 +303,10 @@ def aftermaths(right: Array, seen: Array) -> Iterator[Mistake]:
         yield Mistake("gives its channels in reverse", right[:, ::-1])
         kept = np.where(seen == 0, 0.0, right)
         factor = float((seen * kept).sum() / max(np.square(kept).sum(), SMALLEST))
-        cause = f"is followed by dropout: some values are 0, the others {factor:.6g} times theirs"
-        yield Mistake(cause, kept * factor)
+        yield Mistake("loses some of its values: they are 0", kept)
+        if factor > 1.0:
+            others = f"the others {factor:.6g} times theirs"
+            yield Mistake(f"is followed by dropout: some values are 0, {others}", kept * factor)
         yield from _of_rounding(right, seen)
 
 

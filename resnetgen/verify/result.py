@@ -39,7 +39,8 @@ class RunFigures:
     max_abs_diff: float
     max_rel_diff: float
     max_rel_diff_at: Mapping[str, float]
-    """The same of each value that was compared, by its name: what blocks give, and the logits."""
+    """The same of each value that was compared, by its name: those of the stem and the head, and
+    what blocks give."""
     tolerance: float
     bound: float
     minimum_tolerance: float

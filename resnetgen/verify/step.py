@@ -22,6 +22,7 @@ from resnetgen.verify.compare import (
 )
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.gradient_causes import explain_gradient, suspects
+from resnetgen.verify.mistake import of_anything
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import TrainingFigures
@@ -232,6 +233,7 @@ def _added(of_batch: Statistics, momentum: float, factor: float) -> tuple[Array,
     return momentum * of_batch.mean, momentum * factor * of_batch.variance
 
 
+@of_anything
 def _cause(
     op: BatchNorm2d,
     of_batch: Statistics,

@@ -42,7 +42,7 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
             size = path.stat().st_size
             _refuse_links(h5py, file)
             found = dict(_legacy(file, size) or _numbered(h5py, file, size))
-    except (OSError, KeyError, RuntimeError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise Refused(f"is no file that Keras wrote: {error}") from error
     if not found:
         raise Refused("holds no weights of Keras layers")

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
 from resnetgen.diagnostics import quote
@@ -20,10 +22,8 @@ _AVERAGED = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel counts, beside the module that it keeps."""
 _NUMBERS = ("Float64", "Float32", "Int64", "Int32", "Bool")
 """NumPy's types of what is measured in training."""
-_HINT = (
-    "if you trust where it comes from, load it in PyTorch and save the weights alone: "
-    "torch.save(model.state_dict(), FILE)"
-)
+_HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
+_HINT_ON_CODE = f"if you trust where it comes from, load it in PyTorch and {_HINT}"
 
 
 def main(arguments: Mapping[str, str]) -> dict[str, str]:
@@ -57,23 +57,22 @@ def _load(torch: Any, path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "unsupported" in str(error).lower():
-            raise Refused(f"{_unsafe(str(error))}\n{_HINT}") from error
+            raise Refused(f"{_unsafe(str(error))}\n{_HINT_ON_CODE}") from error
         raise _damaged(error) from error
     except Exception as error:  # What a damaged archive makes of PyTorch has no common type.
         if "TorchScript" in str(error):
-            raise Refused(f"is a TorchScript archive, which holds code\n{_HINT}") from error
+            raise Refused(f"is a TorchScript archive, which holds code\n{_HINT_ON_CODE}") from error
         raise _damaged(error) from error
 
 
 def _records() -> list[Any]:
     """What training scripts keep beside the weights and PyTorch alone would refuse, although it is
     data: a best accuracy that is a number of NumPy's, and the command line's arguments."""
-    numpy = framework("numpy")
-    scalar, _ = numpy.float64(0).__reduce__()
+    scalar, _ = np.float64(0).__reduce__()
     # Under the first name files have it that were written before NumPy 2.
     scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    types = [getattr(numpy.dtypes, f"{each}DType") for each in _NUMBERS]
-    return [*scalars, numpy.dtype, *types, argparse.Namespace]
+    types = [getattr(np.dtypes, f"{each}DType") for each in _NUMBERS]
+    return [*scalars, np.dtype, *types, argparse.Namespace]
 
 
 def _unsafe(message: str) -> str:
