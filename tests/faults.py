@@ -187,6 +187,12 @@ TORCH = (
 
 TORCH_SQUEEZING = (
     Fault(
+        "subsampled-image",
+        replace(("x = self.layer1(x)", "x = self.layer1(x[:, :, ::2, ::2])")),
+        "act1",
+        reason="act1, as layer1.0 receives it, has shape",
+    ),
+    Fault(
         "no-gates",
         replace(("return x * gates.sigmoid()", "return x")),
         "layer1.0.se.scale",

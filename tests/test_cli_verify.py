@@ -832,6 +832,15 @@ def test_somebody_elses_model_is_what_targets_are_compared_with(resnetgen: Run) 
     assert (
         "the others are compared with what theirs:tiny computes, and that with the spec" in ran.out
     )
+    path = "generated/tiny/certificate.json"
+    ran = resnetgen("verify", "generated/tiny", "--certificate", path)
+    assert (ran.code, ran.out) == (
+        0, f"tiny is as certified in {path}: passed at the level forward, in torch\n"
+    )  # fmt: skip
+    said = (
+        "theirs:tiny, with which they were compared, is none of these files: it was not looked at"
+    )
+    assert ran.err == f"{said}\n"
 
 
 @pytest.mark.frameworks

@@ -812,7 +812,7 @@ def no_state_dict() -> None:
         (old_trapped_pickle, "holds the Python object io.open, and unpickling"),
         (trapped_pickle, "holds Python objects, and unpickling that may run any code"),
         (no_pickle, "is no file that torch.save wrote"),
-        (truncated, "is damaged, or not what torch.save wrote: PytorchStreamReader failed"),
+        (truncated, "is damaged: its end is missing, as where a download broke off"),
         (expanded, "claims 1,000,000,000,000 values of `conv1.weight`, more than the file holds"),
         (no_state_dict, "holds a list, not a state_dict"),
     ],

@@ -116,6 +116,7 @@ def _print_catalog(grid: "Grid", paths: Sequence[Path]) -> None:
     """Below the table, in which folders the files are; it may have no room for them itself."""
     print_grids([grid])
     folders = dict.fromkeys(_shown(path.parent) for path in sorted(paths))
+    typer.echo("Their depths are without the convolutions of shortcuts.")
     typer.echo(f"Their files: NAME.yaml in {' or '.join(folders)}")
 
 

@@ -68,6 +68,10 @@ def _print(found: "Recheck", network: "Network", directory: Path, certificate: P
     if "not here" in found.files.values():
         say("the weights that were certified are not here, so nothing is said of them")
     dtypes = _dtypes(found)
+    peer = document["reference"]
+    if peer in dtypes:
+        del dtypes[peer]
+        say(f"{peer}, with which they were compared, is none of these files: it was not looked at")
     narrower = sorted({dtype for dtype in dtypes.values() if dtype not in (None, "float64")})
     typer.echo(
         f"{network.name} is as certified in {certificate}: {document['status']} at the level "

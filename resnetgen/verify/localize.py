@@ -5,7 +5,7 @@ Ops that the framework does not show lie between two recorded values and are rep
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Divergence:
     name: str
     problem: str
     cause: str | None
+    seen: str = "given its inputs"
+    """How what is wrong was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,14 @@ def localize(
         difference = compare(actual, expected, dtype=dtype, growth=limit)
         if not difference.passed:
             problem = describe(actual, expected, difference)
-            return _divergence(
+            found = _divergence(
                 span, actual, known, problem, tensors=tensors, around=ops, dtype=dtype
             )
+            reader = next(iter(witnesses[op.name]))
+            if found.cause is None and reader is not None and reader != RETURNED:
+                # It may as well be right, and its reader be given something else.
+                return replace(found, seen=f"as {reader} receives it")
+            return found
         known[op.name] = _Known(actual, ())
         if misread := _misread(op.name, witnesses, known, dtype=dtype):
             return misread

@@ -196,7 +196,7 @@ def _reason(problem: Problem, divergence: Divergence | None, broke: str | None) 
     """`broke` is the error that ended a run, where that is not the problem itself."""
     reason = problem.reason
     if divergence is not None:
-        reason = f"{divergence.name}, given its inputs, {divergence.problem}"
+        reason = f"{divergence.name}, {divergence.seen}, {divergence.problem}"
     if broke is None:
         return reason
     return f"{reason}; then {shorten(broke, _MOST_OF_AN_ERROR, placeholder=' ...')}"

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,8 @@ from resnetgen.diagnostics import quote
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "module")
 """Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
-_STARTS = (b"PK\3\4", b"\x80")
+_ARCHIVE = b"PK\3\4"
+_STARTS = (_ARCHIVE, b"\x80")
 """Of an archive, and of the pickles that older versions wrote."""
 _DEEPEST = 3
 """How far down weights are looked for."""
@@ -50,8 +52,11 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
 
 def _load(torch: Any, path: Path) -> Any:
     with path.open("rb") as file:
-        if not file.read(4).startswith(_STARTS):
-            raise Refused("is no file that torch.save wrote")
+        start = file.read(4)
+    if not start.startswith(_STARTS):
+        raise Refused("is no file that torch.save wrote")
+    if start == _ARCHIVE and not zipfile.is_zipfile(path):
+        raise Refused("is damaged: its end is missing, as where a download broke off")
     torch.serialization.add_safe_globals(_records())
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
