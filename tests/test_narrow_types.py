@@ -12,11 +12,11 @@ from test_cli_build import tiny
 from verification import DILATING, SMALL, files, network_of
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import LeftOut, drawn_cases, scaled
+from resnetgen.verify.cases import KnownCase, LeftOut, drawn_cases, scaled
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import TOLERANCES
 from resnetgen.verify.dtypes import FORMATS, Dtype
-from resnetgen.verify.narrow import Fitted, fit
+from resnetgen.verify.narrow import fit
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import read
 
@@ -75,7 +75,7 @@ def test_a_case_beyond_the_range_of_a_type_is_left_out(
     case = replace(case, scale=scale, image=scaled(case.image, scale))
     found = fit(network, case, stored, dtype=dtype)
     if said is None:
-        assert isinstance(found, Fitted)
+        assert isinstance(found, KnownCase)
         assert np.array_equal(found.case.image, rounded(case.image, dtype))
     else:
         assert isinstance(found, LeftOut)

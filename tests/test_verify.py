@@ -13,14 +13,23 @@ from verification import SMALL, SQUEEZING, TINY, files, network_of, verify_toget
 
 from resnetgen import certificates
 from resnetgen.ir.ops import BatchNorm2d
-from resnetgen.verify.cases import drawn_cases
+from resnetgen.verify.cases import Case, drawn_cases, shipped_image
 from resnetgen.verify.certificate import certificate
 from resnetgen.verify.check import Options, verify
-from resnetgen.verify.compare import bound, compare
+from resnetgen.verify.compare import beyond_proof, bound, compare
+from resnetgen.verify.conditioning import growths
 from resnetgen.verify.numbers import Drawn
-from resnetgen.verify.prepare import Prepared, measured_growths, prepare, reference_values
+from resnetgen.verify.prepare import (
+    Prepared,
+    measured_growths,
+    prepare,
+    reference_values,
+    shipped_case,
+)
 from resnetgen.verify.result import TargetResult, Verification
 from resnetgen.verify.runners.registry import targets
+from resnetgen.verify.stored import read
+from resnetgen.verify.training import walk
 
 # What the interface promises for every target; more may follow.
 PROMISED = (
@@ -38,6 +47,18 @@ PROMISED = (
 
 
 KERAS = ("keras-tensorflow", "keras-jax", "keras-torch")
+
+
+DEEP_SQUEEZING = """
+name: deep
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 16, kernel: 3, stride: 1, pool: none}
+block: bottleneck
+attention: se
+stages:
+  - {name: a, repeats: 60, width: 16, stride: 1}
+"""
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -414,6 +435,25 @@ def test_drawn_weights_depend_on_seed_and_name_alone(tmp_path: Path) -> None:
         assert tensor.dtype == np.float32
         assert np.array_equal(tensor, again.tensors[name])
         assert not np.array_equal(tensor, other.tensors[name])
+
+
+def test_fresh_weights_that_drive_gates_to_their_ends_get_a_small_image(tmp_path: Path) -> None:
+    """Between its ends such a gate takes what rounding says, for all that comes behind."""
+    network = network_of(DEEP_SQUEEZING, tmp_path)
+    directory = files(network, tmp_path / "built", spec=DEEP_SQUEEZING)
+    shipped = read(directory / "model.safetensors", network)
+
+    known = shipped_case(network, shipped, seed=0)
+
+    whole = Case("shipped", 1.0, shipped_image(network, seed=0))
+    last = [block.ops[-1].name for block in network.blocks][-1]
+    values = {
+        op.name: each for op, each in walk(network, whole, shipped.tensors) if op.name == last
+    }
+    growth = growths(network, whole, shipped, values=values, seed=0)[last]
+    assert beyond_proof("float32", growth=growth)
+    assert known.case.scale < 1.0
+    assert max(known.growths.values()) < 1e2
 
 
 def test_growth_of_rounding_is_measured_at_each_scale(tmp_path: Path) -> None:

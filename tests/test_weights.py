@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -1218,8 +1219,8 @@ def test_a_conversion_that_disagrees_writes_nothing(
     right = convert.shipped_case
 
     def wrong(*arguments: Any, **options: Any) -> Any:
-        case, values = right(*arguments, **options)
-        return case, {name: value + 0.01 for name, value in values.items()}
+        known = right(*arguments, **options)
+        return replace(known, values={name: each + 0.01 for name, each in known.values.items()})
 
     monkeypatch.setattr(convert, "shipped_case", wrong)
     arguments = ("given.safetensors", "--spec", reference, "--to", "torch", "-o", "net.pth")

@@ -17,7 +17,6 @@ from resnetgen.emit import targets
 from resnetgen.ir.network import Network
 from resnetgen.scratch import scratch_folder
 from resnetgen.verify.compare import Difference, compare, describe
-from resnetgen.verify.conditioning import growths
 from resnetgen.verify.cores import cores
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.prepare import shipped_case
@@ -122,12 +121,11 @@ def _refuse_too_large(network: Network, out: Path, target: str) -> None:
 def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected:
     try:
         stored = read(weights, network)
-        case, values = shipped_case(network, stored, seed=seed)
+        known = shipped_case(network, stored, seed=seed)
     except StoredError as error:
         # It speaks of the copy that was made here.
         message = str(error).removeprefix(f"{WEIGHTS_FILE}: ")
         found = Diagnostic("bad-values", message, Span.of_file(file))
         raise DiagnosticError([found]) from error
     logits = network.head[-1].name
-    growth = growths(network, case, stored, values=values, seed=seed)
-    return _Expected(case.image, values[logits], growth[logits])
+    return _Expected(known.case.image, known.values[logits], known.growths[logits])

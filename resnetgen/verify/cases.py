@@ -2,7 +2,7 @@
 it is a step of training."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,16 @@ class Case:
 
     def __str__(self) -> str:
         return str(self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCase:
+    """A case, the reference's values at the network's boundaries, and how rounding grows up to
+    each."""
+
+    case: Case
+    values: Mapping[str, Array]
+    growths: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

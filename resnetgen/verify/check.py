@@ -277,7 +277,7 @@ def _judge(prepared: Prepared, options: Options) -> Judge:
     steps: Mapping[int, ExpectedStep] = {}
     if options.level != "shapes":
         values = reference_values(prepared)
-        growths = prepared.growths or measured_growths(prepared, values, seed=options.seed)
+        growths = measured_growths(prepared, values, seed=options.seed)
         steps = reference_steps(prepared, growths, seed=options.seed)
     entries = prepared.stored["shipped"].entries
     return Judge(

@@ -1,11 +1,11 @@
 """Finds the cases that a narrow type can run, and in which it would prove something."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import Case, LeftOut
+from resnetgen.verify.cases import Case, KnownCase, LeftOut
 from resnetgen.verify.compare import beyond_proof
 from resnetgen.verify.conditioning import narrow_growths
 from resnetgen.verify.dtypes import FORMATS, Dtype
@@ -20,22 +20,12 @@ _HEADROOM = 4
 larger than what it gives."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A case whose image the type holds, the reference's values at the network's boundaries, and
-    how rounding grows up to each."""
-
-    case: Case
-    values: dict[str, Array]
-    growths: dict[str, float]
-
-
 def largest_value(dtype: Dtype) -> float:
     """What no value of a case may exceed."""
     return FORMATS[dtype].largest / _HEADROOM
 
 
-def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> Fitted | LeftOut:
+def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> KnownCase | LeftOut:
     """The case in a narrow type; `stored` gives tensors that are rounded to it."""
     if dtype not in case.dtypes:
         return LeftOut(case, f"{dtype} does not hold an image that is so small")
@@ -55,4 +45,4 @@ def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> Fitted
         if (lost := beyond_proof(dtype, growth=growth)) is not None:
             moved = f"rounding may move {name} by {lost:.0%} of its scale"
             return LeftOut(case, f"{moved}, and nothing would be proven")
-    return Fitted(case, values, growths)
+    return KnownCase(case, values, growths)

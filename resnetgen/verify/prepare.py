@@ -12,6 +12,7 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 from resnetgen.verify.cases import (
     Case,
+    KnownCase,
     LeftOut,
     Weights,
     drawn_cases,
@@ -20,10 +21,11 @@ from resnetgen.verify.cases import (
     sizes_only,
     training_cases,
 )
+from resnetgen.verify.compare import beyond_proof
 from resnetgen.verify.conditioning import gradient_conditioning, growths
 from resnetgen.verify.document import Level, WeightsState
 from resnetgen.verify.dtypes import Dtype, is_narrow
-from resnetgen.verify.narrow import Fitted, fit, largest_value
+from resnetgen.verify.narrow import fit, largest_value
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.reference import Array
@@ -52,7 +54,7 @@ class _Chosen:
     stored: Mapping[Weights, Stored]
     cases: tuple[Case, ...]
     known: Mapping[int, Mapping[str, Array]]
-    growths: tuple[Mapping[str, float], ...] | None = None
+    growths: Mapping[int, Mapping[str, float]]
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -66,8 +68,8 @@ class Prepared:
     cases: tuple[Case, ...]
     known: Mapping[int, Mapping[str, Array]]
     """The reference's values by case, of those that are known already."""
-    growths: tuple[Mapping[str, float], ...] | None
-    """By case, how rounding grows up to each value; None where that is yet to be measured."""
+    growths: Mapping[int, Mapping[str, float]]
+    """How rounding grows up to each value, by case, where that is known already."""
     left_out: tuple[LeftOut, ...]
     requests: tuple[CaseRequest, ...]
 
@@ -114,7 +116,7 @@ def prepare(
         write(path, layout(network), tensors=initial(network, seed=seed))
     shipped = read(path, network)
     if level == "shapes":
-        chosen = _Chosen({"shipped": shipped}, sizes_only(network, seed=seed), known={})
+        chosen = _Chosen({"shipped": shipped}, sizes_only(network, seed=seed), known={}, growths={})
     elif dtype is not None and is_narrow(dtype):
         chosen = _narrow(network, shipped, scratch, seed=seed, dtype=dtype)
     else:
@@ -133,13 +135,14 @@ def prepare(
 
 def _wide(network: Network, shipped: Stored, scratch: Path, *, seed: int, trains: bool) -> _Chosen:
     """For a type that holds the weights as they are."""
-    first, first_values = shipped_case(network, shipped, seed=seed)
+    first = shipped_case(network, shipped, seed=seed)
     drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
     steps, left_out = _steps(network, drawn, seed=seed) if trains else ((), ())
     return _Chosen(
         {"shipped": shipped, "drawn": drawn},
-        (first, *drawn_cases(network, seed=seed), *steps),
-        known={0: first_values, 1: drawn_values},
+        (first.case, *drawn_cases(network, seed=seed), *steps),
+        known={0: first.values, 1: drawn_values},
+        growths={0: first.growths},
         left_out=left_out,
     )
 
@@ -150,7 +153,7 @@ def _narrow(
     """The cases that the type can run, with images and tensors of its numbers; none of training,
     whose gradients it rounds too far."""
     largest = min(_LARGEST_PEAK, largest_value(dtype))
-    first, _ = shipped_case(network, shipped, seed=seed, largest=largest)
+    first = shipped_case(network, shipped, seed=seed, largest=largest).case
     drawn, _ = _draw(network, shipped, scratch, seed=seed)
     stored: dict[Weights, Stored] = {
         "shipped": replace(shipped, narrow=dtype),
@@ -160,12 +163,12 @@ def _narrow(
         fit(network, case, stored[case.weights], dtype=dtype)
         for case in (first, *drawn_cases(network, seed=seed))
     ]
-    fitted = [each for each in fits if isinstance(each, Fitted)]
+    fitted = [each for each in fits if isinstance(each, KnownCase)]
     return _Chosen(
         stored,
         tuple(each.case for each in fitted),
         known={number: each.values for number, each in enumerate(fitted)},
-        growths=tuple(each.growths for each in fitted),
+        growths={number: each.growths for number, each in enumerate(fitted)},
         left_out=tuple(each for each in fits if isinstance(each, LeftOut)),
     )
 
@@ -217,28 +220,31 @@ def reference_steps(
 def measured_growths(
     prepared: Prepared, values: Sequence[Mapping[str, Array]], *, seed: int
 ) -> list[Mapping[str, float]]:
-    """For each case how rounding grows, measured on the first case with the same weights and scale,
-    and on a step of training by itself.
+    """For each case how rounding grows: what is known, or else measured on the first case with the
+    same weights and scale, and on a step of training by itself.
 
     What saturates, as a gate does, lets rounding grow otherwise at another scale.
     """
     measured: dict[tuple[Weights, float, bool], Mapping[str, float]] = {}
-    alike: list[tuple[Weights, float, bool]] = [
-        (case.weights, case.scale, case.labels is None) for case in prepared.cases
-    ]
-    for kind, case, expected in zip(alike, prepared.cases, values, strict=True):
-        if kind not in measured:
+    found: list[Mapping[str, float]] = []
+    for number, (case, expected) in enumerate(zip(prepared.cases, values, strict=True)):
+        kind = (case.weights, case.scale, case.labels is None)
+        if number not in prepared.growths and kind not in measured:
             stored = prepared.stored[case.weights]
             measured[kind] = growths(prepared.network, case, stored, values=expected, seed=seed)
-    return [measured[kind] for kind in alike]
+        found.append(prepared.growths[number] if number in prepared.growths else measured[kind])
+    return found
 
 
 def shipped_case(
     network: Network, shipped: Stored, *, seed: int, largest: float = _LARGEST_PEAK
-) -> tuple[Case, Mapping[str, Array]]:
-    """The shipped weights on one image, scaled down if they drive a value beyond the `largest`.
+) -> KnownCase:
+    """The shipped weights on one image, scaled down if they drive a value beyond the `largest`, or
+    gates so far that rounding alone could hide all that comes behind.
 
-    Raises StoredError where no framework could be compared: on what is not finite.
+    Fresh weights of a deep network with squeeze-and-excitation do: sums that double at every block
+    drive its gates to their ends, and between them a gate takes what rounding says. Raises
+    StoredError where no framework could be compared: on what is not finite.
     """
     shipped.refuse_not_finite()
     case = Case("shipped", 1.0, shipped_image(network, seed=seed))
@@ -253,12 +259,29 @@ def shipped_case(
             peak = max(peak, reached)
             if op.name in kept:
                 values[op.name] = value
-    if peak <= largest:
-        return case, values
+    whole: KnownCase | None = None
     goal = 1.0 if largest >= _LARGEST_PEAK else largest
+    if peak <= largest:
+        whole, goal = _known(network, case, shipped, values, seed=seed), 1.0
+        if peak <= goal or _is_provable(whole):
+            return whole
     scale = 10.0 ** -math.ceil(math.log10(peak / goal))
     case = Case("shipped", scale, scaled(case.image, scale))
-    return case, _boundary_values(network, walk(network, case, shipped.tensors))
+    values = _boundary_values(network, walk(network, case, shipped.tensors))
+    small = _known(network, case, shipped, values, seed=seed)
+    return small if whole is None or _is_provable(small) else whole
+
+
+def _known(
+    network: Network, case: Case, stored: Stored, values: Mapping[str, Array], *, seed: int
+) -> KnownCase:
+    return KnownCase(case, values, growths(network, case, stored, values=values, seed=seed))
+
+
+def _is_provable(known: KnownCase) -> bool:
+    """Whether rounding leaves something to be proven of each value."""
+    largest = max(known.growths.values())
+    return all(beyond_proof(dtype, growth=largest) is None for dtype in ("float64", "float32"))
 
 
 def _draw(
