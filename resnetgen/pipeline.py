@@ -215,14 +215,14 @@ def _weights(
     if len(compiled) != 1:
         message = f"these weights are of one network, and there are {len(compiled)} specs"
         place = Span.of_file(str(checkpoint))
-        raise DiagnosticError([Diagnostic("one-spec", message, place, hint="give one SPEC")])
+        raise DiagnosticError.of("one-spec", message, place, hint="give one SPEC")
     (item,), (directory,) = compiled, directories
     with suppress(FileNotFoundError):
         if checkpoint.samefile(directory / WEIGHTS_FILE):
             hint = "give a copy of it, or --no-weights, which leaves it as it is"
             place = Span.of_file(str(checkpoint))
-            own = Diagnostic("own-weights", "is what this build would replace", place, hint=hint)
-            raise DiagnosticError([own])
+            message = "is what this build would replace"
+            raise DiagnosticError.of("own-weights", message, place, hint=hint)
     with loaded(checkpoint, item.network, origin=options.origin, seed=seed, key=key) as found:
         for remark in found.remarks(item.spec):
             telling(remark)
@@ -241,8 +241,8 @@ def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:
         known = f"records {quote(spec)} as its source, and that"
         first = error.diagnostics[0]
         if (first.code, first.span) == ("missing-file", Span.of_file(spec)):
-            gone = Diagnostic("lost-source", f"{known} no longer exists", place, hint=hint)
-            raise DiagnosticError([gone]) from error
+            message = f"{known} no longer exists"
+            raise DiagnosticError.of("lost-source", message, place, hint=hint) from error
         lost = Diagnostic("lost-source", f"{known} does not compile", place, hint=hint)
         raise DiagnosticError([lost, *error.diagnostics]) from error
 
@@ -255,14 +255,14 @@ def _told_of_verification() -> Generator[None]:
     try:
         yield
     except NoPeerError as error:
-        raise DiagnosticError([Diagnostic("bad-peer", str(error))]) from error
+        raise DiagnosticError.of("bad-peer", str(error)) from error
     except OSError as error:
         # What fails at an open file names none, and all that a verification writes is scratch.
         file = error.filename or tempfile.tempdir
         place = Span.of_file(str(file)) if file else None
         message = f"the verification stopped: {error.strerror or error}"
         hint = None if error.filename else "TMPDIR names the directory for its scratch files"
-        raise DiagnosticError([Diagnostic("not-verified", message, place, hint=hint)]) from error
+        raise DiagnosticError.of("not-verified", message, place, hint=hint) from error
 
 
 def _each(items: Iterable[_Item], make: Callable[[_Item], _Made]) -> list[_Made]:

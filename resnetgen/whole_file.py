@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import DiagnosticError, Span
 from resnetgen.locks import held, unless_held
 
 
@@ -20,8 +20,8 @@ def told(subject: Path, what: Literal["read", "written"] = "written") -> Generat
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        found = Diagnostic(f"not-{what}", f"cannot be {what}: {reason}", Span.of_file(str(subject)))
-        raise DiagnosticError([found]) from error
+        message, place = f"cannot be {what}: {reason}", Span.of_file(str(subject))
+        raise DiagnosticError.of(f"not-{what}", message, place) from error
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from resnetgen.cli.options import (
 )
 from resnetgen.cli.printing import print_grids, print_json, reporting, say
 from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict, runners_of
-from resnetgen.diagnostics import Diagnostic, DiagnosticError
+from resnetgen.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
     from resnetgen.pipeline import Built
@@ -123,10 +123,10 @@ def build(
     with reporting(as_json=as_json), _telling_what_is_kept(finished, proving=not no_verify):
         if not spec:
             hint = "`resnetgen specs` lists the bundled ones"
-            raise DiagnosticError([Diagnostic("no-spec", "build needs a SPEC", hint=hint)])
+            raise DiagnosticError.of("no-spec", "build needs a SPEC", hint=hint)
         if weights is not None and no_weights:
             message = "--weights and --no-weights ask for two different things"
-            raise DiagnosticError([Diagnostic("two-weights", message, hint="give one of them")])
+            raise DiagnosticError.of("two-weights", message, hint="give one of them")
         if weights is None:
             read = context.params.keys() - {"key", "origin"}
             refuse_unread(context, read, "a build without --weights")
@@ -136,7 +136,7 @@ def build(
         check_peer(against)
         if against is not None and len(spec) != 1:
             message = f"--against names one network, and there are {len(spec)} specs"
-            raise DiagnosticError([Diagnostic("one-spec", message, hint="give one SPEC")])
+            raise DiagnosticError.of("one-spec", message, hint="give one SPEC")
         named = choose(target, targets())
         compiled = pipeline.compile_specs(spec, overrides=overrides or ())
         check_trains(level, (item.network for item in compiled))

@@ -108,7 +108,7 @@ def _named_like(text: str) -> dict[str, Path]:
             f"no bundled spec has {quote(text)} in its name, and no folder of them is called so"
         )
         hint = did_you_mean(text, bundled()) or "`resnetgen specs` lists them all"
-        raise DiagnosticError([Diagnostic("unknown-spec", message, hint=hint)])
+        raise DiagnosticError.of("unknown-spec", message, hint=hint)
     return found
 
 
@@ -165,7 +165,7 @@ def schema(
         if form is SchemaFormat.markdown and of is Subject.certificate:
             message = "there is a page on specs alone"
             hint = "leave out --format, or --of"
-            raise DiagnosticError([Diagnostic("no-page", message, hint=hint)])
+            raise DiagnosticError.of("no-page", message, hint=hint)
     if form is SchemaFormat.markdown:
         from resnetgen.report.language import language
 

@@ -18,7 +18,7 @@ from resnetgen.cli.options import (
     unknown,
 )
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.convert.convert import Conversion
@@ -138,8 +138,7 @@ def _refuse_to_replace(output: Path, weights: Path, *, force: bool) -> None:
         reason, hint = "is there already", "name another file or use --force"
     else:
         return
-    found = Diagnostic("not-written", reason, Span.of_file(str(place)), hint=hint)
-    raise DiagnosticError([found])
+    raise DiagnosticError.of("not-written", reason, Span.of_file(str(place)), hint=hint)
 
 
 def _facts(

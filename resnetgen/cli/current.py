@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from resnetgen.cli.printing import FAILED, PASSED, print_json, reporting
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.emit.current import Finding
@@ -26,7 +26,7 @@ def check_current(
     with reporting(as_json=as_json):
         if overrides and not specs:
             message, hint = "--set changes a SPEC, and none is given", "name one"
-            raise DiagnosticError([Diagnostic("no-spec", message, hint=hint)])
+            raise DiagnosticError.of("no-spec", message, hint=hint)
         compiled = _of_specs(specs, output, overrides) if specs else dict.fromkeys(_all(output))
         found = {directory: findings(directory, item) for directory, item in compiled.items()}
     if as_json:
@@ -54,9 +54,7 @@ def _all(output: Path) -> list[Path]:
     if not found:
         message = "holds no directory that resnetgen wrote"
         hint = "-o names the directory that holds them"
-        raise DiagnosticError(
-            [Diagnostic("no-output", message, Span.of_file(str(output)), hint=hint)]
-        )
+        raise DiagnosticError.of("no-output", message, Span.of_file(str(output)), hint=hint)
     return found
 
 

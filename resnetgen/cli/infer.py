@@ -12,7 +12,7 @@ import typer
 
 from resnetgen.cli.options import KeyOption, complete_checkpoint, complete_spec
 from resnetgen.cli.printing import reporting, say
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
+from resnetgen.diagnostics import DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
     from resnetgen.spec.load import LoadedSpec
@@ -114,7 +114,7 @@ def _name(checkpoint: Path, asked: str | None) -> str:
     legal = names.nearest_legal(asked)
     message = f"`--name` cannot be {quote(asked)}: {objection}"
     hint = None if legal is None else f"did you mean `{legal}`?"
-    raise DiagnosticError([Diagnostic("bad-name", message, None, hint, names.EXPECTED)])
+    raise DiagnosticError.of("bad-name", message, None, hint, expected=names.EXPECTED)
 
 
 @contextmanager

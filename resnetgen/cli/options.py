@@ -301,11 +301,11 @@ def check_dtype(level: Level, dtype: Dtype | None, *, against: str | None) -> No
     if level is Level.train and dtype not in (None, Dtype.float64):
         message = f"--level train compares gradients, and --dtype {dtype} rounds them too far"
         hint = "leave --dtype out, or compare with --level forward"
-        raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
+        raise DiagnosticError.of("no-such-dtype", message, hint=hint)
     if against is not None and dtype in (Dtype.float16, Dtype.bfloat16):
         message = f"--against runs a model in float64, and --dtype {dtype} rounds the weights"
         hint = "leave one of them out"
-        raise DiagnosticError([Diagnostic("no-such-dtype", message, hint=hint)])
+        raise DiagnosticError.of("no-such-dtype", message, hint=hint)
 
 
 def check_trains(level: Level, networks: Iterable["Network"]) -> None:
@@ -315,7 +315,7 @@ def check_trains(level: Level, networks: Iterable["Network"]) -> None:
             message = f"--level train compares gradients, and {network.name} has one class: its "
             message += "cross entropy is 0 whatever its weights are"
             hint = "compare with --level forward"
-            raise DiagnosticError([Diagnostic("no-gradient", message, hint=hint)])
+            raise DiagnosticError.of("no-gradient", message, hint=hint)
 
 
 def check_peer(reference: str | None) -> None:
@@ -326,12 +326,12 @@ def check_peer(reference: str | None) -> None:
     expected = "MODULE:FUNCTION, such as `torchvision.models:resnet50`"
     if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
         message = f"--against cannot be {quote(reference)}"
-        raise DiagnosticError([Diagnostic("bad-peer", message, expected=expected)])
+        raise DiagnosticError.of("bad-peer", message, expected=expected)
     top = module.partition(".")[0]
     if PathFinder.find_spec(top, [*sys.path, os.getcwd()]) is None:
         message = f"there is no module {quote(top)}, which --against names"
         hint = "install it, or run this in the directory where it lies"
-        raise DiagnosticError([Diagnostic("bad-peer", message, hint=hint)])
+        raise DiagnosticError.of("bad-peer", message, hint=hint)
 
 
 def folder_flaw(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from resnetgen.child.launch import how_it_ended
 from resnetgen.cli.progress import progress
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import DiagnosticError, Span
 from resnetgen.pipeline import Built, prove
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _broken_off(item: Built, code: int | None) -> DiagnosticError:
     assert code is not None, "it has ended"
     message = f"has not been verified: the process that was to do it {how_it_ended(code)}"
     place = Span.of_file(str(item.directory))
-    return DiagnosticError([Diagnostic("not-verified", message, place, hint="verify it again")])
+    return DiagnosticError.of("not-verified", message, place, hint="verify it again")
 
 
 def _child(sender: Connection, item: Built, options: "Options") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from resnetgen.cli.printing import FAILED, PASSED, print_json, say
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, listed, printable
+from resnetgen.diagnostics import DiagnosticError, Span, listed, printable
 from resnetgen.records import SPEC
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _found(network: "Network", directory: Path, certificate: Path) -> "Recheck":
     except OSError as error:
         reason, expected = f"cannot be read: {error.strerror or error}", None
     place = Span.of_file(str(certificate))
-    raise DiagnosticError([Diagnostic("not-a-certificate", reason, place, expected=expected)])
+    raise DiagnosticError.of("not-a-certificate", reason, place, expected=expected)
 
 
 def _print(found: "Recheck", network: "Network", directory: Path, certificate: Path) -> None:

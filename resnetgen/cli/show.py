@@ -8,7 +8,7 @@ import typer
 
 from resnetgen.cli.options import Json, Overrides, Specs, unknown
 from resnetgen.cli.printing import print_grids, print_json, reporting
-from resnetgen.diagnostics import Diagnostic, DiagnosticError
+from resnetgen.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
@@ -89,11 +89,11 @@ def show(
             raise DiagnosticError([unknown("format", form, known)])
         if as_json and form != "json":
             message = f"--json and --format {asked} ask for two different things"
-            raise DiagnosticError([Diagnostic("two-formats", message, hint="give one of them")])
+            raise DiagnosticError.of("two-formats", message, hint="give one of them")
         if form in targets() and (len(spec) > 1 or block is not None):
             message = f"--format {form} prints the whole source of one network"
             hint = "give one SPEC, and no --block"
-            raise DiagnosticError([Diagnostic("one-source", message, hint=hint)])
+            raise DiagnosticError.of("one-source", message, hint=hint)
         networks = [item.network for item in compile_specs(spec, overrides=overrides or ())]
         if form in targets():
             _print_source(networks[0], form)

@@ -31,7 +31,7 @@ from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress
 from resnetgen.cli.recheck import recheck_certificate
 from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
+from resnetgen.diagnostics import DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
     from resnetgen.emit.manifest import Manifest
@@ -159,7 +159,7 @@ def _refuse_unwritable(directory: Path, output: Path | None) -> None:
         hint = "--output FILE puts the certificate elsewhere"
     else:
         hint = "--output takes a file in a directory that exists and can be written to"
-    raise DiagnosticError([Diagnostic("not-written", reason, Span.of_file(str(folder)), hint=hint)])
+    raise DiagnosticError.of("not-written", reason, Span.of_file(str(folder)), hint=hint)
 
 
 def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
@@ -175,9 +175,7 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
     else:
         return
     hint = "move it away, or name another file with --output"
-    raise DiagnosticError(
-        [Diagnostic("not-a-certificate", reason, Span.of_file(str(path)), hint=hint)]
-    )
+    raise DiagnosticError.of("not-a-certificate", reason, Span.of_file(str(path)), hint=hint)
 
 
 def _announce_edited_spec(directory: Path, manifest: "Manifest | None", network: "Network") -> None:
@@ -206,14 +204,10 @@ def _spec_file(directory: Path) -> Path:
     kind = f"has no {SPEC}" if directory.is_dir() else "is not a directory"
     built = OUTPUT / directory
     hint = f"did you mean {quote(built.as_posix())}?" if (built / SPEC).is_file() else None
-    raise DiagnosticError(
-        [
-            Diagnostic(
-                "no-output",
-                kind,
-                Span.of_file(str(directory)),
-                hint,
-                expected="a directory that `resnetgen build` wrote",
-            )
-        ]
+    raise DiagnosticError.of(
+        "no-output",
+        kind,
+        Span.of_file(str(directory)),
+        hint,
+        expected="a directory that `resnetgen build` wrote",
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from resnetgen.child.task import Task, perform
 from resnetgen.convert.formats import FORMATS
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable
+from resnetgen.diagnostics import DiagnosticError, Span, printable
 from resnetgen.emit import targets
 from resnetgen.ir.network import Network
 from resnetgen.scratch import scratch_folder
@@ -115,7 +115,7 @@ def _refuse_too_large(network: Network, out: Path, target: str) -> None:
         message = f"would take {size:,} bytes, and an ONNX file alone holds {_LARGEST_GRAPH:,}"
         hint = "`resnetgen build --weights` writes a graph beside its weights"
         place = Span.of_file(str(out))
-        raise DiagnosticError([Diagnostic("too-large", message, place, hint=hint)])
+        raise DiagnosticError.of("too-large", message, place, hint=hint)
 
 
 def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected:
@@ -125,7 +125,6 @@ def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expe
     except StoredError as error:
         # It speaks of the copy that was made here.
         message = str(error).removeprefix(f"{WEIGHTS_FILE}: ")
-        found = Diagnostic("bad-values", message, Span.of_file(file))
-        raise DiagnosticError([found]) from error
+        raise DiagnosticError.of("bad-values", message, Span.of_file(file)) from error
     logits = network.head[-1].name
     return _Expected(known.case.image, known.values[logits], known.growths[logits])

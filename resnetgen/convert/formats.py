@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean
+from resnetgen.diagnostics import DiagnosticError, Span, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +43,4 @@ def refuse_other_endings(out: Path, target: str) -> None:
     expected = f"a name that ends in {' or '.join(endings)}"
     hint = did_you_mean(out.suffix, endings) if out.suffix else None
     place = Span.of_file(str(out))
-    raise DiagnosticError([Diagnostic("bad-ending", message, place, hint, expected)])
+    raise DiagnosticError.of("bad-ending", message, place, hint, expected=expected)

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint
 
 from resnetgen import plugins
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, printable, quote
+from resnetgen.diagnostics import DiagnosticError, printable, quote
 from resnetgen.ir.network import Network
 
 _GROUP = "resnetgen.targets"
@@ -86,4 +86,4 @@ def _load(entries: list[EntryPoint]) -> Target:
 
 def _broken(entry: EntryPoint, reason: str, *, hint: str) -> DiagnosticError:
     message = f"the target {quote(entry.name)} {reason}"
-    return DiagnosticError([Diagnostic("broken-target", message, hint=hint)])
+    return DiagnosticError.of("broken-target", message, hint=hint)

@@ -125,9 +125,7 @@ def plan(directory: Path, contents: Contents, *, force: bool) -> Plan:
     """Decides what happens to each file; raises a DiagnosticError rather than overwrite."""
     if directory.exists() and not directory.is_dir():
         message = "is in the way: the output directory has this name"
-        raise DiagnosticError(
-            [Diagnostic("not-a-directory", message, Span.of_file(str(directory)))]
-        )
+        raise DiagnosticError.of("not-a-directory", message, Span.of_file(str(directory)))
     found = _survey(directory, contents, {})
     if not force:
         _refuse_to_overwrite(found)
@@ -205,7 +203,7 @@ def _refuse_to_overwrite(plan: Plan) -> None:
         message = f"cannot be read, and so does not say which files are resnetgen's: {reason}"
         hint = "restore it, or move the directory away; --force replaces the files of this build"
         place = Span.of_file(str(directory / MANIFEST))
-        raise DiagnosticError([Diagnostic("damaged-manifest", message, place, hint=hint)])
+        raise DiagnosticError.of("damaged-manifest", message, place, hint=hint)
     listed = {} if plan.old is None else plan.old.listed
     wanted = {name: sha256(content) for name, content in plan.contents.files.items()}
     edited = [

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
+from resnetgen.diagnostics import DiagnosticError, Span, did_you_mean, quote
 from resnetgen.resources import specs_directory
 from resnetgen.spec import idle
 from resnetgen.spec.file import REFERENCE, SUFFIXES, read
@@ -101,7 +101,7 @@ def _find(reference: str) -> tuple[_Place, str]:
         message = f"{quote(reference)} is no spec: what comes from a pipe is not read"
         expected = "a bundled name, as `resnetgen specs` lists them, or the path of a regular file"
         hint = "write it to a file, and name that"
-        raise DiagnosticError([Diagnostic("not-a-file", message, hint=hint, expected=expected)])
+        raise DiagnosticError.of("not-a-file", message, hint=hint, expected=expected)
     if is_file or _is_path(reference) or (os.path.isdir(reference) and reference not in bundled()):
         return _Place(Path(reference), reference), reference
     found = _bundled_place(reference, folder=Path(), asked_at=None)
@@ -118,16 +118,12 @@ def _bundled_place(name: str, *, folder: Path, asked_at: Span | None) -> _Place:
     if name in files:
         return _Place(files[name], _relative(files[name]))
     beside = [name + suffix for suffix in SUFFIXES if os.path.isfile(folder / (name + suffix))]
-    raise DiagnosticError(
-        [
-            Diagnostic(
-                "unknown-spec",
-                f"there is no bundled spec {quote(name)}",
-                asked_at,
-                f"did you mean {quote(beside[0])}?" if beside else did_you_mean(name, files),
-                "a bundled name, as `resnetgen specs` lists them, or the path of a YAML file",
-            )
-        ]
+    raise DiagnosticError.of(
+        "unknown-spec",
+        f"there is no bundled spec {quote(name)}",
+        asked_at,
+        f"did you mean {quote(beside[0])}?" if beside else did_you_mean(name, files),
+        expected="a bundled name, as `resnetgen specs` lists them, or the path of a YAML file",
     )
 
 

@@ -149,7 +149,7 @@ def _refuse_mixed_groups(checkpoint: Checkpoint, matched: Match, network: Networ
     )
     expected = "a network with batch norms, or one with projections"
     place = Span.of_file(checkpoint.file)
-    raise DiagnosticError([Diagnostic("mixed-groups", message, place, expected=expected)])
+    raise DiagnosticError.of("mixed-groups", message, place, expected=expected)
 
 
 def _pads_channels(network: Network) -> bool:

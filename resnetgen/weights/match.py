@@ -79,9 +79,7 @@ def _recognize(network: Network, file: str, shapes: Mapping[str, Shape]) -> Orig
     some = ", ".join(quote(name) for name in sorted(shapes)[:3])
     message = f"its tensors have names of no known format: {some}{', ...' * (len(shapes) > 3)}"
     expected = f"{', '.join(each.title for each in ORIGINS[:-1])}, or {ORIGINS[-1].title}"
-    raise DiagnosticError(
-        [Diagnostic("unknown-format", message, Span.of_file(file), expected=expected)]
-    )
+    raise DiagnosticError.of("unknown-format", message, Span.of_file(file), expected=expected)
 
 
 def _share(origin: Origin, network: Network, shapes: Mapping[str, Shape]) -> float:
@@ -96,10 +94,9 @@ def _named(name: str) -> Origin:
             return each
     known = [each.name for each in ORIGINS]
     message = f"there is no format {quote(name)}"
-    found = Diagnostic(
+    raise DiagnosticError.of(
         "unknown-format", message, hint=did_you_mean(name, known), expected=", ".join(known)
     )
-    raise DiagnosticError([found])
 
 
 def _cannot_have(origin: Origin, unnamed: tuple[str, ...], file: str) -> DiagnosticError:
@@ -107,9 +104,7 @@ def _cannot_have(origin: Origin, unnamed: tuple[str, ...], file: str) -> Diagnos
     more = f" and {len(others):,} more" if others else ""
     message = f"has {origin.title}, and those name no {first}{more}"
     expected = "a file of a network with such layers, or a spec without them"
-    return DiagnosticError(
-        [Diagnostic("unnamed-layer", message, Span.of_file(file), expected=expected)]
-    )
+    return DiagnosticError.of("unnamed-layer", message, Span.of_file(file), expected=expected)
 
 
 def _head_of_others(

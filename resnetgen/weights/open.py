@@ -15,7 +15,7 @@ import numpy as np
 
 from resnetgen.child.framework import missing
 from resnetgen.child.task import Task, perform
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, printable, quote
+from resnetgen.diagnostics import DiagnosticError, Span, printable, quote
 from resnetgen.scratch import scratch_folder
 from resnetgen.weights.checkpoint import NUMPY_TYPES, Checkpoint, Tensor
 from resnetgen.weights.safetensors import COUNTER, NoTableError, SafetensorsError, slots
@@ -165,4 +165,4 @@ def _unreadable(path: Path, error: OSError) -> DiagnosticError:
 def _error(
     code: str, path: Path, message: str, *, hint: str | None = None, expected: str | None = None
 ) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, Span.of_file(str(path)), hint, expected)])
+    return DiagnosticError.of(code, message, Span.of_file(str(path)), hint, expected=expected)

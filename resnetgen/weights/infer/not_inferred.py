@@ -1,6 +1,6 @@
 """What keeps names and shapes from being those of a network, as a diagnostic."""
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, quote
+from resnetgen.diagnostics import DiagnosticError, quote
 from resnetgen.ir.rules import Shape
 
 
@@ -8,7 +8,7 @@ def not_inferred(
     message: str, expected: str | None = None, hint: str | None = None
 ) -> DiagnosticError:
     """A diagnostic without a place: who read the file knows its name."""
-    return DiagnosticError([Diagnostic("not-inferred", message, None, hint, expected)])
+    return DiagnosticError.of("not-inferred", message, None, hint, expected=expected)
 
 
 def missing(name: str, because: str) -> DiagnosticError:
