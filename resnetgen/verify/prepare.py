@@ -259,17 +259,24 @@ def shipped_case(
             peak = max(peak, reached)
             if op.name in kept:
                 values[op.name] = value
-    whole: KnownCase | None = None
-    goal = 1.0 if largest >= _LARGEST_PEAK else largest
-    if peak <= largest:
-        whole, goal = _known(network, case, shipped, values, seed=seed), 1.0
-        if peak <= goal or _is_provable(whole):
-            return whole
-    scale = 10.0 ** -math.ceil(math.log10(peak / goal))
-    case = Case("shipped", scale, scaled(case.image, scale))
-    values = _boundary_values(network, walk(network, case, shipped.tensors))
-    small = _known(network, case, shipped, values, seed=seed)
-    return small if whole is None or _is_provable(small) else whole
+    if peak > largest:
+        goal = 1.0 if largest >= _LARGEST_PEAK else largest
+        return _scaled_down(network, case, shipped, by=peak / goal, seed=seed)
+    whole = _known(network, case, shipped, values, seed=seed)
+    if peak <= 1 or _is_provable(whole):
+        return whole
+    small = _scaled_down(network, case, shipped, by=peak, seed=seed)
+    return small if _is_provable(small) else whole
+
+
+def _scaled_down(
+    network: Network, case: Case, shipped: Stored, *, by: float, seed: int
+) -> KnownCase:
+    """The case on an image that is smaller by a power of ten, and at least `by` that."""
+    scale = 10.0 ** -math.ceil(math.log10(by))
+    small = Case("shipped", scale, scaled(case.image, scale))
+    values = _boundary_values(network, walk(network, small, shipped.tensors))
+    return _known(network, small, shipped, values, seed=seed)
 
 
 def _known(
