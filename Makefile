@@ -14,7 +14,8 @@ PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3 python; 
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # A test may run a framework, with memory to match, in a process of its own.
-PARALLEL := --numprocesses auto --maxprocesses 4
+# Idle workers take tests from those that still have some: a few last for minutes.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 INSTALLED := pyproject.toml constraints.txt
 
 GENERATED := resnet18 resnet34 resnet50 resnet101 resnet152 plain34 \
