@@ -15,7 +15,18 @@ from commands import Run
 
 from resnetgen.resources import specs_directory
 
-COMMANDS = ("build", "check", "show", "diff", "infer", "verify", "specs", "schema")
+COMMANDS = (
+    "build",
+    "check",
+    "show",
+    "diff",
+    "infer",
+    "verify",
+    "convert",
+    "new",
+    "specs",
+    "schema",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -492,6 +503,61 @@ def test_specs_fit_into_60_columns_with_long_names_on_lines_of_their_own(
     name = table.index("seresnextaa101d_32x8d")
     assert table[name + 1].split()[0] == "101"
     assert "resnet18         18   11,689,512    1,814,073,344  3x224x224" in table
+
+
+@pytest.mark.parametrize(
+    "like",
+    ["resnet50", "resnet110", "preact_resnet164", "keras_resnet50v2", "caffe_resnet50",
+     "regnet_y_400mf", "seresnextaa101d_32x8d", "ecaresnet50d_pruned"],
+)  # fmt: skip
+def test_new_writes_the_whole_of_another_network(resnetgen: Run, like: str) -> None:
+    written = resnetgen("new", "mine", "--like", like, "--set", "classes=7")
+    assert (written.code, written.err) == (0, "")
+    assert written.out.startswith("mine.yaml: mine, ")
+    lines = Path("mine.yaml").read_text().splitlines()
+    assert lines[2] == "name: mine"
+    assert not any(line.startswith("extends") for line in lines)
+    compared = resnetgen("diff", "mine.yaml", like, "--json")
+    assert [fact["fact"] for fact in compared.json["facts"]] == ["name", "classes"]
+
+
+def test_new_without_like_is_the_readme_s_resnet50(resnetgen: Run) -> None:
+    assert resnetgen("new", "mine", "-o", "other.yml").out == (
+        "other.yml: mine, 50 layers, like resnet50\n"
+    )
+    readme = (specs_directory().parent / "README.md").read_text()
+    stated = Path("other.yml").read_text().partition("name: mine\n")[2]
+    assert f"```yaml\nname: resnet50\n{stated}```" in readme
+    assert resnetgen("check", "other.yml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("My-Net",), "`NAME` cannot be `My-Net`: it contains `M`"),
+        (("resnet18",), "hint: `resnetgen new my_resnet18 --like resnet18` starts from it"),
+        (("mine", "--like", "resnet51"), "there is no bundled spec `resnet51`"),
+        (("mine", "--set", "stem.width=0"), "`stem.width` is `0`"),
+        (("mine", "-o", "mine.json"), "expected: .yaml or .yml"),
+        (("mine", "-o", "nowhere/mine.yaml"), "nowhere: error: is not a directory"),
+        (("taken",), "taken.yaml: error: is there already"),
+    ],
+)
+def test_new_that_cannot_be_is_bad_input_and_writes_nothing(
+    resnetgen: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    Path("taken.yaml").write_text("mine")
+    ran = resnetgen("new", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert os.listdir() == ["taken.yaml"]
+    assert Path("taken.yaml").read_text() == "mine"
+
+
+def test_new_overwrites_when_told_to(resnetgen: Run) -> None:
+    Path("taken.yaml").write_text("mine")
+    assert resnetgen("new", "taken", "--force").code == 0
+    assert "name: taken\n" in Path("taken.yaml").read_text()
 
 
 def test_schema_is_json_schema(resnetgen: Run) -> None:

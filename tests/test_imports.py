@@ -36,7 +36,7 @@ CONTRACT = {
     "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output", "certificates",
                  "records"},
     "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "difference", "report", "output",
-            "certificates", "pipeline", "records", "convert", "child"},
+            "certificates", "pipeline", "records", "convert", "child", "whole_file"},
     "__main__": {"cli"},
 }  # fmt: skip
 

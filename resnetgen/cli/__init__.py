@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from resnetgen.cli import build, catalog, convert, diff, infer, show, verify
+from resnetgen.cli import build, catalog, convert, diff, infer, new, show, verify
 from resnetgen.cli.printing import (
     BAD_INPUT,
     INTERRUPTED,
@@ -55,6 +55,7 @@ app.command("diff", short_help="Say in what two specs differ, and what that does
 app.command("infer", short_help="Print a spec for a checkpoint's tensors.")(infer.infer)
 app.command("verify", short_help="Prove what lies in a directory as it is.")(verify.verify)
 app.command("convert", short_help="Convert a checkpoint to any framework.")(convert.convert)
+app.command("new", short_help="Write a spec to start from.")(new.new)
 app.command("specs", short_help="List the bundled specs.")(catalog.specs)
 app.command("schema", short_help="Print the JSON Schema of specs.")(catalog.schema)
 

@@ -1,6 +1,5 @@
 """The command `convert`: a checkpoint of any library to a file of any framework."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from resnetgen.cli.options import (
     SeedOption,
     SpecOption,
     TimeoutOption,
-    folder_flaw,
+    refuse_to_replace,
     unknown,
 )
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say
@@ -87,7 +86,8 @@ def convert(
         if to not in FORMATS:
             raise DiagnosticError([unknown("target", to, FORMATS)])
         refuse_other_endings(output, to)
-        _refuse_to_replace(output, weights, force=force)
+        _refuse_to_replace_source(output, weights)
+        refuse_to_replace(output, force=force)
         from resnetgen.convert.convert import convert as carry_out
         from resnetgen.convert.convert import installed_runner
         from resnetgen.pipeline import compile_spec
@@ -125,20 +125,10 @@ def convert(
         raise typer.Exit(FAILED)
 
 
-def _refuse_to_replace(output: Path, weights: Path, *, force: bool) -> None:
-    """Says at once what would otherwise be found out at the end."""
-    place, hint = output, None
-    if (reason := folder_flaw(output.parent)) is not None:
-        place = output.parent
-    elif output.exists() and weights.exists() and output.samefile(weights):
-        reason = "is what would be converted"
-    elif os.path.lexists(output) and not output.is_file():
-        reason = "is in the way: it is no file"
-    elif os.path.lexists(output) and not force:
-        reason, hint = "is there already", "name another file or use --force"
-    else:
-        return
-    raise DiagnosticError.of("not-written", reason, Span.of_file(str(place)), hint=hint)
+def _refuse_to_replace_source(output: Path, weights: Path) -> None:
+    if output.exists() and weights.exists() and output.samefile(weights):
+        place = Span.of_file(str(output))
+        raise DiagnosticError.of("not-written", "is what would be converted", place)
 
 
 def _facts(

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.cli.options import KeyOption, complete_checkpoint, complete_spec
+from resnetgen.cli.options import (
+    KeyOption,
+    complete_checkpoint,
+    complete_spec,
+    require_legal_name,
+)
 from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import DiagnosticError, Span, quote
 
@@ -108,13 +113,8 @@ def _name(checkpoint: Path, asked: str | None) -> str:
 
     if asked is None:
         return names.made_legal(checkpoint.name.partition(".")[0])
-    objection = names.objection(asked)
-    if objection is None:
-        return asked
-    legal = names.nearest_legal(asked)
-    message = f"`--name` cannot be {quote(asked)}: {objection}"
-    hint = None if legal is None else f"did you mean `{legal}`?"
-    raise DiagnosticError.of("bad-name", message, None, hint, expected=names.EXPECTED)
+    require_legal_name(asked, told="--name")
+    return asked
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quote
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, quote
 
 if TYPE_CHECKING:
     from resnetgen.ir.network import Network
@@ -339,6 +339,32 @@ def folder_flaw(folder: Path) -> str | None:
     if not folder.is_dir():
         return "is not a directory"
     return None if os.access(folder, os.W_OK | os.X_OK) else "is not writable"
+
+
+def refuse_to_replace(file: Path, *, force: bool) -> None:
+    """Raises a DiagnosticError where no file can be written, or none without `force`."""
+    place, hint = file, None
+    if (reason := folder_flaw(file.parent)) is not None:
+        place = file.parent
+    elif os.path.lexists(file) and not file.is_file():
+        reason = "is in the way: it is no file"
+    elif os.path.lexists(file) and not force:
+        reason, hint = "is there already", "name another file or use --force"
+    else:
+        return
+    raise DiagnosticError.of("not-written", reason, Span.of_file(str(place)), hint=hint)
+
+
+def require_legal_name(name: str, *, told: str) -> None:
+    """Raises a DiagnosticError where no network can have the name that is `told` so."""
+    from resnetgen.spec import names
+
+    if (objection := names.objection(name)) is None:
+        return
+    legal = names.nearest_legal(name)
+    message = f"`{told}` cannot be {quote(name)}: {objection}"
+    hint = None if legal is None else f"did you mean `{legal}`?"
+    raise DiagnosticError.of("bad-name", message, None, hint, expected=names.EXPECTED)
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> Diagnostic:
