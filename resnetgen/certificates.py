@@ -25,13 +25,18 @@ class Proof:
     """None where no value was compared, or nobody knows the dtype."""
 
 
-def write(path: Path, verification: "Verification", network: Network) -> None:
-    """Writes the certificate of a verification, whole or not at all."""
+def write(
+    path: Path, verification: "Verification", network: Network, *, is_new: bool = False
+) -> None:
+    """Writes the certificate of a verification, whole or not at all.
+
+    With `is_new` there must be no file in its place yet.
+    """
     from resnetgen.verify.certificate import certificate
 
     document = certificate(verification, network)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    with replaced(path) as temporary:
+    with replaced(path, is_new=is_new) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

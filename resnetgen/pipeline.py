@@ -17,6 +17,7 @@ from resnetgen.emit.write import (
     place,
     plan,
     refuse_overlaps,
+    undisturbed,
     write,
 )
 from resnetgen.ir.check import check
@@ -141,18 +142,23 @@ def prove(
     *,
     options: "Options",
     certificate: Path | None,
+    is_new: bool = False,
     progress: "Progress",
 ) -> "Verification":
     """Verifies what lies in `directory` as it is now, and writes the certificate of that.
 
-    Where nothing ran there is nothing to certify: an older certificate stays as it is.
+    Where nothing ran, or a file changed meanwhile, there is nothing to certify: an older or newer
+    certificate stays as it is. With `is_new` there must still be no file where it is written.
     """
-    from resnetgen.verify.check import verify
+    from resnetgen.verify.check import of_what_stayed, verify
 
     with _told_of_verification():
         verification = verify(network, directory, options=options, progress=progress)
-    if verification.ran:
-        certificates.write(certificate or directory / CERTIFICATE, verification, network)
+    with undisturbed(directory):
+        verification = of_what_stayed(verification, directory)
+        if verification.certifies:
+            path = certificate or directory / CERTIFICATE
+            certificates.write(path, verification, network, is_new=is_new)
     return verification
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +22,11 @@ from test_cli_build import TINY, tiny
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.check import Options, Progress
+from resnetgen.verify.hashes import hashes
 from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.result import RunFigures, TargetResult, TrainingFigures, Verification
 from resnetgen.verify.runners.launch import Died
+from resnetgen.verify.runners.registry import runner
 from resnetgen.verify.target import Trial
 
 DEFAULT_TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch", "flax", "onnx"]
@@ -60,28 +62,34 @@ def test_build_of_one_target_runs_what_runs_its_files(
     monkeypatch.syspath_prepend(tmp_path / "packages")
     chosen: list[tuple[str, ...] | None] = []
 
-    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
+    def verify(network: Network, directory: Path, *, options: Options, **_: object) -> Verification:
         chosen.append(options.targets)
-        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, {})
+        return finding({})(network, directory, options=options)
 
     monkeypatch.setattr("resnetgen.verify.check.verify", verify)
     resnetgen("build", tiny(), "--target", "onnx")
     assert chosen == [("onnx", "swift")]
 
 
+def finding(results: Mapping[str, TargetResult]) -> Callable[..., Verification]:
+    """What to put in the place of `verify`: it runs nothing, and finds this."""
+    ran = [target for target, result in results.items() if result.status != "not_run"]
+
+    def verify(_: Network, directory: Path, *, options: Options, **__: object) -> Verification:
+        judged = [file for target in ran for file in runner(target).files]
+        files = hashes(directory, ["spec.yaml", "model.safetensors", *judged])
+        return Verification(options.level, "ir", "shipped", options.seed, (), (), files, results)
+
+    return verify
+
+
 def pass_without_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has every verification find that PyTorch agrees with the spec."""
-
-    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
-        found = {"torch": TargetResult("passed", None, options.device)}
-        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
-
-    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+    found = finding({"torch": TargetResult("passed", None, "cpu")})
+    monkeypatch.setattr("resnetgen.verify.check.verify", found)
 
 
-def find_no_gpu(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
-    found = {"torch": TargetResult("not_run", "torch finds no CUDA device", "cuda")}
-    return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
+find_no_gpu = finding({"torch": TargetResult("not_run", "torch finds no CUDA device", "cuda")})
 
 
 def uninstall_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +253,50 @@ def test_certificate_replaces_nothing_but_a_certificate(
     assert contents("generated/tiny") == before
 
 
+def test_verification_leaves_a_newer_proof_alone(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a build and its own verification overtake, which ends first, or just behind it."""
+    found = finding({"torch": TargetResult("passed", None, "cpu")})
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    newer = b""
+
+    def overtaken(*arguments: Any, **options: Any) -> Verification:
+        nonlocal newer
+        verification = found(*arguments, **options)
+        monkeypatch.setattr("resnetgen.verify.check.verify", found)
+        assert resnetgen("build", tiny(), "--set", "classes=4", "--no-weights").code == 0
+        newer = Path("generated/tiny/certificate.json").read_bytes()
+        return verification
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", overtaken)
+    ran = resnetgen("verify", "generated/tiny")
+    assert ran.code == 1
+    assert "torch: model_torch.py changed while it was verified" in ran.out
+    assert "no certificate was written: model_torch.py and spec.yaml changed meanwhile" in ran.out
+    assert Path("generated/tiny/certificate.json").read_bytes() == newer
+    monkeypatch.setattr("resnetgen.verify.check.verify", found)
+    assert resnetgen("verify", "generated/tiny", "--seed", 1).code == 0
+    assert Path("generated/tiny/certificate.json").read_bytes() != newer
+
+
+def test_certificate_replaces_no_file_that_has_appeared_meanwhile(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = finding({"torch": TargetResult("passed", None, "cpu")})
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+
+    def slow(*arguments: Any, **options: Any) -> Verification:
+        Path("proof.json").write_text("mine")
+        return found(*arguments, **options)
+
+    monkeypatch.setattr("resnetgen.verify.check.verify", slow)
+    ran = resnetgen("verify", "generated/tiny", "-o", "proof.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "proof.json: error: cannot be written: another file has appeared there" in ran.err
+    assert Path("proof.json").read_text() == "mine"
+
+
 def test_certificate_replaces_an_older_one(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pass_without_running(monkeypatch)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
@@ -294,12 +346,9 @@ def test_certificate_of_shapes_that_replaces_one_of_values_is_not_silent(
 def test_what_each_target_has_lost_is_said_of_it_alone(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def verify(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
-        figures = RunFigures("torch", "float32", (0,), 1, 1e-7, 1e-7, {}, 1e-5, 1e-5, 1e-7)
-        found = {"torch": TargetResult("passed", None, options.device, runs=(figures,))}
-        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
-
-    monkeypatch.setattr("resnetgen.verify.check.verify", verify)
+    figures = RunFigures("torch", "float32", (0,), 1, 1e-7, 1e-7, {}, 1e-5, 1e-5, 1e-7)
+    found = {"torch": TargetResult("passed", None, "cpu", runs=(figures,))}
+    monkeypatch.setattr("resnetgen.verify.check.verify", finding(found))
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     proven = {name: {"status": "passed", "dtype": "float64"} for name in ("torch", "flax", "onnx")}
     certificate = Path("generated/tiny/certificate.json")
@@ -313,10 +362,7 @@ def test_what_each_target_has_lost_is_said_of_it_alone(
 def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def time_out(_: Network, __: Path, *, options: Options, progress: object) -> Verification:
-        found = {"torch": TargetResult("failed", "gave no result within 1 s", options.device)}
-        return Verification(options.level, "ir", "shipped", options.seed, (), (), {}, found)
-
+    time_out = finding({"torch": TargetResult("failed", "gave no result within 1 s", "cpu")})
     pass_without_running(monkeypatch)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     resnetgen("verify", "generated/tiny")
@@ -595,8 +641,7 @@ def test_verdicts_fit_into_the_terminal(
     figures = RunFigures("torch", "float64", (0,), 1, 1e-15, 1e-15, {}, 1e-14, 2.9e-13, 1e-15)
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
     found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,)))
-    verification = Verification("forward", "ir", "shipped", 0, (), (), {}, found)
-    monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
+    monkeypatch.setattr("resnetgen.verify.check.verify", finding(found))
     lines = resnetgen("build", tiny("a"), tiny("b"), "--no-weights").out.splitlines()
     assert max(len(line) for line in lines if "agree" not in line) <= columns
     head, row = (line.split() for line in (lines[3], lines[5]))
@@ -622,8 +667,7 @@ def test_verdict_on_training_fits_into_the_terminal(
     passed = TargetResult("passed", None, "cpu", params=103_456_789, output_shape=(2, 1000))
     found = dict.fromkeys(DEFAULT_TARGETS, replace(passed, runs=(figures,), training=(step, large)))
     found["onnx"] = TargetResult("not_run", "why", "cpu", due=False)
-    verification = Verification("train", "ir", "shipped", 0, (), (), {}, found)
-    monkeypatch.setattr("resnetgen.verify.check.verify", lambda *_, **__: verification)
+    monkeypatch.setattr("resnetgen.verify.check.verify", finding(found))
     ran = resnetgen("build", tiny(), "--no-weights", "--level", "train")
     lines = ran.out.splitlines()
     table = lines[2 : 5 + len(DEFAULT_TARGETS)]

@@ -19,7 +19,7 @@ from verification import SMALL, files, network_of
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.certificate import certificate
-from resnetgen.verify.check import Options, verify
+from resnetgen.verify.check import Options, of_what_stayed, verify
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.observed import boundaries
 from resnetgen.verify.result import Level, TargetResult, Verification
@@ -346,10 +346,12 @@ def test_a_file_that_changes_under_its_own_verification_fails(
     file.write_text(f"{file.read_text()}\nopen(__file__, 'a').write('# more')\n")
     ran = hashlib.sha256(file.read_bytes()).hexdigest()
 
-    verification = verified(network, directory)
+    verification = of_what_stayed(verified(network, directory), directory)
 
     result = failed(verification)
     assert (result.reason, result.runs) == ("model_other.py changed while it was verified", ())
+    assert verification.changed == ("model_other.py",)
+    assert not verification.certifies
     hashes = certificate(verification, network)["files"]
     assert isinstance(hashes, dict)
     assert hashes["model_other.py"] == ran

@@ -218,7 +218,7 @@ def _announce_losses(built: Sequence["Built"], verifications: "Mapping[str, Veri
 
     for item in built:
         path, found = item.directory / CERTIFICATE, verifications.get(item.network.name)
-        if found and found.ran:
+        if found and found.certifies:
             way_out = "-o DIR builds elsewhere"
             announce_losses(path, item.proven, found, way_out=way_out)
         elif item.lost_certificate:

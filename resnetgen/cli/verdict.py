@@ -65,7 +65,7 @@ def announce_losses(
     path: Path, proven: Mapping[str, "Proof"], verification: "Verification", *, way_out: str
 ) -> None:
     """Names what the certificate before proved of targets that this one says less about."""
-    if not verification.ran:
+    if not verification.certifies:
         return
     lost: dict[str, list[str]] = {}
     for name, before in proven.items():

@@ -115,6 +115,7 @@ def verify(
         manifest = read(directory)
         _refuse_to_replace(path, is_ours=output is None and manifest is not None)
         _announce_edited_spec(directory, manifest, network)
+        is_new = output is not None and not os.path.lexists(path)
         proven = passed(path)
         options = Options(
             targets=named,
@@ -132,6 +133,7 @@ def verify(
                 directory,
                 options=options,
                 certificate=path,
+                is_new=is_new,
                 progress=reporter(network.name),
             )
     if as_json:

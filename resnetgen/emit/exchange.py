@@ -50,6 +50,23 @@ def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Gener
 
 
 @contextmanager
+def undisturbed(parent: Path) -> Generator[None]:
+    """Holds the parent directory like `locked`, but neither makes nor mends it.
+
+    Whoever may not open it replaces nothing there either, so that needs no lock.
+    """
+    try:
+        descriptors = _lock(parent, lambda _: None)
+    except OSError:
+        descriptors = []
+    try:
+        yield
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+@contextmanager
 def staged(directory: Path) -> Generator[Path]:
     """A new, empty directory beside `directory`, to be filled and then swapped in, or it goes."""
     staging = _beside(directory, "new")

@@ -121,6 +121,13 @@ def locked(directories: Iterable[Path], *, waiting: Callable[[Path], None]) -> G
         yield
 
 
+@contextmanager
+def undisturbed(directory: Path) -> Generator[None]:
+    """Keeps runs that would replace the directory from doing so meanwhile."""
+    with exchange.undisturbed(Path(os.path.realpath(directory)).parent):
+        yield
+
+
 def plan(directory: Path, contents: Contents, *, force: bool) -> Plan:
     """Decides what happens to each file; raises a DiagnosticError rather than overwrite."""
     if directory.exists() and not directory.is_dir():

@@ -50,6 +50,8 @@ def remarks(verification: Verification) -> Iterator[str]:
     if verification.ran:
         for each in verification.left_out:
             yield f"left out {each.case}: {each.reason}"
+    if verification.ran and verification.changed:
+        yield f"no certificate was written: {listed(verification.changed)} changed meanwhile"
     if verification.weights == "absent" and verification.ran:
         yield "there is no model.safetensors: weights were drawn for this run"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import cast
@@ -79,7 +79,8 @@ def verify(
 ) -> Verification:
     """Runs every target that is due, each in a process of its own, and judges it by the network.
 
-    Writes nothing into the directory. Raises NoPeerError where what `against` names is not there.
+    Writes nothing into the directory. What it says is of the files as they were when it began: see
+    `of_what_stayed`. Raises NoPeerError where what `against` names is not there.
     """
     directory = directory.resolve()
     named = options.targets if options.targets is not None else _due(directory)
@@ -116,11 +117,25 @@ def verify(
             stop = Event()
             trials = _trials(runnable, directory, scratch, options, stop)
             results |= _run(trials, prepared, options, _one_at_a_time(progress), stop)
-    after = hashes(directory, _judged_files(runnable))
-    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    results = {target: _of_what_stayed(target, results[target], changed) for target in results}
     return _verification(
         options=options, state=prepared.state, prepared=prepared, files=before, results=results
+    )
+
+
+def of_what_stayed(verification: Verification, directory: Path) -> Verification:
+    """The verdict, but failed for each target of whose files nobody can say what ran."""
+    before = verification.files
+    after = hashes(directory, _judged_files(_judged(verification.targets)))
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    if not changed:
+        return verification
+    return replace(
+        verification,
+        changed=tuple(sorted(changed)),
+        targets={
+            target: _unless_changed(target, result, changed)
+            for target, result in verification.targets.items()
+        },
     )
 
 
@@ -186,11 +201,13 @@ def _judged_files(names: Iterable[str]) -> set[str]:
     return {*_OF_EVERY_TARGET, *(file for target in names for file in runner(target).files)}
 
 
-def _of_what_stayed(
-    target: str, result: TargetResult | None, changed: set[str]
-) -> TargetResult | None:
-    """The target's result, unless nobody can say of which bytes it is."""
-    if result is None or result.status == "not_run":
+def _judged(results: Mapping[str, TargetResult]) -> Iterator[str]:
+    """The targets on which there is a verdict."""
+    return (target for target, result in results.items() if result.status != "not_run")
+
+
+def _unless_changed(target: str, result: TargetResult, changed: set[str]) -> TargetResult:
+    if result.status == "not_run":
         return result
     for file in sorted(changed & _judged_files([target])):
         reason = f"{file} changed while it was verified"
@@ -299,9 +316,7 @@ def _verification(
     cases = prepared.cases if prepared is not None and prepared.unprovable is None else ()
     verdicts = {target: result for target, result in results.items() if result is not None}
     left_out += _unproven(cases, verdicts)
-    judged = _judged_files(
-        target for target, result in verdicts.items() if result.status != "not_run"
-    )
+    judged = _judged_files(_judged(verdicts))
     return Verification(
         level=options.level,
         reference=_reference(options, verdicts),

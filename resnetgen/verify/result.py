@@ -230,11 +230,18 @@ class Verification:
     files: Mapping[str, str]
     """The SHA-256, in hex, of every file that was judged, from before it ran."""
     targets: Mapping[str, TargetResult]
+    changed: tuple[str, ...] = ()
+    """The files of which others were there in the end."""
 
     @property
     def ran(self) -> bool:
         """Whether there is a verdict on any target."""
         return any(result.status != "not_run" for result in self.targets.values())
+
+    @property
+    def certifies(self) -> bool:
+        """Whether there is a verdict on files that are there."""
+        return self.ran and not self.changed
 
     @property
     def narrow(self) -> Dtype | None:
