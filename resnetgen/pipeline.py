@@ -223,7 +223,7 @@ def _weights(
         place = Span.of_file(str(checkpoint))
         raise DiagnosticError.of("one-spec", message, place, hint="give one SPEC")
     (item,), (directory,) = compiled, directories
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         if checkpoint.samefile(directory / WEIGHTS_FILE):
             hint = "give a copy of it, or --no-weights, which leaves it as it is"
             place = Span.of_file(str(checkpoint))

@@ -14,6 +14,7 @@ from their public sources, and ours is held to those.
 import argparse
 import copy
 import gc
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -395,8 +396,9 @@ def sizes(network: Network) -> Iterator[tuple[int, int]]:
 
 
 def difference(actual: Any, expected: Any) -> float:
-    """The largest difference as a part of the largest expected entry."""
-    return float((actual - expected).abs().max() / expected.abs().max())
+    """The largest difference as a part of the largest expected entry; infinite if one is NaN."""
+    found = float((actual - expected).abs().max() / expected.abs().max())
+    return math.inf if math.isnan(found) else found
 
 
 def growth_of_rounding(model: Any, image: Any) -> float:
@@ -408,7 +410,9 @@ def growth_of_rounding(model: Any, image: Any) -> float:
     for tensor in (*moved.parameters(), *moved.buffers()):
         if tensor.is_floating_point():
             tensor.mul_(1 + MOVED * torch.randn_like(tensor))
-    return max(1.0, difference(moved(image), before) / MOVED)
+    growth = difference(moved(image), before) / MOVED
+    assert math.isfinite(growth), "what the model gives is no number"
+    return max(1.0, growth)
 
 
 def rows(chosen: Iterable[AnyPeer]) -> Iterator[Row]:

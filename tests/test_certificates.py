@@ -140,6 +140,18 @@ def test_what_is_no_certificate_is_refused(
     assert f"other.json: error: {said}" in ran.err
 
 
+@pytest.mark.parametrize("lacking", ["spec.yaml", "model_torch.py", "model.onnx"])
+def test_certificate_that_does_not_say_what_passed_is_none(
+    resnetgen: Run, directory: Path, lacking: str
+) -> None:
+    document = json.loads((directory / "certificate.json").read_text())
+    del document["files"][lacking]
+    Path("other.json").write_text(json.dumps(document))
+    ran = resnetgen("verify", "resnet20", "--certificate", "other.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "other.json: error: is no certificate" in ran.err
+
+
 def test_options_of_a_run_mean_nothing_to_it(resnetgen: Run, directory: Path) -> None:
     ran = resnetgen("verify", directory, "--certificate", "x.json", "--level", "train")
     assert ran.code == 2

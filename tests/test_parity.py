@@ -1,5 +1,6 @@
 """Networks that other people know under the same name are the same networks."""
 
+import math
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -41,6 +42,21 @@ def test_network_is_its_peer(name: str) -> None:
     found = parity(peers()[name])
     assert found.double <= 1e-10
     assert found.single <= found.single_bound
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_no_number_is_no_parity(place: int) -> None:
+    skip_without("torch")
+    import torch
+    from parity import compared
+
+    images = [torch.ones(1, 3, size, size) for size in (4, 5, 6)]
+    values = [image.clone() for image in images]
+    same = compared(torch.nn.Identity(), images, values, [value.double() for value in values])
+    assert (same.single, same.double) == (0, 0)
+    values[place][0, 0, 0, 0] = torch.nan
+    found = compared(torch.nn.Identity(), images, values, [value.double() for value in values])
+    assert (found.single, found.double) == (math.inf, math.inf)
 
 
 @pytest.mark.parametrize("seed", range(20))

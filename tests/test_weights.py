@@ -391,6 +391,17 @@ def test_weights_that_a_build_would_replace_are_no_checkpoint_for_it(resnetgen: 
     assert Path("generated/tiny/manifest.json").read_text() == manifest
 
 
+def test_a_file_in_the_place_of_the_directory_is_in_the_way_of_weights_too(resnetgen: Run) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    Path("generated").mkdir()
+    Path("generated/tiny").write_text("mine")
+    ran = resnetgen("build", reference, "--no-verify", "--weights", "net.safetensors")
+    assert (ran.code, Path("generated/tiny").read_text()) == (2, "mine")
+    assert "generated/tiny: error: is in the way: the output directory has this name" in ran.err
+
+
 @pytest.mark.parametrize(
     ("title", "changes", "said"),
     [
@@ -530,6 +541,17 @@ def test_every_tensor_is_accounted_for(resnetgen: Run) -> None:
     )
 
 
+def test_another_number_of_classes_explains_the_head_alone(resnetgen: Run) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    tensors["bn1.weight"] = np.zeros(9, np.float32)
+    save_file(tensors, "net.safetensors")
+    arguments = ("build", reference, "--weights", "net.safetensors", "--set", "classes=3")
+    assert refused(resnetgen(*arguments)) == (
+        "net.safetensors: error: `bn1.weight` has shape [9]\nexpected: [8]\n"
+    )
+
+
 def test_long_lists_are_folded(resnetgen: Run) -> None:
     _, tensors = drawn("resnet20")
     save_file(tensors, "net.safetensors")
@@ -615,6 +637,10 @@ BAD_SAFETENSORS = {
     ),
     "the data of a lies outside the file": header({"a": facts(0, 8)}, bytes(4)),
     "`a` has the unknown type `F4`": header({"a": {**facts(0, 4), "dtype": "F4"}}, bytes(4)),
+    "a has 65 axes, and 8 are read": header({"a": {**facts(0, 4), "shape": [1] * 65}}, bytes(4)),
+    "a has the shape [0, 4611686018427387904, 8]": header(
+        {"a": {**facts(0, 0), "shape": [0, 2**62, 8]}}
+    ),
 }
 
 

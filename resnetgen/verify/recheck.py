@@ -1,13 +1,16 @@
 """Compares a directory with a certificate: whether its files are those that were judged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from resnetgen.ir.network import Network
+from resnetgen.records import SPEC
 from resnetgen.verify.document import CertificateJson, parse
 from resnetgen.verify.hashes import hashes
+from resnetgen.verify.runners.registry import BrokenRunnerError, runner, targets
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 State = Literal["as certified", "changed", "missing", "not here", "not certified"]
@@ -50,6 +53,9 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
         document = parse(certificate.read_bytes())
     except ValueError as error:
         raise NoCertificateError(str(error)) from error
+    for name in _certified(document):
+        if name not in document["files"]:
+            raise NoCertificateError(f"it says that targets passed, and nothing of {name}")
     found = hashes(directory, [*document["files"], WEIGHTS_FILE])
     states: dict[str, State] = {
         name: _state(name, digest, found.get(name)) for name, digest in document["files"].items()
@@ -57,6 +63,16 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
     if WEIGHTS_FILE in found and WEIGHTS_FILE not in states:
         states[WEIGHTS_FILE] = "not certified"
     return Recheck(document, states, document["spec_sha256"] == network.spec_sha256)
+
+
+def _certified(document: CertificateJson) -> Iterator[str]:
+    """The files without which nobody knows what passed, as far as its runners are known here."""
+    yield SPEC
+    passed = {name for name, each in document["targets"].items() if each["status"] == "passed"}
+    for target in passed.intersection(targets()):
+        with suppress(BrokenRunnerError):
+            if (file := runner(target).file) is not None:
+                yield file
 
 
 def _state(name: str, certified: str, found: str | None) -> State:

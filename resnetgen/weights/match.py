@@ -57,11 +57,15 @@ def match(
     misshapen = [e for e in expected.values() if shapes.get(e.name, e.shape) != e.shape]
     unexpected = [name for name in shapes if name not in names | told]
     lacking = {e.name: e.shape for e in foreign.values() if e.name not in shapes}
+    hints: dict[str, str] = {}
+    if classes is not None:
+        told_classes = f"the file is for {classes:,} classes"
+        hints = dict.fromkeys((foreign[name].name for name in fresh), told_classes)
     most = _MOST_LISTED // max(1, sum(map(bool, (missing, misshapen, unexpected))))
     found = [
         *_wrong_biases(network, biases & names, shapes, told, file),
         *_missing(missing, expected, shapes, most, file),
-        *_misshapen(misshapen, shapes, classes, most, file),
+        *_misshapen(misshapen, shapes, hints, most, file),
         *_unexpected(unexpected, shapes, lacking, most, file),
     ]
     if found:
@@ -165,12 +169,16 @@ def _missing(
 
 
 def _misshapen(
-    wrong: list[Foreign], shapes: Mapping[str, Shape], classes: int | None, most: int, file: str
+    wrong: list[Foreign],
+    shapes: Mapping[str, Shape],
+    hints: Mapping[str, str],
+    most: int,
+    file: str,
 ) -> Iterator[Diagnostic]:
-    hint = None if classes is None else f"the file is for {classes:,} classes"
     for each in wrong[:most]:
         message = f"{quote(each.name)} has shape {list(shapes[each.name])}"
         place, expected_shape = Span.of_file(file), str(list(each.shape))
+        hint = hints.get(each.name)
         yield Diagnostic("misshapen-tensor", message, place, hint, expected_shape)
     names = [each.name for each in wrong]
     yield from _folded("misshapen-tensor", "has other shapes for", names[most:], file)

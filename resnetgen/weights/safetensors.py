@@ -13,6 +13,9 @@ from resnetgen.ir.rules import Shape
 
 _LONGEST_HEADER = 100_000_000
 """In bytes; the safetensors library reads no longer one."""
+_MOST_AXES = 8
+_MOST_VALUES = 2**40
+"""What a shape may claim, extents of 0 aside; NumPy counts bytes in 63 bits, whatever is there."""
 COUNTER = ".num_batches_tracked"
 """How the names of PyTorch's counters of training steps end: files that it saves have them, no
 other framework does."""
@@ -76,6 +79,10 @@ def slots(path: Path) -> tuple[Slot, ...]:
 def _slot(name: str, facts: Any, *, base: int, size: int) -> Slot:
     dtype = str(facts["dtype"])
     shape: Shape = tuple(_natural(extent) for extent in facts["shape"])
+    if len(shape) > _MOST_AXES:
+        raise SafetensorsError(f"{name} has {len(shape):,} axes, and {_MOST_AXES} are read")
+    if math.prod(filter(None, shape)) > _MOST_VALUES:
+        raise SafetensorsError(f"{name} has the shape {list(shape)}, which no weight has")
     begin, end = (_natural(position) for position in facts["data_offsets"])
     if not begin <= end or base + end > size:
         raise SafetensorsError(f"the data of {name} lies outside the file")
