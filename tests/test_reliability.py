@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -215,3 +216,35 @@ def test_verifications_end_with_the_build_that_is_killed(tmp_path: Path) -> None
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert list(case.scratch.iterdir()) == []
+
+
+LATE_CHILD = """
+import sys, time
+from resnetgen.child.framework import end_with
+sys.stdin.read()
+end_with(int(sys.argv[1]))
+time.sleep(3600)
+"""
+SHORT_PARENT = f"""
+import os, subprocess, sys
+command = [sys.executable, "-c", {LATE_CHILD!r}, str(os.getpid())]
+print(subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True).pid)
+"""
+
+
+def test_child_ends_also_where_its_parent_has_before_it_looked() -> None:
+    """It starts to look when nobody holds the other end of its stdin: the parent is gone then."""
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("needs /proc")
+    read, write = os.pipe()
+    parent = subprocess.run(
+        [sys.executable, "-c", SHORT_PARENT], stdin=read, stdout=subprocess.PIPE, check=True
+    )
+    os.close(read)
+    child = int(parent.stdout)
+    os.kill(child, 0)
+    os.close(write)
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

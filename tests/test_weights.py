@@ -818,6 +818,14 @@ def truncated() -> None:
     Path("net.pth").write_bytes(content[: len(content) // 2])
 
 
+def flipped() -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"conv1.weight": torch.full((64,), 3.0)}, "net.pth")
+    content = bytearray(Path("net.pth").read_bytes())
+    content[content.index(struct.pack("<f", 3.0)) + 3] ^= 1
+    Path("net.pth").write_bytes(content)
+
+
 def expanded() -> None:
     torch = pytest.importorskip("torch")
     torch.save({"conv1.weight": torch.zeros(1).expand(10**12)}, "net.pth")
@@ -839,6 +847,7 @@ def no_state_dict() -> None:
         (old_trapped_pickle, "holds the Python object io.open, and unpickling"),
         (trapped_pickle, "holds Python objects, and unpickling that may run any code"),
         (no_pickle, "is no file that torch.save wrote"),
+        (flipped, "is damaged: its checksum of `net/data/0` is that of other bytes"),
         (truncated, "is damaged: its end is missing, as where a download broke off"),
         (expanded, "claims 1,000,000,000,000 values of `conv1.weight`, more than the file holds"),
         (no_state_dict, "holds a list, not a state_dict"),
@@ -850,6 +859,19 @@ def test_bad_pickles_are_refused_and_never_run(
     write()
     assert message in refused(resnetgen("build", spec(), "--weights", "net.pth"))
     assert not Path("sprung").exists()
+
+
+@needs_frameworks
+def test_archive_without_checksums_is_read(resnetgen: Run) -> None:
+    torch = pytest.importorskip("torch")
+    reference = spec()
+    _, tensors = drawn(reference)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({name: torch.from_numpy(each) for name, each in tensors.items()}, "net.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    built(resnetgen, "net.pth", reference)
 
 
 def h5_garbage(_: Any) -> None:

@@ -33,13 +33,15 @@ def missing(modules: Mapping[str, str]) -> str | None:
     return None
 
 
-def end_with_parent() -> None:
-    """Has this process and all that it started end once whoever asked for it is gone."""
-    Thread(target=_wait_for_parent, daemon=True).start()
+def end_with(parent: int) -> None:
+    """Has this process and all that it started end once the process that started it is gone.
+
+    It may be gone already, and this one be another's child by now.
+    """
+    Thread(target=_wait_for, args=(parent,), daemon=True).start()
 
 
-def _wait_for_parent() -> None:
-    parent = os.getppid()
+def _wait_for(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os.killpg(os.getpgrp(), signal.SIGKILL)

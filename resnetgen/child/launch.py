@@ -44,14 +44,14 @@ class Ended:
 def launch(
     module: str, scratch: Path, *, environment: dict[str, str], timeout: float, stop: Event
 ) -> Ended:
-    """Runs `python -m MODULE SCRATCH` in a process group that is gone when this returns.
+    """Runs `python -m MODULE SCRATCH PARENT` in a process group that is gone when this returns.
 
     It returns when the process ends, after `timeout` seconds, or soon after `stop` is set.
     """
     log = scratch / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(scratch)],
+            [sys.executable, "-P", "-m", module, str(scratch), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

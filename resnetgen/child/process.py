@@ -1,4 +1,4 @@
-"""The process that runs one task: `python -m resnetgen.child.process SCRATCH`."""
+"""The process that runs one task: `python -m resnetgen.child.process SCRATCH PARENT`."""
 
 import importlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from resnetgen.child.framework import Unavailable, end_with_parent
+from resnetgen.child.framework import Unavailable, end_with
 from resnetgen.child.task import Outcome, Refused, answer_path, task_path
 
 
@@ -30,5 +30,5 @@ def main(scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
+    end_with(int(sys.argv[2]))
     main(Path(sys.argv[1]))

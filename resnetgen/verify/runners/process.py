@@ -1,4 +1,4 @@
-"""The process that runs one target: `python -m resnetgen.verify.runners.process SCRATCH`.
+"""The process that runs one target: `python -m resnetgen.verify.runners.process SCRATCH PARENT`.
 
 Reads the request in the scratch folder and leaves a report there, whatever happens short of the
 process itself being killed.
@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from resnetgen.child.framework import Unavailable, end_with_parent
+from resnetgen.child.framework import Unavailable, end_with
 from resnetgen.verify.runners.protocol import Report, read_request, report_path, request_path, write
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import runner
@@ -33,5 +33,5 @@ def main(scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
+    end_with(int(sys.argv[2]))
     main(Path(sys.argv[1]))

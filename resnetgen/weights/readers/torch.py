@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -57,6 +58,8 @@ def _load(torch: Any, path: Path) -> Any:
         raise Refused("is no file that torch.save wrote")
     if start == _ARCHIVE and not zipfile.is_zipfile(path):
         raise Refused("is damaged: its end is missing, as where a download broke off")
+    if start == _ARCHIVE:
+        _refuse_other_bytes(path)
     torch.serialization.add_safe_globals(_records())
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -68,6 +71,21 @@ def _load(torch: Any, path: Path) -> Any:
         if "TorchScript" in str(error):
             raise Refused(f"is a TorchScript archive, which holds code\n{_HINT_ON_CODE}") from error
         raise _damaged(error) from error
+
+
+def _refuse_other_bytes(path: Path) -> None:
+    """Holds the archive to its checksums, which PyTorch does not look at.
+
+    All of them are 0 where it was told not to take any.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            has_checksums = any(entry.CRC for entry in archive.infolist())
+            damaged = archive.testzip() if has_checksums else None
+    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
+        raise _damaged(error) from error
+    if damaged is not None:
+        raise Refused(f"is damaged: its checksum of {quote(damaged)} is that of other bytes")
 
 
 def _records() -> list[Any]:
