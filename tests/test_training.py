@@ -28,7 +28,7 @@ from resnetgen.verify.check import Options, verify
 from resnetgen.verify.conditioning import gradient_conditioning
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.prepare import prepare
-from resnetgen.verify.reference import Array, Tensors
+from resnetgen.verify.reference import Array, Inputs, Received, Tensors, unchanged
 from resnetgen.verify.training import Owned, Step, take_step
 from resnetgen.weights.initial import stream
 
@@ -80,6 +80,27 @@ def stepped(spec: str, folder: Path) -> tuple[Network, Case, Owned, Step]:
 def test_gradients_are_what_finite_differences_come_to(spec: str, tmp_path: Path) -> None:
     """Each tensor is moved in a direction of its own, both ways."""
     network, case, owned, step = stepped(spec, tmp_path)
+    hold_to_finite_differences(network, case, owned, step)
+
+
+@pytest.mark.parametrize("spec", [SMALL, PREACTIVATED])
+def test_what_ops_receive_decides_their_gradients(spec: str, tmp_path: Path) -> None:
+    """Also where others read the same value, as an addition does what a first norm reads."""
+    network, case, owned, still = stepped(spec, tmp_path)
+
+    def received(op: Op, inputs: Inputs) -> Inputs:
+        if not isinstance(op, BatchNorm2d):
+            return inputs
+        scale = 0.1 * float(still.inputs(op)[0].std())
+        return (inputs[0] + scale * stream(0, op.name).standard_normal(inputs[0].shape),)
+
+    step = take_step(network, case, owned, received=received)
+    hold_to_finite_differences(network, case, owned, step, received=received)
+
+
+def hold_to_finite_differences(
+    network: Network, case: Case, owned: Owned, step: Step, *, received: Received = unchanged
+) -> None:
     names = [each.name for op in network.ops for each in parameters(op) if each.trainable]
     assert step.gradients.keys() == set(names)
     for name in names:
@@ -93,7 +114,7 @@ def test_gradients_are_what_finite_differences_come_to(spec: str, tmp_path: Path
                     for kind, tensor in owned(op).items()
                 }
 
-            return take_step(network, case, moved).loss
+            return take_step(network, case, moved, received=received).loss
 
         # So near that no ReLU is moved over its kink.
         slope = (loss(1e-9) - loss(-1e-9)) / 2e-9

@@ -43,6 +43,7 @@ from resnetgen.ir.ops import (
 )
 from resnetgen.verify.reference import (
     Array,
+    Inputs,
     Tensors,
     error_function,
     pads,
@@ -57,14 +58,14 @@ Slices = tuple[slice, slice, slice, slice]
 
 def backward(
     ops: Iterable[Op],
-    values: Mapping[str, Array],
+    received: Callable[[Op], Inputs],
     given: Mapping[str, Array],
     *,
     tensors: Callable[[Op], Tensors],
 ) -> Iterator[tuple[Op, Tensors, tuple[Array, ...]]]:
     """Yields each op from the last to the first, with the gradients of its tensors and inputs.
 
-    `values` are those of the ops and of what they read; `given` are gradients of some of them, to
+    `received` gives what an op was evaluated on; `given` are gradients of some ops' values, to
     which what the ops' readers contribute is added. An op of which there is no gradient is left
     out.
     """
@@ -72,8 +73,8 @@ def backward(
     for op in reversed(tuple(ops)):
         if isinstance(op, Input) or op.name not in sums:
             continue
-        inputs = tuple(values[name] for name in op.inputs)
-        of_inputs, of_tensors = gradients(op, inputs, sums.pop(op.name), tensors=tensors(op))
+        gradient = sums.pop(op.name)
+        of_inputs, of_tensors = gradients(op, received(op), gradient, tensors=tensors(op))
         for name, gradient in zip(op.inputs, of_inputs, strict=True):
             sums[name] = sums[name] + gradient if name in sums else gradient
         yield op, of_tensors, of_inputs

@@ -93,14 +93,14 @@ def _contributions(
     start = ops.index(wrong)
     behind = ops[start + 1 : start + 1 + _REACH]
     passed: dict[Op, tuple[Array, ...]] = {}
-    all_back = backward(ops, step.values, {ops[-1].name: step.of_output}, tensors=owned)
+    all_back = backward(ops, step.inputs, {ops[-1].name: step.of_output}, tensors=owned)
     for op, _, of_inputs in islice(all_back, len(ops) - start - 1):
         if op in behind:
             passed[op] = of_inputs
     for position, op in enumerate(behind, start + 1):
         for source, gradient, mistake in _passed(op, passed, step, owned):
             between = ops[first:position]
-            reached = backward(between, step.values, {source: gradient}, tensors=owned)
+            reached = backward(between, step.inputs, {source: gradient}, tensors=owned)
             added = {each: of_tensors for each, of_tensors, _ in reached if of_tensors}
             if wrong in added and added.keys() <= {wrong, *witnesses}:
                 yield _Contribution(op, source, added, mistake)

@@ -53,6 +53,10 @@ class Step:
     """For each gradient, the size of what it is made of."""
     statistics: Mapping[str, Statistics]
 
+    def inputs(self, op: Op) -> Inputs:
+        """What the op reads."""
+        return tuple(self.values[name] for name in op.inputs)
+
 
 def in_training(op: Op, inputs: tuple[Array, ...], *, tensors: Tensors) -> Tensors:
     """The op's tensors; of a batch norm, with the batch's statistics in place of the running ones,
@@ -126,23 +130,20 @@ def take_step(
             )
         return tensors
 
-    arrived: dict[str, Array] = {}
+    arrived: dict[str, Inputs] = {}
 
     def noted(op: Op, inputs: Inputs) -> Inputs:
-        found = received(op, inputs)
-        arrived.update(zip(op.inputs, found, strict=True))
-        return found
+        arrived[op.name] = received(op, inputs)
+        return arrived[op.name]
 
     given = {network.stem[0].name: case.image}
     computed = run(network.ops, given, tensors=watched, received=noted)
-    values = {op.name: value for op, value in computed} | arrived
+    values = {op.name: value for op, value in computed}
     last = network.head[-1].name
     probabilities = gives_probabilities(network)
     loss, of_output = cross_entropy(values[last], case.labels, probabilities=probabilities)
-    found = {
-        op: of_tensors
-        for op, of_tensors, _ in backward(network.ops, values, {last: of_output}, tensors=owned)
-    }
+    back = backward(network.ops, lambda op: arrived[op.name], {last: of_output}, tensors=owned)
+    found = {op: of_tensors for op, of_tensors, _ in back}
     named = {
         parameter.name: of_tensors[parameter.name.rpartition(".")[2]]
         for op, of_tensors in found.items()
