@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from commands import Ran, Run
 from test_cli_build import tiny
-from verification import DILATING, SMALL, files, network_of
+from verification import DEEP_SQUEEZING, DILATING, SMALL, files, network_of
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import KnownCase, LeftOut, drawn_cases, scaled
+from resnetgen.verify.cases import Case, KnownCase, LeftOut, drawn_cases, scaled, shipped_image
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import TOLERANCES
 from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.narrow import fit
+from resnetgen.verify.prepare import prepare
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import read
 
@@ -81,6 +82,25 @@ def test_a_case_beyond_the_range_of_a_type_is_left_out(
         assert isinstance(found, LeftOut)
         assert said in found.reason
         assert dtype in found.reason
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_shipped_weights_get_an_image_on_which_a_type_proves_something(
+    tmp_path: Path, dtype: Dtype
+) -> None:
+    network = network_of(DEEP_SQUEEZING, tmp_path)
+    directory = files(network, tmp_path / "built", spec=DEEP_SQUEEZING)
+    stored = replace(read(directory / "model.safetensors", network), narrow=dtype)
+    whole = Case("shipped", 1.0, shipped_image(network, seed=0))
+    assert isinstance(fit(network, whole, stored, dtype=dtype), LeftOut)
+    (tmp_path / "scratch").mkdir()
+
+    prepared = prepare(
+        network, directory, tmp_path / "scratch", level="forward", seed=0, dtype=dtype
+    )
+
+    assert [case.weights for case in prepared.cases][:2] == ["shipped", "drawn"]
+    assert prepared.cases[0].scale < 1.0
 
 
 def test_rounded_weights_are_what_a_narrow_type_holds(network: Network, tmp_path: Path) -> None:

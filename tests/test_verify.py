@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from skips import skip_without
-from verification import SMALL, SQUEEZING, TINY, files, network_of, verify_together
+from verification import DEEP_SQUEEZING, SMALL, SQUEEZING, TINY, files, network_of, verify_together
 
 from resnetgen import certificates
 from resnetgen.ir.ops import BatchNorm2d
@@ -47,18 +47,6 @@ PROMISED = (
 
 
 KERAS = ("keras-tensorflow", "keras-jax", "keras-torch")
-
-
-DEEP_SQUEEZING = """
-name: deep
-input: {channels: 3, size: 32}
-classes: 10
-stem: {width: 16, kernel: 3, stride: 1, pool: none}
-block: bottleneck
-attention: se
-stages:
-  - {name: a, repeats: 60, width: 16, stride: 1}
-"""
 
 
 def contents(directory: Path) -> dict[str, bytes]:

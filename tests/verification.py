@@ -73,6 +73,17 @@ CHANNELING = (
     .replace("attention: se", "attention: eca")
     .replace("anti_alias: blur", "anti_alias: avg")
 )
+# So deep that fresh weights drive its gates to their ends.
+DEEP_SQUEEZING = """
+name: deep
+input: {channels: 3, size: 32}
+classes: 10
+stem: {width: 16, kernel: 3, stride: 1, pool: none}
+block: bottleneck
+attention: se
+stages:
+  - {name: a, repeats: 60, width: 16, stride: 1}
+"""
 # A stage that dilates, whose shortcut has a pool in the place of the one that would have strided.
 DILATING = """
 name: dilating

@@ -59,6 +59,15 @@ class _Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class _Run:
+    """A case, the reference's values at the network's boundaries, and the largest of any op's."""
+
+    case: Case
+    values: Mapping[str, Array]
+    peak: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Weights files, cases, and images on disk."""
 
@@ -153,7 +162,7 @@ def _narrow(
     """The cases that the type can run, with images and tensors of its numbers; none of training,
     whose gradients it rounds too far."""
     largest = min(_LARGEST_PEAK, largest_value(dtype))
-    first = shipped_case(network, shipped, seed=seed, largest=largest).case
+    first = _fitting(network, shipped, seed=seed, largest=largest)
     drawn, _ = _draw(network, shipped, scratch, seed=seed)
     stored: dict[Weights, Stored] = {
         "shipped": replace(shipped, narrow=dtype),
@@ -161,8 +170,12 @@ def _narrow(
     }
     fits = [
         fit(network, case, stored[case.weights], dtype=dtype)
-        for case in (first, *drawn_cases(network, seed=seed))
+        for case in (first.case, *drawn_cases(network, seed=seed))
     ]
+    if isinstance(fits[0], LeftOut) and first.peak > 1:
+        small = _smaller(first.case, by=first.peak)
+        other = fit(network, small, stored["shipped"], dtype=dtype)
+        fits[0] = other if isinstance(other, KnownCase) else fits[0]
     fitted = [each for each in fits if isinstance(each, KnownCase)]
     return _Chosen(
         stored,
@@ -236,18 +249,35 @@ def measured_growths(
     return found
 
 
-def shipped_case(
-    network: Network, shipped: Stored, *, seed: int, largest: float = _LARGEST_PEAK
-) -> KnownCase:
-    """The shipped weights on one image, scaled down if they drive a value beyond the `largest`, or
-    gates so far that rounding alone could hide all that comes behind.
+def shipped_case(network: Network, shipped: Stored, *, seed: int) -> KnownCase:
+    """The shipped weights on one image, scaled down if they drive a value beyond what is looked at,
+    or gates so far that rounding alone could hide all that comes behind.
 
     Fresh weights of a deep network with squeeze-and-excitation do: sums that double at every block
     drive its gates to their ends, and between them a gate takes what rounding says. Raises
     StoredError where no framework could be compared: on what is not finite.
     """
+    run = _fitting(network, shipped, seed=seed, largest=_LARGEST_PEAK)
+    whole = _known(network, run, shipped, seed=seed)
+    if run.peak <= 1 or _is_provable(whole):
+        return whole
+    run = _run(network, _smaller(run.case, by=run.peak), shipped)
+    small = _known(network, run, shipped, seed=seed)
+    return small if _is_provable(small) else whole
+
+
+def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) -> _Run:
+    """The shipped weights on one image, scaled down if they drive a value beyond the `largest`."""
     shipped.refuse_not_finite()
     case = Case("shipped", 1.0, shipped_image(network, seed=seed))
+    run = _run(network, case, shipped)
+    if run.peak <= largest:
+        return run
+    goal = 1.0 if largest >= _LARGEST_PEAK else largest
+    return _run(network, _smaller(case, by=run.peak / goal), shipped)
+
+
+def _run(network: Network, case: Case, shipped: Stored) -> _Run:
     peak = 0.0
     values: dict[str, Array] = {}
     kept = set(boundaries(network))
@@ -259,30 +289,18 @@ def shipped_case(
             peak = max(peak, reached)
             if op.name in kept:
                 values[op.name] = value
-    if peak > largest:
-        goal = 1.0 if largest >= _LARGEST_PEAK else largest
-        return _scaled_down(network, case, shipped, by=peak / goal, seed=seed)
-    whole = _known(network, case, shipped, values, seed=seed)
-    if peak <= 1 or _is_provable(whole):
-        return whole
-    small = _scaled_down(network, case, shipped, by=peak, seed=seed)
-    return small if _is_provable(small) else whole
+    return _Run(case, values, peak)
 
 
-def _scaled_down(
-    network: Network, case: Case, shipped: Stored, *, by: float, seed: int
-) -> KnownCase:
+def _smaller(case: Case, *, by: float) -> Case:
     """The case on an image that is smaller by a power of ten, and at least `by` that."""
-    scale = 10.0 ** -math.ceil(math.log10(by))
-    small = Case("shipped", scale, scaled(case.image, scale))
-    values = _boundary_values(network, walk(network, small, shipped.tensors))
-    return _known(network, small, shipped, values, seed=seed)
+    factor = 10.0 ** -math.ceil(math.log10(by))
+    return replace(case, scale=case.scale * factor, image=scaled(case.image, factor))
 
 
-def _known(
-    network: Network, case: Case, stored: Stored, values: Mapping[str, Array], *, seed: int
-) -> KnownCase:
-    return KnownCase(case, values, growths(network, case, stored, values=values, seed=seed))
+def _known(network: Network, run: _Run, stored: Stored, *, seed: int) -> KnownCase:
+    growth = growths(network, run.case, stored, values=run.values, seed=seed)
+    return KnownCase(run.case, run.values, growth)
 
 
 def _is_provable(known: KnownCase) -> bool:
