@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 CAN_MAKE_VENV := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # Run, not looked up: a version manager's stand-ins exist for versions that are not there.
-PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	"$$python" -c '$(CAN_MAKE_VENV)' 2>/dev/null && echo "$$python" && break; done)
 
 BIN := .venv/bin

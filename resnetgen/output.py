@@ -1,7 +1,7 @@
 """Decides what a build of one spec puts into its directory: files, weights, and its source."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,13 +54,18 @@ def contents(
     )
 
 
-def displaced(plan: Plan) -> str | None:
-    """What to say where another spec, and not another state of the same, had the name before."""
+def displaced(plan: Plan) -> Iterator[str]:
+    """What to say where another spec, and not another state of the same, had the name before, and
+    of its files that go without others in their place."""
     old = plan.old
-    if old is None or plan.is_same_spec or old.source == plan.contents.source:
-        return None
-    before = quote(reference(plan.directory, old.source))
-    return f"{plan.directory}: replaces what was built from {before}"
+    if old is None or plan.is_same_spec:
+        return
+    if old.source != plan.contents.source:
+        before = quote(reference(plan.directory, old.source))
+        yield f"{plan.directory}: replaces what was built from {before}"
+    gone = [name for name in old.listed if name in plan.present and name not in plan.contents.names]
+    if gone:
+        yield f"{plan.directory}: removes what was built of another spec: {', '.join(gone)}"
 
 
 def drawn(network: Network, seed: int) -> Weights:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -124,7 +125,7 @@ def build(
         locked(directories, waiting=waiting),
     ):
         plans = _each(zip(compiled, directories, strict=True), planned)
-        for remark in filter(None, map(displaced, plans)):
+        for remark in chain.from_iterable(map(displaced, plans)):
             telling(remark)
         certified = {directory for directory in directories if (directory / CERTIFICATE).exists()}
         proven = [certificates.passed(directory / CERTIFICATE) for directory in directories]
@@ -147,8 +148,8 @@ def prove(
 ) -> "Verification":
     """Verifies what lies in `directory` as it is now, and writes the certificate of that.
 
-    Where nothing ran, or a file changed meanwhile, there is nothing to certify: an older or newer
-    certificate stays as it is. With `is_new` there must still be no file where it is written.
+    Where no target gave a result, or a file changed meanwhile, there is nothing to certify: an
+    older or newer certificate stays. With `is_new` there must still be no file in its place.
     """
     from resnetgen.verify.check import of_what_stayed, verify
 

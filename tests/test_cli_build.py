@@ -236,12 +236,23 @@ def test_certificate_that_no_longer_holds_goes_with_a_word(
     assert not certificate.exists()
 
 
+def test_output_that_names_nothing_is_bad_input(resnetgen: Run) -> None:
+    ran = resnetgen("build", tiny(), "--no-verify", "-o", "")
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: -o names no directory")
+    assert [path.name for path in Path().iterdir()] == ["tiny.yaml"]
+
+
 def test_other_spec_of_the_same_name_replaces_with_a_word(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify")
     Path("mine.yaml").write_text(TINY.replace("classes: 10", "classes: 7"))
     ran = resnetgen("build", "mine.yaml", "--no-verify")
     assert ran.err == "generated/tiny: replaces what was built from `tiny.yaml`\n"
     assert resnetgen("build", "mine.yaml", "--no-verify", "--set", "classes=8").err == ""
+    ran = resnetgen("build", "mine.yaml", "--no-verify", "--no-weights", "--target", "torch")
+    assert ran.err == (
+        "generated/tiny: removes what was built of another spec: model.onnx, model.onnxtxt, "
+        "model_flax.py, model_keras.py, model.safetensors\n"
+    )
 
 
 @pytest.mark.parametrize("option", [("--level", "shapes"), ("--device", "cpu"), ("--timeout", 9)])
@@ -598,6 +609,16 @@ class TestCheck:
             "generated/tiny/manifest.json: error: records `tiny.yaml` as its source, and that no"
             " longer exists\nhint: build the network again, or remove generated/tiny\n"
         )
+
+    def test_source_that_is_gone_hides_nothing_of_the_others(self, resnetgen: Run) -> None:
+        resnetgen("build", tiny("a"), tiny("b"), tiny("c"), "--no-verify", "--no-weights")
+        Path("a.yaml").unlink()
+        Path("generated/c/model_torch.py").unlink()
+        ran = resnetgen("build", "--check")
+        assert (ran.code, ran.out) == (
+            2, "generated/c/model_torch.py: missing\nnot current, 1 of 2: c\n"
+        )  # fmt: skip
+        assert ran.err.startswith("generated/a/manifest.json: error: records `a.yaml`")
 
     def test_source_that_extends_what_is_gone_says_so(self, resnetgen: Run) -> None:
         Path("heir.yaml").write_text("extends: ./tiny.yaml\nname: heir\n")

@@ -362,11 +362,19 @@ def test_what_each_target_has_lost_is_said_of_it_alone(
 def test_target_that_gives_no_result_in_time_is_missed_in_the_certificate(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time_out = finding({"torch": TargetResult("failed", "gave no result within 1 s", "cpu")})
+    died = TargetResult("failed", "gave no result within 1 s", "cpu", died=True)
     pass_without_running(monkeypatch)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     resnetgen("verify", "generated/tiny")
-    monkeypatch.setattr("resnetgen.verify.check.verify", time_out)
+    certificate = Path("generated/tiny/certificate.json")
+    before = certificate.read_bytes()
+    monkeypatch.setattr("resnetgen.verify.check.verify", finding({"torch": died}))
+    ran = resnetgen("verify", "generated/tiny")
+    assert (ran.code, ran.err) == (1, "")
+    assert "no certificate was written: no target gave a result" in ran.out
+    assert certificate.read_bytes() == before
+    found = {"torch": died, "onnx": TargetResult("passed", None, "cpu")}
+    monkeypatch.setattr("resnetgen.verify.check.verify", finding(found))
     ran = resnetgen("verify", "generated/tiny")
     assert ran.code == 1
     assert "replaced one in which torch had passed;" in ran.err
@@ -430,7 +438,7 @@ def test_where_nothing_could_run_it_says_what_to_do(
     assert "torch: torch is not installed: install resnetgen[torch]\n" in ran.out
     assert "failed: nothing was proven, and no certificate was written; " in ran.out
     assert "weights were drawn" not in ran.out
-    install = "hint: install what is missing, such as resnetgen[torch]"
+    install = "hint: install what is missing"
     assert ran.err == f"{install}, or give --no-verify to write the files alone\n"
     assert resnetgen("verify", "generated/tiny").err == f"{install}\n"
     ran = resnetgen("verify", "generated/tiny", "--json")

@@ -18,6 +18,7 @@ from resnetgen.diagnostics import DiagnosticError
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, network_parameters
 from resnetgen.lower import feasibility, lower
+from resnetgen.resources import specs_directory
 from resnetgen.spec.brief import brief, extension
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load, meaning
@@ -54,6 +55,14 @@ def test_bundled_network_is_among_those_that_fit_what_is_inferred(name: str) -> 
     found = infer(shapes, name="found")
     assert tensors(found.network) == shapes
     assert name in fitting(shapes, BUNDLED.values())
+
+
+def test_readme_shows_what_it_says(resnetgen: Run) -> None:
+    shapes = shapes_of("resnet50", "classes=102")
+    save_file({name: np.zeros(each, np.int8) for name, each in shapes.items()}, "f.safetensors")
+    ran = resnetgen("infer", "f.safetensors", "--name", "flowers")
+    readme = (specs_directory().parent / "README.md").read_text()
+    assert f"flowers.yaml\n{ran.err}$ cat flowers.yaml\n{ran.out}```" in readme
 
 
 @pytest.mark.parametrize("name", [name for name in BUNDLED if name.endswith("_pruned")])

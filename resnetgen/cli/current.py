@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from resnetgen.cli.printing import FAILED, PASSED, print_json, reporting
-from resnetgen.diagnostics import DiagnosticError, Span
+from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.emit.current import Finding
@@ -28,7 +28,18 @@ def check_current(
             message, hint = "--set changes a SPEC, and none is given", "name one"
             raise DiagnosticError.of("no-spec", message, hint=hint)
         compiled = _of_specs(specs, output, overrides) if specs else dict.fromkeys(_all(output))
-        found = {directory: findings(directory, item) for directory, item in compiled.items()}
+        found: dict[Path, tuple[Finding, ...]] = {}
+        wrong: list[Diagnostic] = []
+        for directory, item in compiled.items():
+            try:
+                found[directory] = findings(directory, item)
+            except DiagnosticError as error:
+                wrong += error.diagnostics
+        if wrong:
+            # One whose source is lost says nothing of the others.
+            if found and not as_json:
+                _print(found)
+            raise DiagnosticError(wrong)
     if as_json:
         print_json({"current": not any(found.values()), "directories": _facts(found)})
     else:

@@ -32,7 +32,8 @@ def infer(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A weights file with torchvision's or timm's names, or any that `convert` reads.",
+            help="A weights file with torchvision's or timm's names, or any that `convert` reads "
+            "but Flax's.",
             autocompletion=complete_checkpoint,
             show_default=False,
         ),
@@ -60,7 +61,7 @@ def infer(
     Depth, blocks, widths, groups, attention and the like are read from names and shapes. Where the
     network strides, what it pools and which constants it has leave no trace: that is as in the one
     bundled network that has these names and shapes, or else assumed, and said on stderr. The YAML
-    goes to stdout. Reads what `convert` reads; pickled code is never run.
+    goes to stdout. Reads what `convert` reads, but for Flax's files; pickled code is never run.
 
     Examples:
 

@@ -149,10 +149,24 @@ Overrides = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
 ]
+
+
+def _named_folder(text: str) -> Path:
+    if not str(text):
+        # What a shell makes of a variable that is not set; to Path it is the current directory.
+        hint = "`-o .` is the current directory"
+        raise DiagnosticError.of("no-output", "-o names no directory", hint=hint)
+    return Path(text)
+
+
 OutputParent = Annotated[
     Path,
     typer.Option(
-        "-o", "--output", metavar="DIR", help="The parent of the directories, one per network."
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="The parent of the directories, one per network.",
+        parser=_named_folder,
     ),
 ]
 BuildTargets = Annotated[

@@ -114,7 +114,7 @@ def _ways_out(verification: "Verification", *, building: bool) -> Iterator[str]:
     results = verification.targets.items()
     missing = {name for name, _ in results if registry.unavailable(name) is not None}
     if missing:
-        yield "install what is missing, such as resnetgen[torch]"
+        yield "install what is missing"
     if any(result.device != "cpu" for name, result in results if name not in missing):
         yield "run on --device cpu"
     if building:

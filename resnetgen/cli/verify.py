@@ -78,8 +78,8 @@ def verify(
 
     This runs the Python in DIR (and what --against names), so give it only what you would run
     yourself. Each framework runs in a process of its own on the same weights and images, and is
-    compared with a NumPy interpreter of the network. Replaces the certificate, unless nothing could
-    run, and writes nothing else; where the one before proved more, it says so.
+    compared with a NumPy interpreter of the network. Replaces the certificate, unless no target
+    gave a result, and writes nothing else; where the one before proved more, it says so.
 
     Examples:
 

@@ -50,8 +50,11 @@ def remarks(verification: Verification) -> Iterator[str]:
     if verification.ran:
         for each in verification.left_out:
             yield f"left out {each.case}: {each.reason}"
-    if verification.ran and verification.changed:
-        yield f"no certificate was written: {listed(verification.changed)} changed meanwhile"
+    if verification.ran and not verification.certifies:
+        why = "no target gave a result"
+        if verification.changed:
+            why = f"{listed(verification.changed)} changed meanwhile"
+        yield f"no certificate was written: {why}"
     if verification.weights == "absent" and verification.ran:
         yield "there is no model.safetensors: weights were drawn for this run"
 

@@ -142,13 +142,12 @@ def _stated_repeats(document: Document, blocks: tuple[BlockSpec, ...]) -> Iterat
     given = depth.depth(repeats, blocks)
     if given != document.depth:
         step = depth.family_step(blocks)
-        yield Problem(
-            "depth-mismatch",
-            ("depth",),
-            f"`depth` is {document.depth}, but the repeats {list(repeats)} give {given}",
-            f"`depth: {given}`, or repeats that give {document.depth}",
-            None if step is None else _family(document.depth, step),
-        )
+        expected = f"`depth: {given}`, or repeats that give {document.depth}"
+        hint = None if step is None else _family(document.depth, step)
+        if document.regnet is not None:
+            expected, hint = f"`depth: {given}`, or none: the rule of `regnet` gives it", None
+        message = f"`depth` is {document.depth}, but the repeats {list(repeats)} give {given}"
+        yield Problem("depth-mismatch", ("depth",), message, expected, hint)
 
 
 def _family(wanted: int, step: int) -> str:

@@ -129,6 +129,8 @@ class TargetResult:
     device: str
     device_name: str | None = None
     due: bool = True
+    died: bool = False
+    """Whether its process left no result: that is no verdict on any file."""
     params: int | None = None
     """Trainable values, counted by the framework; None where it built no model."""
     output_shape: tuple[int, ...] | None = None
@@ -241,7 +243,10 @@ class Verification:
     @property
     def certifies(self) -> bool:
         """Whether there is a verdict on files that are there."""
-        return self.ran and not self.changed
+        results = self.targets.values()
+        return not self.changed and any(
+            result.status != "not_run" and not result.died for result in results
+        )
 
     @property
     def narrow(self) -> Dtype | None:

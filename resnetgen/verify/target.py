@@ -52,7 +52,7 @@ class Trial:
     def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
         """The verdict on what `run` found."""
         if isinstance(found, Died):
-            return self._result("failed", self._readable(found.reason))
+            return replace(self._result("failed", self._readable(found.reason)), died=True)
         if found.outcome in ("unavailable", "no_such_dtype"):
             result = self._result("not_run", found.reason)
             return replace(result, due=found.outcome == "unavailable", versions=found.versions)

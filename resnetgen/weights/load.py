@@ -16,7 +16,7 @@ from resnetgen.weights.checkpoint import Checkpoint, Single
 from resnetgen.weights.customs import otherwise
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import layout
-from resnetgen.weights.match import Match, match
+from resnetgen.weights.match import MOST_LISTED, Match, match
 from resnetgen.weights.open import opened
 from resnetgen.weights.reordering import Reordering, reorderings
 
@@ -135,7 +135,10 @@ def _refuse_values(checkpoint: Checkpoint, matched: Match) -> None:
             wrong.append(f"{quote(foreign.name)} is negative, and a variance")
     if wrong:
         place = Span.of_file(checkpoint.file)
-        raise DiagnosticError([Diagnostic("bad-values", message, place) for message in wrong])
+        shown = wrong[:MOST_LISTED]
+        if len(wrong) > len(shown):
+            shown.append(f"so are {len(wrong) - len(shown):,} more tensors")
+        raise DiagnosticError([Diagnostic("bad-values", message, place) for message in shown])
 
 
 def _refuse_mixed_groups(checkpoint: Checkpoint, matched: Match, network: Network) -> None:

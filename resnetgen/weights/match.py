@@ -11,7 +11,7 @@ from resnetgen.weights.checkpoint import Checkpoint
 from resnetgen.weights.origins import LEAST_SHARE, ORIGINS, Foreign, Origin
 from resnetgen.weights.places import layers
 
-_MOST_LISTED = 6
+MOST_LISTED = 6
 """How many tensors are listed, shared by the kinds of mistakes; of the rest the number is told."""
 
 
@@ -61,7 +61,7 @@ def match(
     if classes is not None:
         told_classes = f"the file is for {classes:,} classes"
         hints = dict.fromkeys((foreign[name].name for name in fresh), told_classes)
-    most = _MOST_LISTED // max(1, sum(map(bool, (missing, misshapen, unexpected))))
+    most = MOST_LISTED // max(1, sum(map(bool, (missing, misshapen, unexpected))))
     found = [
         *_wrong_biases(network, biases & names, shapes, told, file),
         *_missing(missing, expected, shapes, most, file),

@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"layer([1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.")
 _CONVOLUTION = re.compile(r"conv([1-9]\d{0,2})\.weight")
 _EXPECTED = (
     "torchvision's or timm's names, such as `conv1.weight` and `layer1.0.conv1.weight`, or those "
-    "of another library that `convert` reads"
+    "of another library that `convert` reads, but Flax"
 )
 
 
