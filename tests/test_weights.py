@@ -1206,6 +1206,32 @@ def test_conversions_are_checked_and_can_be_read_back(
 
 
 @needs_frameworks
+def test_a_whole_model_is_run_as_it_is_too(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the type that it has, besides the weights that it holds in a wider one."""
+    skip_without("keras", "tensorflow")
+    from resnetgen.convert import convert
+
+    reference = spec()
+    _, tensors = drawn(reference)
+    save_file(tensors, "given.safetensors")
+    compare = convert.compare
+    figures: list[tuple[str, float]] = []
+
+    def compared(actual: Any, *arguments: Any, dtype: str, **options: Any) -> Any:
+        found = compare(actual, *arguments, dtype=dtype, **options)
+        figures.append((dtype, found.relative))
+        return replace(found, bound=0.0) if dtype == "float32" else found
+
+    monkeypatch.setattr(convert, "compare", compared)
+    arguments = ("given.safetensors", "--spec", reference, "--to", "keras", "-o", "net.keras")
+    ran = resnetgen("convert", *arguments)
+    assert (ran.code, Path("net.keras").exists()) == (1, False)
+    (wide, exact), (single, rounded) = figures
+    assert (wide, single) == ("float64", "float32")
+    assert exact < 1e-12 < rounded < 1e-5
+
+
+@needs_frameworks
 def test_a_converted_graph_stands_alone(resnetgen: Run) -> None:
     import onnx
     from onnx.reference import ReferenceEvaluator

@@ -71,7 +71,7 @@ def convert(
     ImageNet example, and .onnx. Pickled code is never run. Every tensor has to be one of the
     network's, and the network has to be there whole. What is written is what the source loads that
     `resnetgen build` makes of SPEC: it is loaded there, run on a drawn image and compared with the
-    network before it gets its name.
+    network before it gets its name. A .keras file, which is a whole model, is also run by itself.
 
     Examples:
 

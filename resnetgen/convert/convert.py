@@ -87,26 +87,37 @@ def convert(
         # The first of its endings says which kind of file it is; the rest of its name does not.
         ending = next(e for e in FORMATS[target].endings if out.name.lower().endswith(e))
         written, output = scratch / f"converted{ending}", scratch / "output.npy"
+        whole = scratch / "whole.npy"
         arguments = {
             "model": str(scratch / record.file),
             "weights": str(weights),
             "out": str(written),
             "image": str(image),
             "output": str(output),
+            "whole": str(whole),
         }
         task = Task(FORMATS[target].writer, arguments, record.environment)
         outcome = perform(task, scratch, timeout=timeout, threads=cores())
         if outcome.state != "done":
             return Conversion(None, printable(outcome.reason))
-        actual = np.load(output)
         dtype: Dtype = "float64" if outcome.answer["dtype"] == "float64" else "float32"
-        difference = compare(actual, expected.logits, dtype=dtype, growth=expected.growth)
-        if not difference.passed:
-            found = describe(actual, expected.logits, difference)
-            return Conversion(difference, f"the output {found}")
+        difference, failure = _compared(output, expected, dtype)
+        if failure is None and whole.exists():
+            _, failure = _compared(whole, expected, "float32")
+        if failure is not None:
+            return Conversion(difference, failure)
         with replaced(out, is_new=not force) as temporary:
             shutil.copyfile(written, temporary)
     return Conversion(difference, None)
+
+
+def _compared(output: Path, expected: _Expected, dtype: Dtype) -> tuple[Difference, str | None]:
+    """How far a file's output is off, and what to say where that is too far."""
+    actual = np.load(output)
+    difference = compare(actual, expected.logits, dtype=dtype, growth=expected.growth)
+    if difference.passed:
+        return difference, None
+    return difference, f"the output {describe(actual, expected.logits, difference)}"
 
 
 def _refuse_too_large(network: Network, out: Path, target: str) -> None:

@@ -12,7 +12,10 @@ from resnetgen.verify.runners.source import LOADER, factory, load_source
 
 
 def main(arguments: Mapping[str, str]) -> dict[str, str]:
-    """Leaves the file `out`, and what the model with its weights makes of the image."""
+    """Leaves the file `out`, and what the model with its weights makes of the image.
+
+    A whole model is also run as it is, in the float32 that it was saved in.
+    """
     keras = framework("keras")
     image = np.load(arguments["image"]).transpose(0, 2, 3, 1)
     module = load_source(Path(arguments["model"]))
@@ -23,8 +26,9 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     getattr(module, LOADER)(model, Path(arguments["weights"]))
     if out.suffix == ".keras":
         model.save(out)
-        # What was saved computes in float32, and weights as it loads them go to a wider model.
-        weights: Any = keras.saving.load_model(out).get_weights()
+        whole: Any = keras.saving.load_model(out)
+        np.save(arguments["whole"], _run(keras, whole, image, "float32"))
+        weights: Any = whole.get_weights()
     else:
         model.save_weights(out)
         weights = None
@@ -34,6 +38,10 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
         model.load_weights(out)
     else:
         model.set_weights(weights)
-    output = model(keras.ops.convert_to_tensor(image.astype(dtype)), training=False)
-    np.save(arguments["output"], np.array(keras.ops.convert_to_numpy(output)))
+    np.save(arguments["output"], _run(keras, model, image, dtype))
     return {"dtype": dtype}
+
+
+def _run(keras: Any, model: Any, image: Any, dtype: str) -> Any:
+    output = model(keras.ops.convert_to_tensor(image.astype(dtype)), training=False)
+    return np.array(keras.ops.convert_to_numpy(output))
