@@ -2,8 +2,9 @@
 
 Specs are drawn from the language. Each valid one has to hold what `test_spec_space` says, and some
 are verified, in PyTorch in training too. Then specs and weights files that are right are damaged at
-random: reading them has to give a diagnostic, or what they now mean. It prints what it did, and
-anything that came of it is a finding, with what reproduces it.
+random, and so are the names and shapes in whole weights files: reading them has to give a
+diagnostic, or what they now mean. It prints what it did, and anything that came of it is a finding,
+with what reproduces it.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from test_spec_space import (
 from verification import files, verify_together
 
 from resnetgen.diagnostics import DiagnosticError
-from resnetgen.ir.rules import network_parameters
+from resnetgen.ir.rules import Shape, network_parameters
 from resnetgen.lower import feasibility, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load, meaning
@@ -57,6 +58,7 @@ PIECES = (b"0", b"-1", b"1e9", b"null", b"[", b"]", b"{", b"}", b": ", b"\n", b"
 
 VERSIONS = ("hypothesis", "numpy", "torch", "onnx", "onnxruntime", "keras", "jax", "flax")
 Finding = dict[str, str]
+Table = dict[str, Shape]
 
 
 class Specs:
@@ -193,8 +195,9 @@ def read_weights(path: Path) -> str:
 
 
 def damage(
-    corpus: Sequence[bytes],
+    what: str,
     suffix: str,
+    make: Callable[[random.Random], bytes],
     read: Callable[[Path], str],
     *,
     count: int,
@@ -207,13 +210,13 @@ def damage(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"damaged{suffix}")
         for _ in range(count):
-            data = damaged(chance.choice(corpus), chance, corpus)
+            data = make(chance)
             path.write_bytes(data)
             try:
                 outcomes[read(path)] += 1
             except Exception:
                 outcomes["finding"] += 1
-                found.append({"of": suffix, "what": f"{traceback.format_exc()}\n{data!r}"})
+                found.append({"of": what, "what": f"{traceback.format_exc()}\n{data!r}"})
     return outcomes, found
 
 
@@ -227,15 +230,59 @@ def spec_corpus() -> list[bytes]:
     return [text for text in texts if len(text) <= LARGEST_FILE]
 
 
-def weights_corpus() -> list[bytes]:
-    """Small networks' weights files."""
+def tables() -> list[Table]:
+    """The names and shapes of small networks' tensors."""
     small = ("stem.width=1", *(f"stages.{index}.width=1" for index in range(3)))
-    networks = [lower(load("resnet20", overrides=small).spec)]
-    networks.append(lower(load("resnet20", overrides=(*small, "attention=se")).spec))
-    return [
-        save({each.name: np.zeros(each.shape, np.float32) for each in network_parameters(network)})
-        for network in networks
-    ]
+    kinds = ((), ("attention=se",), ("attention=eca",), ("block=bottleneck",), ("order=pre",))
+    networks = [lower(load("resnet20", overrides=(*small, *kind)).spec) for kind in kinds]
+    return [{each.name: each.shape for each in network_parameters(network)} for network in networks]
+
+
+def weights_of(table: Table) -> bytes:
+    return save({name: np.zeros(shape, np.float32) for name, shape in table.items()})
+
+
+def other_table(table: Table, chance: random.Random) -> Table:
+    """The table with a few names or shapes changed, as one of another network has them, or none."""
+    found = dict(table)
+    for _ in range(chance.randint(1, 3)):
+        names = list(found)
+        if not names:
+            break
+        name = chance.choice(names)
+        shape = found[name]
+        match chance.randrange(7):
+            case 0:
+                del found[name]
+            case 1:
+                found[_renumbered(name, chance)] = shape
+            case 2:
+                found[_renumbered(name, chance)] = found.pop(name)
+            case 3 if shape:
+                axis = chance.randrange(len(shape))
+                extent = chance.choice((0, 1, 2, 3, shape[axis] + 1, 2 * shape[axis], 7))
+                found[name] = (*shape[:axis], extent, *shape[axis + 1 :])
+            case 4:
+                found[name] = chance.choice((shape[1:], (*shape, 1), (*shape, 3), shape[::-1]))
+            case 5:
+                other = chance.choice(names)
+                found[name], found[other] = found[other], shape
+            case _:
+                start = name[: chance.randint(1, len(name))]
+                found = {each: found[each] for each in names if not each.startswith(start)}
+    return found
+
+
+def _renumbered(name: str, chance: random.Random) -> str:
+    """The name with another number in it, or with a word of another's."""
+    digits = [place for place, each in enumerate(name) if each.isdigit()]
+    if digits and chance.random() < 0.7:
+        place = chance.choice(digits)
+        return f"{name[:place]}{chance.choice((0, 1, 2, 3, 5, 9, 10, 10**6))}{name[place + 1 :]}"
+    words = ("conv1", "bn1", "downsample.0", "downsample.1", "se.fc1", "conv", "attn", "0", "fc")
+    parts = name.split(".")
+    parts[chance.randrange(len(parts))] = chance.choice(words)
+    return ".".join(parts)
 
 
 def main() -> int:
@@ -243,7 +290,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="by default another one each time")
     parser.add_argument("--specs", type=int, default=5000, help="valid specs to draw")
     parser.add_argument("--verified", type=int, default=200, help="how many of them to verify")
-    parser.add_argument("--bytes", type=int, default=50_000, help="files to damage, of each kind")
+    parser.add_argument(
+        "--bytes",
+        type=int,
+        default=50_000,
+        help="files to damage, of each kind; a tenth of that in names and shapes",
+    )
     parser.add_argument("--json", type=Path, help="where to write what was done, too")
     arguments = parser.parse_args()
     chosen = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
@@ -257,15 +309,29 @@ def main() -> int:
     findings += more
     print("verified: " + "; ".join(f"{count} in {name}" for name, count in verified.items()))
     damaged_files: dict[str, dict[str, int]] = {}
-    for suffix, corpus, read in (
-        (".yaml", spec_corpus(), read_spec),
-        (".safetensors", weights_corpus(), read_weights),
+    texts, known = spec_corpus(), tables()
+    weights = [weights_of(table) for table in known]
+
+    def spec(chance: random.Random) -> bytes:
+        return damaged(chance.choice(texts), chance, texts)
+
+    def weights_file(chance: random.Random) -> bytes:
+        return damaged(chance.choice(weights), chance, weights)
+
+    def whole_file(chance: random.Random) -> bytes:
+        return weights_of(other_table(chance.choice(known), chance))
+
+    # Hardly a file of damaged bytes has a table that can be read: these have, and take longer.
+    for what, suffix, make, read, count in (
+        (".yaml", ".yaml", spec, read_spec, arguments.bytes),
+        (".safetensors", ".safetensors", weights_file, read_weights, arguments.bytes),
+        ("names and shapes", ".safetensors", whole_file, read_weights, arguments.bytes // 10),
     ):
-        outcomes, more = damage(corpus, suffix, read, count=arguments.bytes, random_seed=chosen)
+        outcomes, more = damage(what, suffix, make, read, count=count, random_seed=chosen)
         findings += more
-        damaged_files[suffix] = dict(sorted(outcomes.items()))
-        said = ", ".join(f"{count:,} {name}" for name, count in damaged_files[suffix].items())
-        print(f"damaged {suffix} files: {said}", flush=True)
+        damaged_files[what] = dict(sorted(outcomes.items()))
+        said = ", ".join(f"{count:,} {name}" for name, count in damaged_files[what].items())
+        print(f"damaged {what}: {said}", flush=True)
     for finding in findings:
         print(f"\nfinding in {finding['of']}:\n{finding['what']}")
     print(f"{len(findings)} findings")

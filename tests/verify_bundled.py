@@ -1,7 +1,8 @@
 """Verifies the bundled networks in every target: `python tests/verify_bundled.py [NAME...]`.
 
-Builds each without its weights, as `resnetgen build NAME --no-weights` does, and says of each
-target how closely it agrees with the compiler's own interpreter. Fails where one does not pass.
+Builds each without its weights, and says of each target how closely it agrees with the compiler's
+own interpreter. Fails where one does not pass. The largest take 12 GB for each target that runs at
+a time, so these may need `--jobs 1`.
 All of them take hours, so with `--write` each row goes into the page as soon as it is found, and
 `--resume` leaves out the networks whose rows say there that they passed.
 """
@@ -38,16 +39,14 @@ class Row:
     passed: bool
 
 
-def verified(network: Network) -> Row:
-    """Builds and verifies the network, and keeps nothing of it."""
+def verified(network: Network, jobs: Sequence[str]) -> Row:
+    """Builds and verifies the network, and keeps nothing of it; `jobs` are options of `verify`."""
+    resnetgen = (sys.executable, "-m", "resnetgen")
     with tempfile.TemporaryDirectory() as folder:
-        command = ("build", network.name, "--no-weights", "--json", "--output", folder)
-        limit = ("--timeout", "3600")
-        ran = subprocess.run(
-            [sys.executable, "-m", "resnetgen", *command, *limit],
-            stdout=subprocess.PIPE,
-            check=False,
-        )
+        build = ("build", network.name, "--no-weights", "--no-verify", "--output", folder)
+        subprocess.run([*resnetgen, *build], stdout=subprocess.DEVNULL, check=True)
+        verify = ("verify", f"{folder}/{network.name}", "--json", "--timeout", "3600", *jobs)
+        ran = subprocess.run([*resnetgen, *verify], stdout=subprocess.PIPE, check=False)
     results = json.loads(ran.stdout)["verification"]["targets"]
     cells = " | ".join(_cell(results[target]) for target in TARGETS)
     params = total(network).trainable
@@ -114,7 +113,9 @@ def main() -> int:
     parser.add_argument("name", nargs="*", help="networks to verify; by default all")
     parser.add_argument("--write", action="store_true", help=f"put the rows into {RESULTS.name}")
     parser.add_argument("--resume", action="store_true", help="leave out those that passed there")
+    parser.add_argument("--jobs", type=int, help="targets to run at a time")
     arguments = parser.parse_args()
+    jobs = () if arguments.jobs is None else ("--jobs", str(arguments.jobs))
     networks = {name: compile_spec(name).network for name in bundled()}
     names = sorted(networks, key=lambda name: (total(networks[name]).trainable, name))
     unknown = [name for name in arguments.name if name not in networks]
@@ -126,7 +127,7 @@ def main() -> int:
         chosen = [name for name in chosen if name not in rows or not rows[name].passed]
     found: list[Row] = []
     for name in chosen:
-        found.append(verified(networks[name]))
+        found.append(verified(networks[name], jobs))
         print(found[-1].text, flush=True)
         if arguments.write:
             rows[name] = found[-1]
