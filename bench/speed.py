@@ -2,8 +2,9 @@
 
     python bench/speed.py [--runs N] [--json FILE] [--skip-verify]
 
-Each figure is the median of N runs after one that is not counted; memory is the largest peak of
-any run. The peers are measured in the same call: an empty Python process, and PyTorch's own way to
+Each figure is the median of N runs after one that is not counted, each build of them into a folder
+of its own, since one that finds its files there replaces nothing; memory is the largest peak of any
+run. The peers are measured in the same call: an empty Python process, and PyTorch's own way to
 an ONNX file (torchvision's ResNet-50 through `torch.onnx.export`).
 """
 
@@ -99,48 +100,66 @@ BLOCKS = (3, 300, 3000, 9999)
 def measure(runs: int, *, verify: bool) -> list[Figure]:
     """All whole-process figures."""
     with tempfile.TemporaryDirectory() as folder:
-        out = ("--output", folder)
         figures = [
             figure("python -c pass", (sys.executable, "-c", "pass"), runs),
             figure("--help", (*RESNETGEN, "--help"), runs, limit=0.3),
             figure(
                 "build resnet50 --no-verify --no-weights",
-                (*RESNETGEN, "build", "resnet50", *NO_WEIGHTS, *out),
+                (*RESNETGEN, "build", "resnet50", *NO_WEIGHTS),
                 runs,
+                parent=folder,
                 limit=0.6,
             ),
             figure(
                 "build resnet50 --no-verify",
-                (*RESNETGEN, "build", "resnet50", "--no-verify", *out),
+                (*RESNETGEN, "build", "resnet50", "--no-verify"),
                 runs,
+                parent=folder,
                 limit=2,
             ),
             figure(
                 "build resnet1202 --no-verify --no-weights",
-                (*RESNETGEN, "build", "resnet1202", *NO_WEIGHTS, *out),
+                (*RESNETGEN, "build", "resnet1202", *NO_WEIGHTS),
                 runs,
+                parent=folder,
                 limit=2,
             ),
         ]
         for blocks in BLOCKS:
             override = ("--set", f"depth={2 * blocks + 2}", "--set", f"name=resnet{2 * blocks + 2}")
-            command = (*RESNETGEN, "build", "resnet20", *override, *NO_WEIGHTS, *out)
-            figures.append(figure(f"{blocks} blocks", command, runs))
+            command = (*RESNETGEN, "build", "resnet20", *override, *NO_WEIGHTS)
+            figures.append(figure(f"{blocks} blocks", command, runs, parent=folder))
         export = (sys.executable, "-W", "ignore", "-c", EXPORT, f"{folder}/peer.onnx")
         figures.append(figure("peer: torch.onnx.export", export, runs))
         if verify:
             few = min(runs, 3)
+            run((*RESNETGEN, "build", "resnet50", "--no-verify", "--output", folder))
             three = ("--target", "torch,keras-tensorflow,onnx")
             command = (*RESNETGEN, "verify", f"{folder}/resnet50", *three)
             figures.append(figure("verify resnet50 in three frameworks", command, few, limit=30))
-            command = (*RESNETGEN, "build", "resnet50", *out)
-            figures.append(figure("build resnet50, verified everywhere", command, few))
+            command = (*RESNETGEN, "build", "resnet50")
+            name = "build resnet50, verified everywhere"
+            figures.append(figure(name, command, few, parent=folder))
     return figures
 
 
-def figure(name: str, command: Sequence[str], runs: int, *, limit: float | None = None) -> Figure:
-    """Runs `command` once for warmth and `runs` times for the record."""
-    measured = [run(command) for _ in range(runs + 1)][1:]
+def figure(
+    name: str,
+    command: Sequence[str],
+    runs: int,
+    *,
+    limit: float | None = None,
+    parent: str | None = None,
+) -> Figure:
+    """Runs `command` once for warmth and `runs` times for the record.
+
+    It is a build where a `parent` is given, below which each run has a new folder to write to.
+    """
+    measured: list[tuple[float, float]] = []
+    for _ in range(runs + 1):
+        out = () if parent is None else ("--output", tempfile.mkdtemp(dir=parent))
+        measured.append(run((*command, *out)))
+    del measured[0]
     seconds = [wall for wall, _ in measured]
     return Figure(
         name=name,

@@ -377,6 +377,8 @@ def main() -> int:
             verifies=verifies,
         )
         wanted = [each for each in due if mounts or not each.mounts]
+        if not wanted:
+            parser.error(f"no fault that can be inflicted here has {arguments.only!r} in its words")
         for scene in {each.scene: None for each in wanted}:
             rehearsed(scene)
         found = rows(run(wanted, rehearsed, folder))
