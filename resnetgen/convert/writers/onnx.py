@@ -1,6 +1,7 @@
 """Writes the graph with its weights inside, and runs it in ONNX's own evaluator."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,8 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     # The graph's weights lie beside it; saved again, they lie in it.
     onnx.save(onnx.load(arguments["model"]), arguments["out"])
     onnx.checker.check_model(arguments["out"], full_check=True)
-    session = reference_session(onnx, onnx.load(arguments["out"]), "float64")
+    out = Path(arguments["out"])
+    session = reference_session(onnx, onnx.load(out), "float64", folder=out.parent)
     (output,) = session(np.load(arguments["image"])).values()
     np.save(arguments["output"], output)
     return {"dtype": "float64"}

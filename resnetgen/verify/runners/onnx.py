@@ -5,9 +5,10 @@ the reference evaluator runs the same graph with every float turned to double, o
 type where ONNX's operators take it.
 """
 
+import gc
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -70,32 +71,46 @@ def _run(request: Request, recorder: Recorder) -> None:
     numbered = enumerate(request.cases)
     for weights, cases in groupby(numbered, key=lambda numbered_case: numbered_case[1].weights):
         path = _beside_weights(file, Path(weights))
-        onnx.checker.check_model(path, full_check=True)
-        watched = onnx.load(path, load_external_data=False)
-        labels = _watch(onnx, watched, recorder)
-        sessions: dict[Dtype, tuple[str, Session]] = {}
-        if "float32" in dtypes:
-            session = _runtime_session(runtime, watched, path.parent, request)
-            sessions["float32"] = ("onnxruntime", session)
-        for dtype in dtypes:
-            if dtype != "float32":
-                retyped = onnx.ModelProto()
-                retyped.CopyFrom(watched)
-                onnx.load_external_data_for_model(retyped, str(path.parent))
-                session = reference_session(onnx, retyped, dtype)
-                sessions[dtype] = ("onnx.reference", session)
-        for number, case in cases:
-            image = np.load(case.image)
-            for dtype in case.dtypes:
-                if dtype not in sessions:
-                    continue
-                evaluator, session = sessions[dtype]
-                with recorder.run(evaluator, dtype=dtype, case=number):
-                    values = session(image.astype(dtype, copy=False))
-                    for label, name in labels:
-                        recorder.value(label, values[name])
+        _run_cases(onnx, runtime, path, dtypes, cases, request, recorder)
+        # The evaluator's ops refer to one another; two of them would take twice the memory.
+        gc.collect()
     # Last, so that a wrong graph is first judged by what it computes.
     _compare_text(onnx, file.with_name(_TEXT_FILE), graph_only)
+
+
+def _run_cases(
+    onnx: Any,
+    runtime: Any,
+    path: Path,
+    dtypes: Iterable[Dtype],
+    cases: Iterable[tuple[int, CaseRequest]],
+    request: Request,
+    recorder: Recorder,
+) -> None:
+    """Runs the numbered cases of the same weights."""
+    onnx.checker.check_model(path, full_check=True)
+    watched = onnx.load(path, load_external_data=False)
+    labels = _watch(onnx, watched, recorder)
+    sessions: dict[Dtype, tuple[str, Session]] = {}
+    for dtype in dtypes:
+        if dtype == "float32":
+            session = _runtime_session(runtime, watched, path.parent, request)
+            sessions[dtype] = ("onnxruntime", session)
+        else:
+            retyped = onnx.ModelProto()
+            retyped.CopyFrom(watched)
+            session = reference_session(onnx, retyped, dtype, folder=path.parent)
+            sessions[dtype] = ("onnx.reference", session)
+    for number, case in cases:
+        image = np.load(case.image)
+        for dtype in case.dtypes:
+            if dtype not in sessions:
+                continue
+            evaluator, session = sessions[dtype]
+            with recorder.run(evaluator, dtype=dtype, case=number):
+                values = session(image.astype(dtype, copy=False))
+                for label, name in labels:
+                    recorder.value(label, values[name])
 
 
 def _compare_text(onnx: Any, file: Path, model: Any) -> None:
@@ -278,12 +293,12 @@ def _refuse_dtype(onnx: Any, model: Any, dtype: Dtype) -> None:
                 raise NoSuchDtype(f"{kind} takes no {dtype} in opset {opset}, which the graph uses")
 
 
-def reference_session(onnx: Any, model: Any, dtype: Dtype) -> Session:
-    """ONNX's own evaluator in this type; the model, whose weights lie in it, is changed."""
+def reference_session(onnx: Any, model: Any, dtype: Dtype, *, folder: Path) -> Session:
+    """ONNX's own evaluator in this type; the model, whose weights lie in the folder, is changed."""
     if dtype == "float64":
-        _to_double(onnx, model)
+        _to_double(onnx, model, folder)
     else:
-        _retype(onnx, model, dtype)
+        _retype(onnx, model, dtype, folder)
     new_ops = [_erf(), _instance_norm()] if dtype == "float16" else [_erf()]
     evaluator = framework("onnx.reference").ReferenceEvaluator(model, new_ops=new_ops)
     (source,) = (each.name for each in model.graph.input)
@@ -311,8 +326,9 @@ def _instance_norm() -> Any:
     return type("InstanceNormalization", (own,), {"_run": run})
 
 
-def _retype(onnx: Any, model: Any, dtype: Dtype) -> None:
-    """Gives every float tensor and declaration of the graph this type, in place."""
+def _retype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> None:
+    """Gives every float tensor and declaration of the graph this type, in place; all tensors then
+    lie in the graph."""
     graph = model.graph
     single = onnx.TensorProto.FLOAT
     wanted = onnx.TensorProto.DataType.Value(_ONNX_NAMES[dtype].upper())
@@ -322,15 +338,18 @@ def _retype(onnx: Any, model: Any, dtype: Dtype) -> None:
             value.type.tensor_type.elem_type = wanted
     attributes = [each for node in graph.node for each in node.attribute if each.HasField("t")]
     for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
+        # A protocol buffer keeps the memory of all that it ever held, so not that of a file read.
+        read = onnx.TensorProto()
+        read.CopyFrom(tensor)
+        values = onnx.numpy_helper.to_array(read, str(folder))
         if tensor.data_type == single:
-            values = onnx.numpy_helper.to_array(tensor)
-            typed = values.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
-            tensor.CopyFrom(onnx.numpy_helper.from_array(typed, tensor.name))
+            values = values.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
 
-def _to_double(onnx: Any, model: Any) -> None:
+def _to_double(onnx: Any, model: Any, folder: Path) -> None:
     """Gives the graph this type in place, and each norm the epsilon that its attribute means."""
-    _retype(onnx, model, "float64")
+    _retype(onnx, model, "float64", folder)
     graph = model.graph
     corrections = _epsilon_corrections(graph)
     for tensor in graph.initializer:
