@@ -186,7 +186,7 @@ class Score:
         )
         named = total.layer_named == total.due
         found = total.cause_found >= LEAST_CAUSES * total.cause_known
-        return bool(self.kinds) and suffered and total.caught == total.due and named and found
+        return suffered and total.caught == total.due and named and found
 
 
 def score(found: Iterable[Verdict], networks: Mapping[str, Network]) -> Score:

@@ -1,10 +1,9 @@
 """Verifies the bundled networks in every target: `python tests/verify_bundled.py [NAME...]`.
 
 Builds each without its weights, and says of each target how closely it agrees with the compiler's
-own interpreter. Fails where one does not pass. The largest take 12 GB for each target that runs at
-a time, so these may need `--jobs 1`.
-All of them take hours, so with `--write` each row goes into the page as soon as it is found, and
-`--resume` leaves out the networks whose rows say there that they passed.
+own interpreter. Fails where one does not pass. The largest takes up to 20 GB in a target, so it
+may need `--jobs 1`. All of them take hours, so with `--write` each row goes into the page as soon
+as it is found, and `--resume` leaves out the networks whose rows say there that they passed.
 """
 
 import argparse

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnetgen.cli.checks import check_peer, check_trains, choose, refuse_unread
 from resnetgen.cli.current import check_current
 from resnetgen.cli.options import (
     OUTPUT,
@@ -25,10 +26,6 @@ from resnetgen.cli.options import (
     Overrides,
     SeedOption,
     TimeoutOption,
-    check_peer,
-    check_trains,
-    choose,
-    refuse_unread,
 )
 from resnetgen.cli.printing import print_grids, print_json, reporting, say
 from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict, runners_of

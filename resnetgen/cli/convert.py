@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnetgen.cli.checks import refuse_to_replace
 from resnetgen.cli.options import (
     Json,
     KeyOption,
@@ -13,7 +14,6 @@ from resnetgen.cli.options import (
     SeedOption,
     SpecOption,
     TimeoutOption,
-    refuse_to_replace,
     unknown,
 )
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say

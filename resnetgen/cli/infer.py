@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.cli.options import (
-    KeyOption,
-    complete_checkpoint,
-    complete_spec,
-    require_legal_name,
-)
+from resnetgen.cli.checks import require_legal_name
+from resnetgen.cli.options import KeyOption, complete_checkpoint, complete_spec
 from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import DiagnosticError, Span, quote
 

@@ -6,12 +6,8 @@ from typing import Annotated
 
 import typer
 
-from resnetgen.cli.options import (
-    Overrides,
-    complete_spec,
-    refuse_to_replace,
-    require_legal_name,
-)
+from resnetgen.cli.checks import refuse_to_replace, require_legal_name
+from resnetgen.cli.options import Overrides, complete_spec
 from resnetgen.cli.printing import reporting
 from resnetgen.diagnostics import DiagnosticError, Span, quote
 

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnetgen.cli.checks import (
+    check_dtype,
+    check_peer,
+    check_trains,
+    choose,
+    folder_flaw,
+    refuse_unread,
+)
 from resnetgen.cli.options import (
     OUTPUT,
     AgainstOption,
@@ -20,12 +28,6 @@ from resnetgen.cli.options import (
     RunTargets,
     SeedOption,
     TimeoutOption,
-    check_dtype,
-    check_peer,
-    check_trains,
-    choose,
-    folder_flaw,
-    refuse_unread,
 )
 from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress

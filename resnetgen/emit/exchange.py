@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from resnetgen.locks import lock
@@ -38,7 +38,7 @@ def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Gener
     descriptors: list[int] = []
     try:
         for parent in parents:
-            descriptors += _hold(parent, waiting, made)
+            descriptors.append(_hold(parent, waiting, made))
             _mend(parent)
         yield
     finally:
@@ -55,15 +55,10 @@ def undisturbed(parent: Path) -> Generator[None]:
 
     Whoever may not open it replaces nothing there either, so that needs no lock.
     """
-    try:
-        descriptors = _lock(parent, lambda _: None)
-    except OSError:
-        descriptors = []
-    try:
+    with ExitStack() as held:
+        with suppress(OSError):
+            held.callback(os.close, _lock(parent, lambda _: None))
         yield
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
 @contextmanager
@@ -133,16 +128,15 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
         return False
 
 
-def _hold(parent: Path, waiting: Callable[[Path], None], made: list[Path]) -> list[int]:
+def _hold(parent: Path, waiting: Callable[[Path], None], made: list[Path]) -> int:
     """Makes the folder and locks it; again if whoever had it before has removed it meanwhile."""
     for _ in range(_MOST_ATTEMPTS):
         with suppress(FileNotFoundError):
             made += _make(parent)
             found = _lock(parent, waiting)
-            if all(_is_at(parent, os.fstat(descriptor)) for descriptor in found):
+            if _is_at(parent, os.fstat(found)):
                 return found
-            for descriptor in found:
-                os.close(descriptor)
+            os.close(found)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(parent))
 
 
@@ -164,7 +158,7 @@ def _remove_if_empty(directory: Path) -> None:
         return
 
 
-def _lock(parent: Path, waiting: Callable[[Path], None]) -> list[int]:
+def _lock(parent: Path, waiting: Callable[[Path], None]) -> int:
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if lock(descriptor, waits=False) == "another's":
@@ -173,7 +167,7 @@ def _lock(parent: Path, waiting: Callable[[Path], None]) -> list[int]:
     except BaseException:
         os.close(descriptor)
         raise
-    return [descriptor]
+    return descriptor
 
 
 def _mend(parent: Path) -> None:

@@ -168,14 +168,15 @@ def _narrow(
         "shipped": replace(shipped, narrow=dtype),
         "drawn": replace(drawn, narrow=dtype),
     }
-    fits = [
-        fit(network, case, stored[case.weights], dtype=dtype)
-        for case in (first.case, *drawn_cases(network, seed=seed))
-    ]
-    if isinstance(fits[0], LeftOut) and first.peak > 1:
-        small = _smaller(first.case, by=first.peak)
-        other = fit(network, small, stored["shipped"], dtype=dtype)
-        fits[0] = other if isinstance(other, KnownCase) else fits[0]
+
+    def fitted_to(case: Case) -> KnownCase | LeftOut:
+        return fit(network, case, stored[case.weights], dtype=dtype)
+
+    whole = fitted_to(first.case)
+    if isinstance(whole, LeftOut) and first.peak > 1:
+        small = fitted_to(_smaller(first.case, by=first.peak))
+        whole = small if isinstance(small, KnownCase) else whole
+    fits = [whole, *map(fitted_to, drawn_cases(network, seed=seed))]
     fitted = [each for each in fits if isinstance(each, KnownCase)]
     return _Chosen(
         stored,

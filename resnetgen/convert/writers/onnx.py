@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from resnetgen.child.framework import framework
-from resnetgen.verify.runners.onnx import reference_session
+from resnetgen.verify.runners.onnx_evaluator import reference_session
 
 
 def main(arguments: Mapping[str, str]) -> dict[str, str]:

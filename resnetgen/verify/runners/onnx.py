@@ -6,9 +6,8 @@ type where ONNX's operators take it.
 """
 
 import gc
-import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,12 @@ from typing import Any
 import numpy as np
 
 from resnetgen.child.framework import Unavailable, framework
+from resnetgen.verify.runners.onnx_evaluator import (
+    ONNX_NAMES,
+    VARIANCE,
+    Session,
+    reference_session,
+)
 from resnetgen.verify.runners.protocol import (
     OUTPUT,
     CaseRequest,
@@ -27,24 +32,14 @@ from resnetgen.verify.runners.protocol import (
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
 
-_ONNX_NAMES: dict[Dtype, str] = {
-    "float64": "double",
-    "float32": "float",
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-}
-
-Session = Callable[[Any], dict[str, Any]]
-"""Maps an image to the values of the watched graph's outputs, by the tensors' names."""
-
 _FILE = "model.onnx"
 _TEXT_FILE = "model.onnxtxt"
 _WEIGHTED = ("Conv", "BatchNormalization", "Gemm")
 """The ops whose inputs behind the first are tensors of the network."""
 _SHAPING = "Unsqueeze"
 """The op whose first input is one, if it is no value."""
-_MEAN, _VARIANCE = 3, 4
-"""Positions among a BatchNormalization's inputs."""
+_MEAN = 3
+"""The position among a BatchNormalization's inputs."""
 
 
 def _run(request: Request, recorder: Recorder) -> None:
@@ -174,7 +169,7 @@ def _parameters(graph: Any) -> list[SeenParameter]:
     """The float tensors that weighted ops read, named as in the graph."""
     shapes = {each.name: tuple(each.dims) for each in graph.initializer}
     return [
-        SeenParameter(name, shapes[name], trainable=position not in (_MEAN, _VARIANCE))
+        SeenParameter(name, shapes[name], trainable=position not in (_MEAN, VARIANCE))
         for node in graph.node
         for position, name in enumerate(node.input)
         if name in shapes and _is_tensor(node.op_type, position)
@@ -289,112 +284,8 @@ def _refuse_dtype(onnx: Any, model: Any, dtype: Dtype) -> None:
     for kind in dict.fromkeys(node.op_type for node in model.graph.node):
         for constraint in onnx.defs.get_schema(kind, opset).type_constraints:
             allowed = constraint.allowed_type_strs
-            if "tensor(float)" in allowed and f"tensor({_ONNX_NAMES[dtype]})" not in allowed:
+            if "tensor(float)" in allowed and f"tensor({ONNX_NAMES[dtype]})" not in allowed:
                 raise NoSuchDtype(f"{kind} takes no {dtype} in opset {opset}, which the graph uses")
-
-
-def reference_session(onnx: Any, model: Any, dtype: Dtype, *, folder: Path) -> Session:
-    """ONNX's own evaluator in this type; the model, whose weights lie in the folder, is changed."""
-    if dtype == "float64":
-        _to_double(onnx, model, folder)
-    else:
-        _retype(onnx, model, dtype, folder)
-    new_ops = [_erf(), _instance_norm()] if dtype == "float16" else [_erf()]
-    evaluator = framework("onnx.reference").ReferenceEvaluator(model, new_ops=new_ops)
-    (source,) = (each.name for each in model.graph.input)
-    outputs = [each.name for each in model.graph.output]
-    return lambda image: dict(zip(outputs, evaluator.run(outputs, {source: image}), strict=True))
-
-
-def _erf() -> Any:
-    """The error function as an op; the evaluator's own rounds its values to float32."""
-
-    def run(_: Any, value: Any) -> tuple[Any]:
-        return (np.vectorize(math.erf, otypes=[value.dtype])(value),)
-
-    return type("Erf", (framework("onnx.reference.op_run").OpRun,), {"_run": run})
-
-
-def _instance_norm() -> Any:
-    """The evaluator's own op, given float32: it would add up squares beyond what float16 holds."""
-    own = framework("onnx.reference.ops.op_instance_normalization").InstanceNormalization
-
-    def run(self: Any, value: Any, scale: Any, bias: Any, epsilon: Any = None) -> tuple[Any]:
-        (found,) = own._run(self, value.astype(np.float32), scale, bias, epsilon)
-        return (found.astype(value.dtype),)
-
-    return type("InstanceNormalization", (own,), {"_run": run})
-
-
-def _retype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> None:
-    """Gives every float tensor and declaration of the graph this type, in place; all tensors then
-    lie in the graph."""
-    graph = model.graph
-    single = onnx.TensorProto.FLOAT
-    wanted = onnx.TensorProto.DataType.Value(_ONNX_NAMES[dtype].upper())
-    del graph.value_info[:]
-    for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == single:
-            value.type.tensor_type.elem_type = wanted
-    attributes = [each for node in graph.node for each in node.attribute if each.HasField("t")]
-    for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
-        # A protocol buffer keeps the memory of all that it ever held, so not that of a file read.
-        read = onnx.TensorProto()
-        read.CopyFrom(tensor)
-        values = onnx.numpy_helper.to_array(read, str(folder))
-        if tensor.data_type == single:
-            values = values.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-
-
-def _to_double(onnx: Any, model: Any, folder: Path) -> None:
-    """Gives the graph this type in place, and each norm the epsilon that its attribute means."""
-    _retype(onnx, model, "float64", folder)
-    graph = model.graph
-    corrections = _epsilon_corrections(graph)
-    for tensor in graph.initializer:
-        if tensor.name in corrections:
-            corrected = onnx.numpy_helper.to_array(tensor) + corrections[tensor.name]
-            tensor.CopyFrom(onnx.numpy_helper.from_array(corrected, tensor.name))
-    nodes = [each for node in graph.node for each in _double_nodes(onnx, graph, node)]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _double_nodes(onnx: Any, graph: Any, node: Any) -> Iterator[Any]:
-    """The node as it computes in double; an instance norm's input is scaled to correct epsilon.
-
-    The norm of c * x with epsilon c^2 * e is that of x with epsilon e.
-    """
-    if node.op_type == "InstanceNormalization":
-        (written,) = (each.f for each in node.attribute if each.name == "epsilon")
-        factor = np.array(math.sqrt(written / _meant(written)))
-        name = f"{node.name}.corrected"
-        graph.initializer.append(onnx.numpy_helper.from_array(factor, f"{name}.factor"))
-        inputs = [node.input[0], f"{name}.factor"]
-        yield onnx.helper.make_node("Mul", inputs, [name], name=name)
-        node.input[0] = name
-    yield node
-
-
-def _epsilon_corrections(graph: Any) -> dict[str, float]:
-    """What to add to each variance because an attribute holds float32.
-
-    A graph can write an epsilon of 1e-5 only as 9.99999974e-6. The difference from what it means
-    would hide float64's digits.
-    """
-    return {
-        node.input[_VARIANCE]: _meant(attribute.f) - attribute.f
-        for node in graph.node
-        if node.op_type == "BatchNormalization"
-        for attribute in node.attribute
-        if attribute.name == "epsilon"
-    }
-
-
-def _meant(written: float) -> float:
-    """The shortest decimal that float32 rounds to the attribute's value."""
-    return float(str(np.float32(written)))
 
 
 RUNNER = Runner(
