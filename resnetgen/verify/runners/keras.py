@@ -1,6 +1,7 @@
 """Runs `model_keras.py` on one of Keras's backends and reports what its layers gave, as NCHW."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -62,7 +63,8 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         array = np.load(case.image).transpose(0, 2, 3, 1)
         image = keras.ops.convert_to_tensor(array, dtype)
         with recorder.run("keras", dtype=dtype, case=number):
-            output = model(image, training=case.training is not None)
+            with _no_graph(backend):
+                output = model(image, training=case.training is not None)
             recorder.value(OUTPUT, _array(keras, output))
             if case.training is not None:
                 # That has moved the running statistics, and so does the step itself.
@@ -71,6 +73,11 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
                 _take_step(backend, keras, model, image, case.training, recorder)
     if request.classes is not None:
         recorder.rebuilt = _rebuilt(build, request.classes)
+
+
+def _no_graph(backend: Backend) -> AbstractContextManager[Any]:
+    """PyTorch would keep every activation for a backward pass that never comes."""
+    return framework("torch").no_grad() if backend == "torch" else nullcontext()
 
 
 def _take_step(
