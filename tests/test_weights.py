@@ -680,15 +680,20 @@ def test_weights_belong_to_one_spec(resnetgen: Run) -> None:
     assert "--weights and --no-weights ask for two different things" in err
 
 
-def onnx_model(location: str, **external: object) -> bytes:
+def onnx_model(
+    location: str, *, size: int = 4, times: int = 1, copies: int = 1, **external: object
+) -> bytes:
     from onnx import TensorProto, helper
 
-    tensor = TensorProto(name="conv1.weight", data_type=TensorProto.FLOAT, dims=[4])
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in {"location": location, **external}.items():
-        tensor.external_data.add(key=key, value=str(value))
-    node = helper.make_node("Identity", ["conv1.weight"], ["y"])
-    graph = helper.make_graph([node], "g", [], [helper.make_empty_tensor_value_info("y")], [tensor])
+    names = ["conv1.weight", *(f"conv{number}.weight" for number in range(2, times + 1))]
+    tensors = [TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[size]) for name in names]
+    for tensor in tensors:
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": location, **external}.items():
+            tensor.external_data.add(key=key, value=str(value))
+    results = ["y", *(f"y{number}" for number in range(2, copies + 1))]
+    nodes = [helper.make_node("Identity", ["conv1.weight"], [name]) for name in results]
+    graph = helper.make_graph(nodes, "g", [], [helper.make_empty_tensor_value_info("y")], tensors)
     return helper.make_model(graph).SerializeToString()
 
 
@@ -703,6 +708,8 @@ def onnx_model(location: str, **external: object) -> bytes:
         (onnx_model("beside", offset=-1), "lie outside `beside`"),
         (onnx_model("beside", length=2**60), "lie outside `beside`"),
         (onnx_model("beside"), "is damaged: conv1.weight"),
+        (onnx_model("large", times=40), "claims 4,000,000 values of `conv11.weight` beside those"),
+        (onnx_model("large", size=10**6, copies=40), "claims 1,000,000 values of `y10` beside"),
         (onnx_model("none"), "needs `none` for the data of conv1.weight"),
     ],
 )
@@ -711,6 +718,7 @@ def test_bad_onnx_files_are_refused(resnetgen: Run, content: bytes, message: str
     Path("secret").write_bytes(bytes(16))
     Path("folder/link").symlink_to("../secret")
     Path("folder/beside").write_bytes(bytes(8))
+    Path("folder/large").write_bytes(bytes(4_000_000))
     Path("folder/net.onnx").write_bytes(content)
     assert message in refused(resnetgen("build", spec(), "--weights", "folder/net.onnx"))
 
@@ -838,6 +846,12 @@ def expanded() -> None:
     torch.save({"conv1.weight": torch.zeros(1).expand(10**12)}, "net.pth")
 
 
+def shared() -> None:
+    torch = pytest.importorskip("torch")
+    kept = torch.zeros(10**5)
+    torch.save({f"layer{number}.weight": kept for number in range(400)}, "net.pth")
+
+
 def no_state_dict() -> None:
     torch = pytest.importorskip("torch")
     torch.save([1, 2, 3], "net.pth")
@@ -856,7 +870,8 @@ def no_state_dict() -> None:
         (no_pickle, "is no file that torch.save wrote"),
         (flipped, "is damaged: its checksum of `net/data/0` is that of other bytes"),
         (truncated, "is damaged: its end is missing, as where a download broke off"),
-        (expanded, "claims 1,000,000,000,000 values of `conv1.weight`, more than the file holds"),
+        (expanded, "claims 1,000,000,000,000 values of `conv1.weight`, more than it holds"),
+        (shared, "claims 100,000 values of `layer10.weight` beside those that it has already"),
         (no_state_dict, "holds a list, not a state_dict"),
     ],
 )

@@ -16,11 +16,12 @@ import numpy as np
 
 from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
+from resnetgen.weights.readers.budget import Budget
 
 _WEIGHTS = "model.weights.h5"
 """The member of a `.keras` archive."""
 _MOST_UNPACKED = 100
-"""How many times the file's own size a dataset may be: Keras does not compress."""
+"""How many times the file's own size its datasets may be: Keras does not compress."""
 _VARIABLES = {
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "conv1d": ("kernel", "bias"),
@@ -39,9 +40,9 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     try:
         source: Any = _member(path) if zipfile.is_zipfile(path) else path
         with h5py.File(source, "r") as file:
-            size = path.stat().st_size
+            budget = Budget(_MOST_UNPACKED * path.stat().st_size)
             _refuse_links(h5py, file)
-            found = dict(_legacy(file, size) or _numbered(h5py, file, size))
+            found = dict(_legacy(file, budget) or _numbered(h5py, file, budget))
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise Refused(f"is no file that Keras wrote: {error}") from error
     if not found:
@@ -67,7 +68,7 @@ def _refuse_links(h5py: Any, group: Any) -> None:
             _refuse_links(h5py, item)
 
 
-def _legacy(file: Any, size: int) -> dict[str, Any]:
+def _legacy(file: Any, budget: Budget) -> dict[str, Any]:
     """Tensors of the format before Keras 3, in a file of weights or of a whole model."""
     root = file.get("model_weights", file)
     found: dict[str, Any] = {}
@@ -75,7 +76,7 @@ def _legacy(file: Any, size: int) -> dict[str, Any]:
         for name in _texts(root[layer].attrs.get("weight_names", ())):
             # `conv1_conv/kernel:0`, or with the layer's name twice.
             kind = name.rpartition("/")[2].partition(":")[0]
-            found[f"{layer}/{kind}"] = _values(root[layer][name], size)
+            found[f"{layer}/{kind}"] = _values(root[layer][name], budget)
     return found
 
 
@@ -83,7 +84,7 @@ def _texts(value: Any) -> list[str]:
     return [each.decode() if isinstance(each, bytes) else str(each) for each in value]
 
 
-def _numbered(h5py: Any, file: Any, size: int) -> Iterator[tuple[str, Any]]:
+def _numbered(h5py: Any, file: Any, budget: Budget) -> Iterator[tuple[str, Any]]:
     """Tensors of Keras 3, wherever in the file its layers are."""
     for path, variables in _variable_groups(h5py, file, ()):
         if set(path) & set(_OF_TRAINING):
@@ -94,7 +95,7 @@ def _numbered(h5py: Any, file: Any, size: int) -> Iterator[tuple[str, Any]]:
         for number in variables:
             known = number.isdecimal() and int(number) < len(names)
             name = names[int(number)] if known else f"vars/{number}"
-            yield f"{layer}/{name}", _values(variables[number], size)
+            yield f"{layer}/{name}", _values(variables[number], budget)
 
 
 def _variable_groups(
@@ -109,9 +110,8 @@ def _variable_groups(
             yield from _variable_groups(h5py, item, (*path, name))
 
 
-def _values(dataset: Any, size: int) -> Any:
+def _values(dataset: Any, budget: Budget) -> Any:
     if dataset.external or dataset.is_virtual:
         raise Refused(f"keeps the data of `{dataset.name}` in another file, which is not read")
-    if dataset.size * dataset.dtype.itemsize > _MOST_UNPACKED * size:
-        raise Refused(f"claims {dataset.size:,} values of `{dataset.name}`, more than it holds")
+    budget.spend(dataset.name, values=dataset.size, width=dataset.dtype.itemsize)
     return np.ascontiguousarray(dataset[()])

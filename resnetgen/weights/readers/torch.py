@@ -13,6 +13,7 @@ import numpy as np
 from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
 from resnetgen.diagnostics import quote
+from resnetgen.weights.readers.budget import Budget
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "module")
 """Keys under which training scripts keep the state_dict, beside an optimizer's and the like."""
@@ -23,6 +24,8 @@ _DEEPEST = 3
 """How far down weights are looked for."""
 _AVERAGED = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel counts, beside the module that it keeps."""
+_MOST_SHARED = 10
+"""How many times the file's own size its tensors may be: several may be views of the same data."""
 _NUMBERS = ("Float64", "Float32", "Int64", "Int32", "Bool")
 """NumPy's types of what is measured in training."""
 _HINT = "save the weights alone: torch.save(model.state_dict(), FILE)"
@@ -37,15 +40,12 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     loaded = _load(torch, path)
     found, where = _unwrapped(torch, loaded, arguments.get("key"))
     found.pop(_AVERAGED, None)
-    size = path.stat().st_size
+    budget = Budget(_MOST_SHARED * path.stat().st_size)
     for name, tensor in found.items():
         if tensor.is_quantized or tensor.layout != torch.strided:
             kind = "quantized" if tensor.is_quantized else "sparse"
             raise Refused(f"holds a {kind} tensor as {quote(name)}, and weights are dense numbers")
-        if tensor.numel() * tensor.element_size() > size:
-            raise Refused(
-                f"claims {tensor.numel():,} values of {quote(name)}, more than the file holds"
-            )
+        budget.spend(name, values=tensor.numel(), width=tensor.element_size())
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in found.items()}
     framework("safetensors.torch").save_file(plain, arguments["tensors"])
     return {"remarks": where}
