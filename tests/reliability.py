@@ -35,6 +35,7 @@ from disturbances.faults import (
     contested,
     full,
     killed,
+    mounted,
     outgrown,
     read_only,
     run_struck,
@@ -111,7 +112,7 @@ def wanted_after(fault: Fault, rehearsed: Rehearsed) -> Wanted:
     old, new = (None if each is None else fault.changes(each) for each in rehearsed.trees)
     undisturbed = rehearsed.new or {}
     written = {name for name, what in (new or {}).items() if undisturbed.get(name) != what}
-    return Wanted(old, new, {*fault.scene.own, *written})
+    return Wanted(old, new, {*fault.scene.own, *written}, may_be_unproven=fault.scene.builds)
 
 
 def wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
@@ -284,7 +285,8 @@ def document(found: Sequence[Row], not_run: Sequence[str], *, command: str, seed
         "the user's files in it, and to be what its manifest says; no process may go on; and the "
         "exit code has to be true. Then the command runs again, and has to end well, leave nothing "
         "beside the directory or in the scratch folder, and satisfy `build --check`. A new "
-        "directory is *unproven* until a certificate says that it passed. Exit codes are a "
+        "directory is *unproven* until a build has verified it; a verification leaves the old "
+        "certificate or the new one. Exit codes are a "
         "shell's: 137 is SIGKILL, 153 SIGXFSZ. Only a SIGKILL between two renames, where a system "
         "cannot exchange two names, leaves no directory, and the next run brings it back. A Python "
         "that is interrupted before it comes to resnetgen says so itself, with exit code 1 if it "
@@ -318,6 +320,7 @@ def faults(
         *outgrown(REPLACED, chance, times=times),
         *read_only(REPLACED),
         *contested(REPLACED, chance, times=times),
+        *mounted(REPLACED),
         *full(REPLACED, folder="out", files=range(22), kibibytes=range(0, 44, 4)),
         *full(PROVEN, folder="tmp", files=range(1, 11, 4), kibibytes=range(4, 80, 30)),
         *full(VERIFIED, folder="tmp", files=range(1, 11, 4), kibibytes=range(4, 80, 30)),

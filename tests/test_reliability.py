@@ -9,7 +9,16 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from disturbances.faults import INTERRUPTED, KILLED, Fault, can_mount, full, read_only, sweeps
+from disturbances.faults import (
+    INTERRUPTED,
+    KILLED,
+    Fault,
+    can_mount,
+    full,
+    mounted,
+    read_only,
+    sweeps,
+)
 from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
 from disturbances.specs import SPECS
 from disturbances.struck import ROOT
@@ -135,20 +144,22 @@ def test_old_and_new_files_together_are_neither() -> None:
 
 
 @pytest.mark.parametrize(
-    ("certificate", "state"),
+    ("certificate", "is_built", "state"),
     [
-        ('{"targets": {"onnx": {"status": "failed"}}}', "unproven"),
-        ('{"targets": {"onnx": {"status": "passed"}}}', "broken"),
-        ('{"targets": {"onnx": {"status": "failed"', "broken"),
-        (None, "unproven"),
+        ("another", True, "new"),
+        ("an older", True, "broken"),
+        (None, True, "unproven"),
+        (None, False, "broken"),
     ],
 )
-def test_certificate_has_to_be_whole(certificate: str | None, state: str, tmp_path: Path) -> None:
+def test_certificate_may_be_missing_behind_a_build_alone(
+    certificate: str | None, is_built: bool, state: str, tmp_path: Path
+) -> None:
     (tmp_path / "README.md").write_text("card")
     new = {**(tree(tmp_path) or {}), "certificate.json": hashed(b"another")}
     if certificate is not None:
         (tmp_path / "certificate.json").write_text(certificate)
-    assert Wanted({}, new).state(tmp_path)[0] == state
+    assert Wanted({}, new, may_be_unproven=is_built).state(tmp_path)[0] == state
 
 
 def test_moments_that_matter_leave_the_old_directory_or_the_new_one(
@@ -183,6 +194,14 @@ def test_full_disk_keeps_the_old_directory(replaced: Rehearsed, tmp_path: Path) 
     folder = tmp_path.resolve()
     # Less than one page for each new file, of which there are more than two.
     for number, fault in enumerate(full(REPLACED, folder="out", files=[2], kibibytes=[8])):
+        outcome = inflict(fault, replaced, folder / str(number))
+        assert (outcome.code, outcome.state, outcome.findings) == (2, "old", [])
+
+
+@pytest.mark.skipif(not can_mount(), reason="no file system can be mounted here")
+def test_volume_in_the_directory_keeps_what_is_on_it(replaced: Rehearsed, tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    for number, fault in enumerate(mounted(REPLACED)):
         outcome = inflict(fault, replaced, folder / str(number))
         assert (outcome.code, outcome.state, outcome.findings) == (2, "old", [])
 

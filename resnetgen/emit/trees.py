@@ -1,10 +1,14 @@
 """What lies below a folder, told apart without reading it, and how another folder is given it."""
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from resnetgen.diagnostics import DiagnosticError, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,19 @@ Tree = dict[PurePath, State | None]
 
 
 def tree(folder: Path) -> Tree:
-    """All that is below the folder; links are not followed."""
-    return dict(_entries(folder, PurePath()))
+    """All that is below the folder; links are not followed.
+
+    Raises a DiagnosticError where something else is mounted there: it goes with no folder.
+    """
+    return dict(_entries(folder, PurePath(), folder.stat().st_dev))
 
 
 def carry(old: Path, new: Path, staying: Tree, carried: Tree) -> None:
     """Gives the folder `new` what of `old` stays; both have the same files then.
 
     May be repeated with what is `carried` already, and then does what has changed since: what
-    stays no longer goes from `new` too.
+    stays no longer goes from `new` too. Raises a DiagnosticError where another folder is mounted
+    in `old`: a copy would be made of what is there, and that be removed.
     """
     # Folders come before what is in them, and so the other way round behind.
     for name in reversed(tuple(carried)):
@@ -50,14 +58,17 @@ def carry(old: Path, new: Path, staying: Tree, carried: Tree) -> None:
             shutil.copystat(old / name, new / name)
 
 
-def _entries(folder: Path, name: PurePath) -> Iterator[tuple[PurePath, State | None]]:
+def _entries(folder: Path, name: PurePath, device: int) -> Iterator[tuple[PurePath, State | None]]:
     for path in folder.iterdir():
         below = name / path.name
-        if path.is_dir() and not path.is_symlink():
+        found = path.lstat()
+        if found.st_dev != device:
+            raise _mounted(path)
+        if stat.S_ISDIR(found.st_mode):
             yield below, None
-            yield from _entries(path, below)
+            yield from _entries(path, below, device)
         else:
-            yield below, State.of(path.lstat())
+            yield below, State.of(found)
 
 
 def _share(source: Path, target: Path, *, is_folder: bool) -> None:
@@ -67,8 +78,17 @@ def _share(source: Path, target: Path, *, is_folder: bool) -> None:
         return
     try:
         os.link(source, target, follow_symlinks=False)
-    except OSError:
+    except OSError as error:
+        # A folder of the same file system may be mounted there, too.
+        if error.errno == errno.EXDEV:
+            raise _mounted(source) from error
         shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _mounted(path: Path) -> DiagnosticError:
+    message = "is on another volume, so the directory cannot be replaced around it"
+    hint = "unmount it, mount it beside the directory, or build elsewhere with -o"
+    return DiagnosticError.of("mounted", message, Span.of_file(str(path)), hint=hint)
 
 
 def _remove(path: Path, *, is_folder: bool) -> None:

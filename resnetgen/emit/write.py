@@ -136,6 +136,10 @@ def plan(directory: Path, contents: Contents, *, force: bool) -> Plan:
     found = _survey(directory, contents, {})
     if not force:
         _refuse_to_overwrite(found)
+    if directory.exists():
+        # For what it refuses, even with `force`.
+        with told(directory):
+            tree(directory)
     return found
 
 

@@ -39,6 +39,8 @@ OUTGREW = 128 + signal.SIGXFSZ
 _CODES = {"SIGKILL": KILLED, "SIGTERM": TERMINATED, "SIGINT": INTERRUPTED}
 NO_ROOM = 99
 """The exit code where a disk cannot even hold what is there already."""
+LOST = 98
+"""The exit code where what was on a volume is there no more."""
 
 PATIENCE, PATIENCE_WITH_ORPHANS = 0.5, 5.0
 """In seconds: a process whose parent was killed notices within one."""
@@ -354,6 +356,36 @@ def _full(scene: Scene, folder: str, option: Callable[[Path], str]) -> Callable[
         shutil.rmtree(case.folder / "seed")
         path.rmdir()
         kept.rename(path)
+        return done
+
+    return run
+
+
+_AROUND_A_VOLUME = f"""
+mount $1 "$2/runs" && echo kept > "$2/runs/kept" || exit {NO_ROOM}
+folder=$2; shift 2
+"$@"; code=$?
+grep -qx kept "$folder/runs/kept" || exit {LOST}
+exit $code
+"""
+
+
+def mounted(scene: Scene) -> Iterator[Fault]:
+    """Runs the command with a volume mounted in the directory, of another disk or the same."""
+    for options in ("-t tmpfs none", "--bind volume"):
+        run = _around(scene, options)
+        yield Fault("a volume in the directory", scene, run, (REFUSED,), mounts=True)
+
+
+def _around(scene: Scene, options: str) -> Callable[[Case], Ended]:
+    def run(case: Case) -> Ended:
+        volume = case.folder / "volume"
+        volume.mkdir()
+        done = case.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _AROUND_A_VOLUME,
+             "sh", options, str(case.directory), *plain(*scene.arguments)]
+        )  # fmt: skip
+        shutil.rmtree(volume)
         return done
 
     return run

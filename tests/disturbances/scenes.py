@@ -167,6 +167,10 @@ class Scene:
         return self.arguments[0]
 
     @property
+    def builds(self) -> bool:
+        return self.command == "build"
+
+    @property
     def code(self) -> int:
         """How the command ends if nothing disturbs it."""
         return REFUSED if self.refuses else 0

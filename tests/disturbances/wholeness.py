@@ -17,7 +17,6 @@ Tree = Mapping[str, str]
 """Paths below a folder: the hash of each file, the goal of each link, the mode of each folder."""
 
 MANIFEST, CERTIFICATE, WEIGHTS = "manifest.json", "certificate.json", "model.safetensors"
-_FAILURE = "the certificate of a failure"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
@@ -46,32 +45,20 @@ def _entries(folder: Path, top: Path) -> Iterator[tuple[str, str]]:
         elif path.is_dir():
             yield name, f"folder {path.stat().st_mode & 0o777:o}"
             yield from _entries(path, top)
-        elif name == CERTIFICATE and _says_failed(path):
-            yield name, _FAILURE
         else:
             yield name, hashed(path.read_bytes())
 
 
-def _says_failed(certificate: Path) -> bool:
-    """Whether it is whole, and of a target that failed."""
-    try:
-        targets = json.loads(certificate.read_bytes())["targets"].values()
-    except (ValueError, KeyError, AttributeError):
-        return False
-    return any(target["status"] == "failed" for target in targets)
-
-
 @dataclass(frozen=True)
 class Wanted:
-    """The trees of which one has to be there, each with all that is the user's.
-
-    Or the new one without its certificate, or with that of a verification that failed.
-    """
+    """The trees of which one has to be there, each with all that is the user's."""
 
     old: Tree | None
     new: Tree | None
     own: Collection[str] = ()
     """The paths that are the user's."""
+    may_be_unproven: bool = False
+    """Whether the new one may be there without its certificate."""
 
     def state(self, directory: Path) -> tuple[State, list[str]]:
         """Which of them is there; where it is neither, what is wrong with what is."""
@@ -79,9 +66,9 @@ class Wanted:
 
     def judged(self, found: Tree | None) -> tuple[State, list[str]]:
         states: list[tuple[State, Tree | None]] = [("old", self.old), ("new", self.new)]
-        if self.new is not None and CERTIFICATE in self.new:
+        if self.may_be_unproven and self.new is not None and CERTIFICATE in self.new:
             without = {name: what for name, what in self.new.items() if name != CERTIFICATE}
-            states += [("unproven", without), ("unproven", {**without, CERTIFICATE: _FAILURE})]
+            states.append(("unproven", without))
         for state, then in states:
             if found == then:
                 return ("none" if found is None else state), []
