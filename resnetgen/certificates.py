@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """At which level, and in which dtype, a target has passed."""
+    """At which level, in which dtype, and with whose weights, a target has passed."""
 
     level: str
     dtype: Dtype | None
     """None where no value was compared, or nobody knows the dtype."""
+    has_weights: bool
+    """Whether it was of the directory's own weights."""
 
 
 def write(
@@ -58,15 +60,17 @@ def passed(path: Path) -> Mapping[str, Proof]:
     if not isinstance(level, str) or not isinstance(targets, dict):
         return {}
     found = cast(dict[str, object], targets)
-    proofs = {name: _proof(level, target) for name, target in found.items()}
+    has_weights = keys.get("weights") == "shipped"
+    proofs = {name: _proof(level, target, has_weights) for name, target in found.items()}
     return {name: proof for name, proof in proofs.items() if proof is not None}
 
 
-def _proof(level: str, target: object) -> Proof | None:
+def _proof(level: str, target: object, has_weights: bool) -> Proof | None:
     if not isinstance(target, dict):
         return None
     keys = cast(dict[str, object], target)
     if keys.get("status") != "passed":
         return None
     stated = keys.get("dtype")
-    return Proof(level, next((dtype for dtype in FORMATS if dtype == stated), None))
+    dtype: Dtype | None = next((known for known in FORMATS if known == stated), None)
+    return Proof(level, dtype, has_weights)

@@ -1,5 +1,6 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
+import errno
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -256,7 +257,10 @@ def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:
 
 @contextmanager
 def _told_of_verification() -> Generator[None]:
-    """Turns what the system refuses, a full disk for one, and a missing peer into a diagnostic."""
+    """Turns what the system refuses, a full disk for one, and a missing peer into a diagnostic.
+
+    Raises MemoryError where what it refuses is memory, or a process.
+    """
     from resnetgen.verify.check import NoPeerError
 
     try:
@@ -264,6 +268,8 @@ def _told_of_verification() -> Generator[None]:
     except NoPeerError as error:
         raise DiagnosticError.of("bad-peer", str(error)) from error
     except OSError as error:
+        if error.errno in (errno.ENOMEM, errno.EAGAIN):
+            raise MemoryError from error
         # What fails at an open file names none, and all that a verification writes is scratch.
         file = error.filename or tempfile.tempdir
         place = Span.of_file(str(file)) if file else None

@@ -104,6 +104,17 @@ def test_weights_that_nobody_judged_are_named(resnetgen: Run, directory: Path) -
     )
 
 
+def test_other_file_that_a_target_reads_and_nobody_judged_is_named(
+    resnetgen: Run, directory: Path
+) -> None:
+    path = directory / "certificate.json"
+    document = json.loads(path.read_text())
+    del document["files"]["model.onnxtxt"]
+    path.write_text(json.dumps(document))
+    ran = resnetgen("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert (ran.code, ran.out.splitlines()[0]) == (1, "resnet20/model.onnxtxt: not certified")
+
+
 def test_another_spec_is_named(resnetgen: Run, directory: Path) -> None:
     path = directory / "spec.yaml"
     path.write_text(path.read_text().replace("classes: 10", "classes: 11"))

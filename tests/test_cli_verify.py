@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from commands import Run
@@ -23,7 +23,7 @@ from test_cli_build import TINY, tiny
 from resnetgen.ir.network import Network
 from resnetgen.verify.check import Options, Progress
 from resnetgen.verify.hashes import hashes
-from resnetgen.verify.prepare import Prepared
+from resnetgen.verify.prepare import Prepared, weights_state
 from resnetgen.verify.result import RunFigures, TargetResult, TrainingFigures, Verification
 from resnetgen.verify.runners.launch import Died
 from resnetgen.verify.runners.registry import runner
@@ -78,7 +78,8 @@ def finding(results: Mapping[str, TargetResult]) -> Callable[..., Verification]:
     def verify(_: Network, directory: Path, *, options: Options, **__: object) -> Verification:
         judged = [file for target in ran for file in runner(target).files]
         files = hashes(directory, ["spec.yaml", "model.safetensors", *judged])
-        return Verification(options.level, "ir", "shipped", options.seed, (), (), files, results)
+        state = weights_state(directory)
+        return Verification(options.level, "ir", state, options.seed, (), (), files, results)
 
     return verify
 
@@ -343,6 +344,21 @@ def test_certificate_of_shapes_that_replaces_one_of_values_is_not_silent(
     assert "replaced one in which torch had passed at the level forward;" in ran.err
 
 
+def test_certificate_of_weights_that_have_gone_is_not_replaced_silently(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    certificate = Path("generated/tiny/certificate.json")
+    proven = {"torch": {"status": "passed", "dtype": "float64"}}
+    document = {"level": "forward", "weights": "shipped", "targets": proven}
+    certificate.write_text(json.dumps(document))
+    assert resnetgen("verify", "generated/tiny").err == (
+        f"{certificate}: replaced one in which torch had passed with the weights that were here; "
+        "--output FILE writes elsewhere\n"
+    )
+
+
 def test_what_each_target_has_lost_is_said_of_it_alone(
     resnetgen: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,7 +492,7 @@ LOOKUP = "AttributeError: 'str' object has no attribute 'nonsense'"
         ("\ndef build(", "model_other.py:3: SyntaxError: '(' was never closed"),
         (
             "def build():\n    return lambda name, _: name.nonsense",
-            f"model_other.py:3: {LOOKUP} (shipped weights, input 2x3x16x16)",
+            f"model_other.py:3: {LOOKUP} (fresh weights, input 2x3x16x16)",
         ),
     ],
 )
@@ -787,6 +803,25 @@ def test_verification_whose_process_is_killed_is_said_to_be_none(
     assert process.returncode == 2, err
     assert "has not been verified: the process that was to do it was killed (SIGKILL)" in err
     assert "Traceback" not in err + out
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "no memory")])
+def test_want_of_memory_is_a_diagnostic(
+    resnetgen: Run, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    monkeypatch.setattr("resnetgen.verify.check.verify", refuse)
+    ran = resnetgen("verify", "generated/tiny")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: there is not enough memory for this\n"
+        "hint: `build` and `verify` take the least with --jobs 1\n"
+    )
+    ran = resnetgen("verify", "generated/tiny", "--json")
+    assert (ran.code, ran.json["diagnostics"][0]["code"]) == (2, "no-memory")
 
 
 @pytest.mark.parametrize(

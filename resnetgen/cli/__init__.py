@@ -108,6 +108,11 @@ def main() -> int:
     except DiagnosticError as error:
         diagnose(error.diagnostics, error.render(), as_json="--json" in arguments)
         return BAD_INPUT
+    except MemoryError:
+        hint = "`build` and `verify` take the least with --jobs 1"
+        found = Diagnostic("no-memory", "there is not enough memory for this", hint=hint)
+        diagnose([found], found.render(), as_json="--json" in arguments)
+        return BAD_INPUT
     except OSError as error:
         # What fails at any other file than stdout names it.
         if error.filename is not None:

@@ -83,6 +83,8 @@ def _how(verification: "Verification", name: str, before: "Proof") -> str:
     result = verification.targets.get(name)
     if result is not None and _is_narrower(result, before):
         how += f" in {before.dtype}"
+    if _lacks_weights(verification, before):
+        how += " with the weights that were here"
     return how
 
 
@@ -96,7 +98,12 @@ def _says_less(verification: "Verification", name: str, before: "Proof") -> bool
     if result.status != "passed" and not result.parameters_compared:
         return True
     beyond = LEVELS[LEVELS.index(verification.level) + 1 :]
-    return before.level in beyond or _is_narrower(result, before)
+    narrower = _is_narrower(result, before)
+    return before.level in beyond or narrower or _lacks_weights(verification, before)
+
+
+def _lacks_weights(verification: "Verification", before: "Proof") -> bool:
+    return before.has_weights and verification.weights == "absent"
 
 
 def _is_narrower(result: "TargetResult", before: "Proof") -> bool:

@@ -56,7 +56,7 @@ def remarks(verification: Verification) -> Iterator[str]:
             why = f"{listed(verification.changed)} changed meanwhile"
         yield f"no certificate was written: {why}"
     if verification.weights == "absent" and verification.ran:
-        yield "there is no model.safetensors: weights were drawn for this run"
+        yield "there is no model.safetensors: fresh weights were used"
 
 
 def verdict(verification: Verification) -> str:

@@ -17,7 +17,9 @@ from resnetgen.verify.reference import Array
 from resnetgen.verify.result import CaseFacts
 from resnetgen.weights.initial import stream
 
-Weights = Literal["shipped", "drawn"]
+Weights = Literal["shipped", "fresh", "drawn"]
+"""`shipped` are the directory's own, `fresh` those that a seed gives where it has none, and `drawn`
+those of which no value hides anything."""
 
 _SMALLEST_SIZE = 16
 """In pixels: below this the small networks' windows would hardly lie inside the image."""

@@ -296,7 +296,7 @@ def _judge(prepared: Prepared, options: Options) -> Judge:
         values = reference_values(prepared)
         growths = measured_growths(prepared, values, seed=options.seed)
         steps = reference_steps(prepared, growths, seed=options.seed)
-    entries = prepared.stored["shipped"].entries
+    entries = prepared.stored[prepared.own].entries
     return Judge(
         Expected(prepared.network, options.level, prepared.cases, values, growths, steps, entries)
     )

@@ -105,7 +105,7 @@ class CertifiedTargetJson(_Verdict):
 class InputJson(TypedDict):
     """One input on which targets were run, NCHW; `training` where it was a step of it."""
 
-    weights: Literal["shipped", "drawn"]
+    weights: Literal["shipped", "fresh", "drawn"]
     shape: list[int]
     scale: float
     training: NotRequired[bool]

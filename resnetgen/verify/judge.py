@@ -294,8 +294,8 @@ class Judge:
         run = problem.run
         if run is None:
             return (problem.position, not problem.explains, True, True)
-        shipped = self._expected.cases[run.case].weights == "shipped"
-        return (problem.position, True, shipped, run.dtype != "float64")
+        is_drawn = self._expected.cases[run.case].weights == "drawn"
+        return (problem.position, True, not is_drawn, run.dtype != "float64")
 
     def _problem(self, place: Place, reason: str, run: SeenRun) -> Problem:
         case = self._expected.cases[run.case]

@@ -91,11 +91,15 @@ class Prepared:
             (
                 f"{out.case}: {out.reason}"
                 for out in self.left_out
-                if _kind(out.case) not in remaining
-                and (out.case.weights == "drawn" or self.state == "shipped")
+                if _kind(out.case) not in remaining and out.case.weights != "fresh"
             ),
             None,
         )
+
+    @property
+    def own(self) -> Weights:
+        """Which weights stand for the directory's."""
+        return "shipped" if self.state == "shipped" else "fresh"
 
 
 def _kind(case: Case) -> tuple[Weights, bool]:
@@ -130,6 +134,8 @@ def prepare(
         chosen = _narrow(network, shipped, scratch, seed=seed, dtype=dtype)
     else:
         chosen = _wide(network, shipped, scratch, seed=seed, trains=level == "train")
+    if state == "absent":
+        chosen = _called_fresh(chosen)
     return Prepared(
         network,
         state,
@@ -139,6 +145,20 @@ def prepare(
         growths=chosen.growths,
         left_out=chosen.left_out,
         requests=tuple(_requests(network, chosen, scratch)),
+    )
+
+
+def _called_fresh(chosen: _Chosen) -> _Chosen:
+    """The same, where the directory has no weights that could be shipped."""
+
+    def called(case: Case) -> Case:
+        return replace(case, weights="fresh") if case.weights == "shipped" else case
+
+    return replace(
+        chosen,
+        stored={**chosen.stored, "fresh": chosen.stored["shipped"]},
+        cases=tuple(map(called, chosen.cases)),
+        left_out=tuple(replace(each, case=called(each.case)) for each in chosen.left_out),
     )
 
 

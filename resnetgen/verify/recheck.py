@@ -10,7 +10,7 @@ from resnetgen.ir.network import Network
 from resnetgen.records import SPEC
 from resnetgen.verify.document import CertificateJson, parse
 from resnetgen.verify.hashes import hashes
-from resnetgen.verify.runners.registry import BrokenRunnerError, runner, targets
+from resnetgen.verify.runners.registry import BrokenRunnerError, Runner, runner, targets
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 State = Literal["as certified", "changed", "missing", "not here", "not certified"]
@@ -26,8 +26,8 @@ class Recheck:
 
     certificate: CertificateJson
     files: Mapping[str, State]
-    """By name; `not here` are weights alone, which a clone does without, and so are `not certified`
-    ones, which have come since."""
+    """By name; `not here` are weights alone, which a clone does without, and `not certified` is
+    what a target would read, too, and has come since."""
     same_spec: bool
     """Whether `spec.yaml` still means the network that was certified."""
 
@@ -56,23 +56,29 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
     for name in _certified(document):
         if name not in document["files"]:
             raise NoCertificateError(f"it says that targets passed, and nothing of {name}")
-    found = hashes(directory, [*document["files"], WEIGHTS_FILE])
+    judged = {file for target in _passed(document) for file in target.files}
+    found = hashes(directory, {*document["files"], *judged, WEIGHTS_FILE})
     states: dict[str, State] = {
         name: _state(name, digest, found.get(name)) for name, digest in document["files"].items()
     }
-    if WEIGHTS_FILE in found and WEIGHTS_FILE not in states:
-        states[WEIGHTS_FILE] = "not certified"
+    states |= dict.fromkeys(sorted(found.keys() - states.keys()), "not certified")
     return Recheck(document, states, document["spec_sha256"] == network.spec_sha256)
 
 
 def _certified(document: CertificateJson) -> Iterator[str]:
-    """The files without which nobody knows what passed, as far as its runners are known here."""
+    """The files without which nobody knows what passed."""
     yield SPEC
+    for target in _passed(document):
+        if target.file is not None:
+            yield target.file
+
+
+def _passed(document: CertificateJson) -> Iterator[Runner]:
+    """The runners of what passed, as far as they are known here."""
     passed = {name for name, each in document["targets"].items() if each["status"] == "passed"}
     for target in passed.intersection(targets()):
         with suppress(BrokenRunnerError):
-            if (file := runner(target).file) is not None:
-                yield file
+            yield runner(target)
 
 
 def _state(name: str, certified: str, found: str | None) -> State:

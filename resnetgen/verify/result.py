@@ -130,7 +130,8 @@ class TargetResult:
     device_name: str | None = None
     due: bool = True
     died: bool = False
-    """Whether its process left no result: that is no verdict on any file."""
+    """Whether its process left no result, or none but that this machine was too small: that is no
+    verdict on any file."""
     params: int | None = None
     """Trainable values, counted by the framework; None where it built no model."""
     output_shape: tuple[int, ...] | None = None
@@ -185,7 +186,7 @@ class TargetResult:
 class CaseFacts:
     """One input on which targets were run."""
 
-    weights: Literal["shipped", "drawn"]
+    weights: Literal["shipped", "fresh", "drawn"]
     shape: tuple[int, ...]
     scale: float
     training: bool = False

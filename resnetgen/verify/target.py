@@ -52,7 +52,9 @@ class Trial:
     def conclude(self, found: Report | Died, judge: Judge, prepared: Prepared) -> TargetResult:
         """The verdict on what `run` found."""
         if isinstance(found, Died):
-            return replace(self._result("failed", self._readable(found.reason)), died=True)
+            return self._without_result(found.reason)
+        if found.outcome == "exhausted":
+            return self._without_result(f"memory or disk came to an end here: {found.reason}")
         if found.outcome in ("unavailable", "no_such_dtype"):
             result = self._result("not_run", found.reason)
             return replace(result, due=found.outcome == "unavailable", versions=found.versions)
@@ -93,6 +95,9 @@ class Trial:
             first_divergence=divergence.name if divergence else seen and seen.op,
             cause=divergence.cause if divergence else problem.cause,
         )
+
+    def _without_result(self, reason: str) -> TargetResult:
+        return replace(self._result("failed", self._readable(reason)), died=True)
 
     def _unproven(self, judgement: Judgement, prepared: Prepared) -> str | None:
         """What keeps a target that has no problem from having passed."""

@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from resnetgen.child.framework import Unavailable, end_with
+from resnetgen.child.framework import Unavailable, end_with, is_exhausted
 from resnetgen.verify.runners.protocol import Report, read_request, report_path, request_path, write
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import runner
@@ -28,7 +28,8 @@ def main(scratch: Path) -> None:
         report = recorder.report("no_such_dtype", str(error))
     except Exception as error:
         traceback.print_exc()
-        report = recorder.report("failed", recorder.describe(error))
+        outcome = "exhausted" if is_exhausted(error) else "failed"
+        report = recorder.report(outcome, recorder.describe(error))
     write(report_path(scratch), report)
 
 

@@ -12,7 +12,8 @@ from typing import Literal
 from resnetgen.child.launch import Device
 from resnetgen.verify.dtypes import Dtype
 
-Outcome = Literal["ran", "failed", "unavailable", "no_such_dtype"]
+Outcome = Literal["ran", "failed", "exhausted", "unavailable", "no_such_dtype"]
+"""`exhausted`: this machine's memory or disk came to its end, which says nothing of any file."""
 
 OUTPUT = ""
 """The label under which what the whole model returns is reported."""
