@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from peers import torchvision_models
 from safetensors.numpy import load_file, save_file
 from skips import skip_without
+from verification import SMALL
 
 from resnetgen.ir.network import Network
 from resnetgen.pipeline import compile_spec
@@ -1228,9 +1229,19 @@ def test_conversions_are_checked_and_can_be_read_back(
 
 
 @needs_frameworks
-def test_a_whole_model_is_run_as_it_is_too(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("target", "file", "modules"),
+    [("keras", "net.keras", ("keras", "tensorflow")), ("onnx", "net.onnx", ("onnxruntime",))],
+)
+def test_a_whole_model_is_run_as_it_is_too(
+    resnetgen: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    file: str,
+    modules: tuple[str, ...],
+) -> None:
     """In the type that it has, besides the weights that it holds in a wider one."""
-    skip_without("keras", "tensorflow")
+    skip_without(*modules)
     from resnetgen.convert import convert
 
     reference = spec()
@@ -1245,9 +1256,10 @@ def test_a_whole_model_is_run_as_it_is_too(resnetgen: Run, monkeypatch: pytest.M
         return replace(found, bound=0.0) if dtype == "float32" else found
 
     monkeypatch.setattr(convert, "compare", compared)
-    arguments = ("given.safetensors", "--spec", reference, "--to", "keras", "-o", "net.keras")
+    arguments = ("given.safetensors", "--spec", reference, "--to", target, "-o", file)
     ran = resnetgen("convert", *arguments)
-    assert (ran.code, Path("net.keras").exists()) == (1, False)
+    assert (ran.code, Path(file).exists()) == (1, False)
+    assert "nothing can be proven: rounding to float32 alone may move the output by" in ran.err
     (wide, exact), (single, rounded) = figures
     assert (wide, single) == ("float64", "float32")
     assert exact < 1e-12 < rounded < 1e-5
@@ -1402,3 +1414,36 @@ def test_a_framework_that_is_not_installed_is_exit_code_3(
     arguments = ("--spec", spec(), "--to", "flax", "-o", "out.safetensors")
     ran = resnetgen("convert", "net.safetensors", *arguments)
     assert (ran.code, ran.err) == (3, "flax: jax is not installed: install resnetgen[jax]\n")
+    facts = resnetgen("convert", "net.safetensors", *arguments, "--json").json
+    assert (facts["status"], facts["reason"]) == (
+        "not_run", "jax is not installed: install resnetgen[jax]",
+    )  # fmt: skip
+
+
+@needs_frameworks
+def test_graph_needs_no_onnx_runtime(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = spec()
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    Path("onnxruntime.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    arguments = ("--spec", reference, "--to", "onnx", "-o", "net.onnx")
+    assert resnetgen("convert", "net.safetensors", *arguments).code == 0
+
+
+@needs_frameworks
+def test_model_that_keras_cannot_load_again_is_refused(resnetgen: Run) -> None:
+    """It makes one call within another for each layer."""
+    skip_without("keras", "tensorflow")
+    deep = SMALL.replace("repeats: 2", "repeats: 150")
+    reference = spec(deep)
+    _, tensors = drawn(reference)
+    save_file(tensors, "net.safetensors")
+    arguments = ("--spec", reference, "--to", "keras", "-o", "net.keras")
+    ran = resnetgen("convert", "net.safetensors", *arguments)
+    assert (ran.code, Path("net.keras").exists()) == (1, False)
+    assert ran.err.endswith(
+        "net.keras: not written: in keras, is too deep for Keras to load from a .keras file: "
+        "a .weights.h5 file has no such limit\n"
+    )

@@ -21,7 +21,7 @@ from resnetgen.diagnostics import DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.convert.convert import Conversion
-    from resnetgen.weights.load import LoadedWeights
+    from resnetgen.ir.network import Network
 
 
 def _complete_target(incomplete: str) -> list[str]:
@@ -97,7 +97,10 @@ def convert(
         network = compiled.network
         runner, lacking = installed_runner(to)
         if runner is None:
-            say(f"{to}: {lacking}")
+            if as_json:
+                print_json(_facts(network, weights.as_posix(), output, to, "not_run", lacking))
+            else:
+                say(f"{to}: {lacking}")
             raise typer.Exit(NOT_INSTALLED)
         with loaded(weights, network, origin=origin, seed=None, key=key) as found:
             for remark in found.remarks(compiled.spec):
@@ -112,7 +115,10 @@ def convert(
                 force=force,
             )
     if as_json:
-        print_json(_facts(found, output, to, conversion))
+        file, failure = found.checkpoint.file, conversion.failure
+        status = "passed" if failure is None else "failed"
+        facts = _facts(network, file, output, to, status, failure)
+        print_json({**facts, "format": found.format, **_figures(conversion)})
     elif conversion.difference is not None and conversion.failure is None:
         difference = conversion.difference
         typer.echo(
@@ -132,19 +138,30 @@ def _refuse_to_replace_source(output: Path, weights: Path) -> None:
 
 
 def _facts(
-    loaded: "LoadedWeights", output: Path, target: str, conversion: "Conversion"
+    network: "Network", weights: str, output: Path, target: str, status: str, reason: str | None
 ) -> dict[str, object]:
-    difference = conversion.difference
+    """All keys, those null of which nobody knows anything yet."""
     return {
-        "name": loaded.network.name,
-        "spec_sha256": loaded.network.spec_sha256,
-        "weights": loaded.checkpoint.file,
-        "format": loaded.format,
+        "name": network.name,
+        "spec_sha256": network.spec_sha256,
+        "weights": weights,
+        "format": None,
         "target": target,
         "output": output.as_posix(),
-        "status": "passed" if conversion.failure is None else "failed",
-        "reason": conversion.failure,
-        "max_abs_diff": None if difference is None else difference.absolute,
-        "max_rel_diff": None if difference is None else difference.relative,
-        "bound": None if difference is None else difference.bound,
+        "status": status,
+        "reason": reason,
+        "max_abs_diff": None,
+        "max_rel_diff": None,
+        "bound": None,
+    }
+
+
+def _figures(conversion: "Conversion") -> dict[str, object]:
+    difference = conversion.difference
+    if difference is None:
+        return {}
+    return {
+        "max_abs_diff": difference.absolute,
+        "max_rel_diff": difference.relative,
+        "bound": difference.bound,
     }

@@ -17,6 +17,8 @@ class Format:
     """The module whose `main` writes one, loads it into the generated model and runs that."""
     runners: tuple[str, ...]
     """The runners of `verify` whose framework it needs; the first that is installed is taken."""
+    requires: Mapping[str, str] | None = None
+    """The modules that it needs, and the extra that brings each, where not all that those need."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -29,7 +31,7 @@ FORMATS: Mapping[str, Format] = {
         ("keras-tensorflow", "keras-jax", "keras-torch"),
     ),
     "flax": Format((".safetensors",), "resnetgen.convert.writers.flax", ("flax",)),
-    "onnx": Format((".onnx",), "resnetgen.convert.writers.onnx", ("onnx",)),
+    "onnx": Format((".onnx",), "resnetgen.convert.writers.onnx", ("onnx",), requires={}),
 }
 """By target. Flax has no file of its own: `load_safetensors` of the generated file reads this."""
 

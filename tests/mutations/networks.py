@@ -1,6 +1,6 @@
 """The small networks that mutants are made of: together they have all that a spec can ask for."""
 
-from verification import CHANNELING, DILATING, SQUEEZING, TINY
+from verification import CHANNELING, DILATING, SAME, SQUEEZING, TINY
 
 # Norms and activations in front of convolutions, and a max pool that sees negative numbers.
 PREACTIVATED = """
@@ -87,6 +87,7 @@ SPECS = (
     SQUEEZING,
     CHANNELING,
     DILATING,
+    SAME,
     PREACTIVATED,
     GROUPED,
     PLAIN,

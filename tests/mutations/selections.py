@@ -20,6 +20,7 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     PadChannels,
+    Same,
     Scale,
     Sigmoid,
     Softmax,
@@ -38,8 +39,9 @@ def spatial(network: Network) -> Iterator[Conv2d]:
 
 
 def symmetric(network: Network) -> Iterator[Conv2d]:
-    """Those that pad a pixel or more, and do not dilate."""
-    return (op for op in spatial(network) if op.dilation == 1)
+    """Those that pad alike on all sides, a pixel or more, and do not dilate."""
+    alike = (op for op in spatial(network) if not isinstance(op.padding, Same))
+    return (op for op in alike if op.dilation == 1)
 
 
 def strided(network: Network) -> Iterator[Conv2d]:
@@ -117,7 +119,9 @@ def projection_norms(network: Network) -> Iterator[Norm]:
 
 
 def max_pools(network: Network) -> Iterator[MaxPool2d]:
-    return (op for op in network.ops if isinstance(op, MaxPool2d))
+    """Those that pad alike on all sides."""
+    pools = (op for op in network.ops if isinstance(op, MaxPool2d))
+    return (op for op in pools if not isinstance(op.padding, Same))
 
 
 def max_pools_behind_relu(network: Network) -> Iterator[MaxPool2d]:

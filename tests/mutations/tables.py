@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import faults
 import training_faults
 from faults import Fault
-from verification import CHANNELING, DILATING, SQUEEZING, TINY
+from verification import CHANNELING, DILATING, SAME, SQUEEZING, TINY
 
 from mutations.kind import Mutant, Target
 from resnetgen.verify.result import Level
@@ -16,7 +16,13 @@ _PREFIXES: dict[Target, str] = {
     "flax": "FLAX",
     "onnx": "ONNX",
 }
-_SUFFIXES = {"": TINY, "_SQUEEZING": SQUEEZING, "_CHANNELING": CHANNELING, "_DILATING": DILATING}
+_SUFFIXES = {
+    "": TINY,
+    "_SQUEEZING": SQUEEZING,
+    "_CHANNELING": CHANNELING,
+    "_DILATING": DILATING,
+    "_SAME": SAME,
+}
 
 
 def table_mutants(target: Target) -> Iterator[Mutant]:

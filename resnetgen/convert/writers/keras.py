@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from resnetgen.child.framework import framework
+from resnetgen.child.task import Refused
 from resnetgen.verify.runners.keras import set_up_dtype
 from resnetgen.verify.runners.source import LOADER, factory, load_source
 
@@ -25,8 +26,12 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     model: Any = build(input_shape=any_size)
     getattr(module, LOADER)(model, Path(arguments["weights"]))
     if out.suffix == ".keras":
-        model.save(out)
-        whole: Any = keras.saving.load_model(out)
+        try:
+            model.save(out)
+            whole: Any = keras.saving.load_model(out)
+        except RecursionError as error:
+            hint = "a .weights.h5 file has no such limit"
+            raise Refused(f"is too deep for Keras to load from a .keras file: {hint}") from error
         np.save(arguments["whole"], _run(keras, whole, image, "float32"))
         weights: Any = whole.get_weights()
     else:
