@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, quote
+from resnetgen.digests import sha256_of
 from resnetgen.emit import emit, targets
 from resnetgen.emit.card import FILE as CARD_FILE
-from resnetgen.emit.manifest import CheckpointRecord, Manifest, read, sha256_of
+from resnetgen.emit.manifest import CheckpointRecord, Manifest, read
 from resnetgen.emit.write import Contents, Plan, Weights
 from resnetgen.ir.network import Network
 from resnetgen.records import SPEC

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from commands import Run
 
-from resnetgen.emit.manifest import sha256_of
+from resnetgen.digests import sha256_of
 
 TINY = """
 name: tiny

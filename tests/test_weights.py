@@ -484,7 +484,7 @@ def test_negative_variance_is_refused(resnetgen: Run) -> None:
 
 
 def test_manifest_records_where_weights_came_from(resnetgen: Run) -> None:
-    from resnetgen.emit.manifest import sha256_of
+    from resnetgen.digests import sha256_of
 
     reference = spec()
     _, tensors = drawn(reference)
@@ -1447,3 +1447,9 @@ def test_model_that_keras_cannot_load_again_is_refused(resnetgen: Run) -> None:
         "net.keras: not written: in keras, is too deep for Keras to load from a .keras file: "
         "a .weights.h5 file has no such limit\n"
     )
+
+
+def test_help_names_every_origin(resnetgen: Run) -> None:
+    said = " ".join(resnetgen("convert", "--help").out.split())
+    *most, last = (origin.name for origin in ORIGINS)
+    assert f"not recognized: {', '.join(most)} or {last}." in said

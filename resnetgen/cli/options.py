@@ -4,14 +4,11 @@ import math
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, did_you_mean, quote
-
-if TYPE_CHECKING:
-    pass
 
 OUTPUT = Path("generated")
 """Where `build` puts the networks' directories, unless it is told another place."""
@@ -266,7 +263,8 @@ TimeoutOption = Annotated[
         metavar="SECONDS",
         min=1,
         callback=_number,
-        help="The longest that one target may run.",
+        help="The longest that one process may run: a target's, and where that is wrong, each of "
+        "those that look closer.",
     ),
 ]
 SeedOption = Annotated[

@@ -184,7 +184,7 @@ def _refuse_to_replace(path: Path, *, is_ours: bool) -> None:
 
 def _announce_edited_spec(directory: Path, manifest: "Manifest | None", network: "Network") -> None:
     """Says that the spec, and not the source, is what changed; a comment in it changes nothing."""
-    from resnetgen.emit.manifest import sha256_of
+    from resnetgen.digests import sha256_of
     from resnetgen.records import SPEC
 
     path = directory / SPEC

@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from resnetgen.emit.manifest import Manifest, sha256_of
+from resnetgen.digests import sha256_of
+from resnetgen.emit.manifest import Manifest
 from resnetgen.emit.write import Contents, manifest_of
 from resnetgen.records import MANIFEST
 from resnetgen.weights.layout import WEIGHTS_FILE
@@ -42,7 +43,7 @@ def compare(directory: Path, manifest: Manifest, contents: Contents) -> tuple[Fi
     obsolete = [
         Finding(name, "obsolete", ())
         for name in manifest.files
-        if name not in wanted and name != WEIGHTS_FILE and os.path.lexists(directory / name)
+        if name not in wanted and os.path.lexists(directory / name)
     ]
     weights = _compare_weights(directory / WEIGHTS_FILE, manifest)
     return (*(finding for finding in (*found, weights) if finding is not None), *obsolete)

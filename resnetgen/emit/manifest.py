@@ -1,6 +1,5 @@
 """The record that `build` leaves in each directory: what was compiled, and every file's hash."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -119,17 +118,6 @@ def files(directory: Path) -> tuple[str, ...]:
     listed = {} if manifest is None else manifest.listed
     names = {records.MANIFEST, records.CERTIFICATE, *listed}
     return tuple(sorted(name for name in names if os.path.isfile(directory / name)))
-
-
-def sha256(content: bytes) -> str:
-    """The hash of a file's content, in hex."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file on disk, in hex, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parse(document: object) -> Manifest | None:

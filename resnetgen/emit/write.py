@@ -17,6 +17,7 @@ from itertools import combinations
 from pathlib import Path
 
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
+from resnetgen.digests import sha256, sha256_of
 from resnetgen.emit import exchange
 from resnetgen.emit.manifest import (
     CheckpointRecord,
@@ -25,8 +26,6 @@ from resnetgen.emit.manifest import (
     certified,
     flaw,
     read,
-    sha256,
-    sha256_of,
 )
 from resnetgen.emit.trees import State, Tree, carry, tree
 from resnetgen.records import CERTIFICATE, MANIFEST

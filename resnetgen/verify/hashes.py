@@ -1,9 +1,10 @@
 """Takes the hashes of a directory's files, which say what bytes a verdict is about."""
 
-import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from resnetgen.digests import sha256_of
 
 
 def hashes(directory: Path, names: Iterable[str]) -> dict[str, str]:
@@ -13,6 +14,5 @@ def hashes(directory: Path, names: Iterable[str]) -> dict[str, str]:
         path = directory / name
         with suppress(OSError):
             if path.is_file():
-                with path.open("rb") as file:
-                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                found[name] = sha256_of(path)
     return found
