@@ -711,6 +711,10 @@ def onnx_model(
         (onnx_model("beside"), "is damaged: conv1.weight"),
         (onnx_model("large", times=40), "claims 4,000,000 values of `conv11.weight` beside those"),
         (onnx_model("large", size=10**6, copies=40), "claims 1,000,000 values of `y10` beside"),
+        (
+            onnx_model("beside", length=8).replace(b"conv1.weight", b"conv1\xffweight"),
+            "is damaged: a tensor has the name b'conv1\\xffweight'",
+        ),
         (onnx_model("none"), "needs `none` for the data of conv1.weight"),
     ],
 )
@@ -740,6 +744,17 @@ def test_a_zip_bomb_is_not_opened(resnetgen: Run) -> None:
         archive.writestr("model.weights.h5", bytes(10**7))
     err = refused(resnetgen("build", spec(), "--weights", "net.keras"))
     assert "is a zip bomb" in err
+
+
+@needs_frameworks
+def test_archive_of_other_bytes_than_its_checksum_says_is_damaged(resnetgen: Run) -> None:
+    skip_without("h5py")
+    with zipfile.ZipFile("net.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"0123456789")
+    content = Path("net.keras").read_bytes()
+    Path("net.keras").write_bytes(content.replace(b"0123456789", b"0123456780"))
+    err = refused(resnetgen("build", spec(), "--weights", "net.keras"))
+    assert err == "net.keras: error: is damaged: Bad CRC-32 for file 'model.weights.h5'\n"
 
 
 def test_a_missing_framework_is_said(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:

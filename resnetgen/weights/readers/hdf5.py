@@ -8,6 +8,7 @@ releases.
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,13 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
 
 
 def _member(path: Path) -> io.BytesIO:
-    with zipfile.ZipFile(path) as archive:
-        if _WEIGHTS not in archive.namelist():
-            raise Refused(f"is an archive without {_WEIGHTS}, so not one of Keras's")
-        return io.BytesIO(archive.read(_WEIGHTS))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if _WEIGHTS not in archive.namelist():
+                raise Refused(f"is an archive without {_WEIGHTS}, so not one of Keras's")
+            return io.BytesIO(archive.read(_WEIGHTS))
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+        raise Refused(f"is damaged: {error}") from error
 
 
 def _refuse_links(h5py: Any, group: Any) -> None:

@@ -39,6 +39,8 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
         each.embed()
     found = {}
     for tensor in stored:
+        if not isinstance(tensor.name, str):
+            raise Refused(f"is damaged: a tensor has the name {tensor.name!r}")
         try:
             values = numpy_helper.to_array(tensor)
         except (ValueError, TypeError) as error:

@@ -82,7 +82,7 @@ def _refuse_other_bytes(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             has_checksums = any(entry.CRC for entry in archive.infolist())
             damaged = archive.testzip() if has_checksums else None
-    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
         raise _damaged(error) from error
     if damaged is not None:
         raise Refused(f"is damaged: its checksum of {quote(damaged)} is that of other bytes")
