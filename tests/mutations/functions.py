@@ -20,11 +20,13 @@ from mutations.selections import (
     counting_pools,
     drops,
     first_norm_activations,
+    first_norm_activations_but,
     first_sum_activation,
     head_means,
     linear,
     max_pools,
     max_pools_behind_relu,
+    max_pools_without_zeros,
     softmaxes,
 )
 from resnetgen.ir.ops import Activation
@@ -143,13 +145,13 @@ KINDS = (
     ),
     Kind(
         "exact-gelu",
-        first_norm_activations,
+        first_norm_activations_but("gelu"),
         "is GELU",
         **_behind_norm(_GELU, "x / 2 * (1 + ops.erf(x / 2**0.5))", "jax.nn.gelu"),
     ),
     Kind(
         "silu",
-        first_norm_activations,
+        first_norm_activations_but("silu"),
         "is SiLU",
         **_behind_norm("nn.functional.silu", "ops.silu(x)", "nnx.silu"),
     ),
@@ -185,7 +187,7 @@ KINDS = (
     ),
     Kind(
         "zeros-around-the-pool",
-        max_pools,
+        max_pools_without_zeros,
         "pads with zeros, not with minus infinity",
         torch=torch_call("nn.functional.max_pool2d(nn.functional.pad(x, (1, 1, 1, 1)), 3, 2)"),
         flax=text(

@@ -1,6 +1,6 @@
 """The ops of a network that a kind of fault can be put into."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from resnetgen.ir.network import Network
@@ -124,6 +124,10 @@ def max_pools(network: Network) -> Iterator[MaxPool2d]:
     return (op for op in pools if not isinstance(op.padding, Same))
 
 
+def max_pools_without_zeros(network: Network) -> Iterator[MaxPool2d]:
+    return (op for op in max_pools(network) if not op.pads_zeros)
+
+
 def max_pools_behind_relu(network: Network) -> Iterator[MaxPool2d]:
     """For which zeros are as good as what is less than all numbers."""
     rectified = {
@@ -158,16 +162,23 @@ def drops(network: Network) -> Iterator[Drop]:
 
 
 def first_norm_activations(network: Network) -> Iterator[Activation]:
-    """Behind norms, the first behind all norms of that name: sources say them in one line."""
+    """Behind norms, the first behind all norms of that name: sources say them in one line, unless
+    the block ends there."""
     seen: set[str] = set()
     sources = {op.name: op for op in network.ops}
-    for op in network.ops:
+    last = {block.ops[-1] for block in network.blocks}
+    for op in (op for op in network.ops if op not in last):
         if not isinstance(op, Activation) or not isinstance(sources[op.inputs[0]], Norm):
             continue
         name = op.inputs[0].rpartition(".")[2]
         if name not in seen and not name.isdigit():
             seen.add(name)
             yield op
+
+
+def first_norm_activations_but(function: str) -> Callable[[Network], Iterator[Activation]]:
+    """Those that are another function than this."""
+    return lambda network: (op for op in first_norm_activations(network) if op.function != function)
 
 
 def first_sum_activation(network: Network) -> Iterator[Activation]:

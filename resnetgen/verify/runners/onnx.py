@@ -7,8 +7,8 @@ type where ONNX's operators take it.
 
 import gc
 import shutil
-from collections.abc import Iterable
-from itertools import groupby, zip_longest
+from collections.abc import Iterable, Mapping
+from itertools import groupby, takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,40 @@ def _run_cases(
                 continue
             evaluator, session = sessions[dtype]
             with recorder.run(evaluator, dtype=dtype, case=number):
-                values = session(image.astype(dtype, copy=False))
-                for label, name in labels:
-                    recorder.value(label, values[name])
+                try:
+                    values = session(image.astype(dtype, copy=False))
+                except Exception:
+                    if dtype == "float32":
+                        part = _what_fits(onnx, watched, image.shape)
+                        session = _runtime_session(runtime, part, path.parent, request)
+                        _record(labels, session(image.astype(dtype, copy=False)), recorder)
+                    raise
+                _record(labels, values, recorder)
+
+
+def _record(
+    labels: Iterable[tuple[str, str]], values: Mapping[str, Any], recorder: Recorder
+) -> None:
+    for label, name in labels:
+        if name in values:
+            recorder.value(label, values[name])
+
+
+def _what_fits(onnx: Any, model: Any, shape: tuple[int, ...]) -> Any:
+    """The model up to the first node whose inputs do not fit each other on such an image."""
+    known = _known_shapes(_inferred(onnx, model, shape))
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+
+    def fits(node: Any) -> bool:
+        return node.output[0] in known
+
+    nodes: list[Any] = list(takewhile(fits, model.graph.node))
+    given: set[str] = {node.output[0] for node in nodes}
+    del part.graph.node[:], part.graph.output[:]
+    part.graph.node.extend(nodes)
+    part.graph.output.extend(each for each in model.graph.output if each.name in given)
+    return part
 
 
 def _compare_text(onnx: Any, file: Path, model: Any) -> None:
@@ -213,18 +244,30 @@ def _shape(case: CaseRequest) -> tuple[int, ...]:
 
 def _infer_shapes(onnx: Any, model: Any, shape: tuple[int, ...], recorder: Recorder) -> None:
     """Notes what ONNX infers of every node's output when the image has this shape."""
+    inferred = _inferred(onnx, model, shape)
+    known = _known_shapes(inferred)
+    for node in inferred.node:
+        if node.output[0] in known:
+            recorder.shape(node.name, known[node.output[0]])
+
+
+def _inferred(onnx: Any, model: Any, shape: tuple[int, ...]) -> Any:
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
     dims = sized.graph.input[0].type.tensor_type.shape.dim
     for dim, extent in zip(dims, shape, strict=True):
         dim.dim_value = extent
-    inferred = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
-    known = {each.name: each.type.tensor_type for each in (*inferred.value_info, *inferred.output)}
-    for node in inferred.node:
-        type_ = known.get(node.output[0])
-        if type_ is None or any(not dim.HasField("dim_value") for dim in type_.shape.dim):
-            continue
-        recorder.shape(node.name, tuple(dim.dim_value for dim in type_.shape.dim))
+    return onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
+
+
+def _known_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of which every extent was inferred, by tensor."""
+    types = {each.name: each.type.tensor_type for each in (*graph.value_info, *graph.output)}
+    return {
+        name: tuple(dim.dim_value for dim in type_.shape.dim)
+        for name, type_ in types.items()
+        if type_.HasField("shape") and all(dim.HasField("dim_value") for dim in type_.shape.dim)
+    }
 
 
 def _beside_weights(file: Path, weights: Path) -> Path:
