@@ -83,6 +83,7 @@ def main() -> None:
         print(f"{blocks:,} blocks: {per_block * 1e6:.0f} us a block beyond start-up")
     if arguments.json is not None:
         document = {
+            "command": " ".join(("python bench/speed.py", *sys.argv[1:])),
             "python": platform.python_version(),
             "machine": platform.machine(),
             "cores": os.cpu_count(),

@@ -1,12 +1,14 @@
 """A few of the mutants that `make mutants` scores, and that all of them are what they should be."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import onnx
 import pytest
-from mutants import FEWEST_KINDS, is_equivalent, verdicts
+from mutants import FEWEST_KINDS, RESULTS, every_mutant, is_equivalent, verdicts
 from mutations import KINDS
 from mutations.kind import FILES, TARGETS, Kind, Mutant, Target, mutants
 from mutations.networks import GROUPED, PREACTIVATED, SPECS
@@ -57,6 +59,12 @@ def test_every_kind_can_be_put_into_whatever_can_suffer_it(
                 before = model.SerializeToString()
                 mutant.change(model)
                 assert model.SerializeToString() != before, mutant.kind
+
+
+def test_page_of_the_last_whole_run_has_every_kind(networks: Networks) -> None:
+    rows = re.findall(r"^\| ([a-z0-9-]+) \|", RESULTS.read_text(), re.MULTILINE)
+    made = chain.from_iterable(every_mutant(networks, target, most=1) for target in TARGETS)
+    assert rows == ["kind", *sorted({mutant.kind for mutant in made})]
 
 
 def test_what_computes_the_same_is_no_fault(networks: Networks) -> None:
