@@ -62,9 +62,10 @@ def _entries(folder: Path, name: PurePath, device: int) -> Iterator[tuple[PurePa
     for path in folder.iterdir():
         below = name / path.name
         found = path.lstat()
-        if found.st_dev != device:
-            raise _mounted(path)
         if stat.S_ISDIR(found.st_mode):
+            # Of files it says nothing: an overlay has some on the devices below it.
+            if found.st_dev != device:
+                raise _mounted(path)
             yield below, None
             yield from _entries(path, below, device)
         else:
@@ -79,7 +80,7 @@ def _share(source: Path, target: Path, *, is_folder: bool) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
-        # A folder of the same file system may be mounted there, too.
+        # What is mounted there may be of the same device, or a single file.
         if error.errno == errno.EXDEV:
             raise _mounted(source) from error
         shutil.copy2(source, target, follow_symlinks=False)
