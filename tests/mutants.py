@@ -36,7 +36,6 @@ from resnetgen.verify.reference import Array, Tensors, run
 SEED = 0
 FEWEST_KINDS = 120
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "mutants.md"
-COMMAND = "python tests/mutants.py --write"
 _AT_A_TIME = 40
 """How many mutants one process verifies."""
 
@@ -238,13 +237,13 @@ def summary(found: Score) -> str:
     )
 
 
-def document(found: Score) -> str:
+def document(found: Score, *, command: str) -> str:
     """All of it as a page, with what is needed to find it again."""
     modules = ("torch", "keras", "tensorflow", "flax", "jax", "onnx", "onnxruntime")
     return (
         "# Mutants\n\n"
         "One fault at a time was put into the files of small networks, and each of these mutants "
-        f"was verified. `{COMMAND}` finds this again and writes it.\n\n"
+        f"was verified. `{command}` finds this again and writes it.\n\n"
         f"{summary(found)}.\n\n"
         "In each cell: how many mutants compute something else: how many of them were caught, of "
         "how many the layer was named, and of how many the cause. A mutant is equivalent where it "
@@ -283,7 +282,8 @@ def main() -> int:
     print(table(counted))
     print(summary(counted))
     if arguments.write:
-        RESULTS.write_text(document(counted))
+        command = " ".join(("python tests/mutants.py", *sys.argv[1:]))
+        RESULTS.write_text(document(counted, command=command))
     enough = len(counted.kinds) >= (FEWEST_KINDS if is_whole else 1)
     return 0 if counted.passed and enough else 1
 
