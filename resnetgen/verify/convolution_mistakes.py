@@ -53,6 +53,9 @@ def of_convolution(
             yield Mistake(cause, geometry.cut(moved))
     if op.bias:
         yield Mistake("has no bias", right - bias)
+        yield Mistake(
+            "gives its channels in reverse, but for their biases", convolved(weight[::-1])
+        )
     if op.groups > 1:
         order = np.arange(op.in_channels).reshape(op.groups, -1).T.ravel()
         yield Mistake("takes its groups' channels alternately", convolved(image=value[:, order]))

@@ -57,6 +57,8 @@ from resnetgen.verify.rounding import rounded
 
 _SHORTER: tuple[Dtype, ...] = ("bfloat16", "float16", "float32")
 """The types that a value may have been rounded to, the one with the fewest digits first."""
+_SLOPES = (0.01, 0.1, 0.2, 0.3)
+"""Of leaky ReLUs: PyTorch's and Flax's, Darknet's, TensorFlow's and Keras's."""
 _RESIDUAL_FACTORS = (0.1, 0.17, 0.2, 0.3, 0.5, 2.0)
 """By what residual branches are scaled elsewhere."""
 
@@ -131,8 +133,8 @@ def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator
     if seen is not None and seen.shape == value.shape and (value < 0).any():
         negative = np.minimum(value, 0.0)
         slope = float((negative * seen).sum() / np.square(negative).sum())
-        leaky = np.where(value > 0, value, slope * value)
-        yield Mistake(f"is leaky, with a slope of {slope:.4g}", leaky)
+        yield _leaky(value, slope)
+    yield from (_leaky(value, slope) for slope in _SLOPES)
     yield Mistake("is ReLU6", np.clip(value, 0.0, 6.0))
     exponential = np.exp(np.minimum(value, 0.0))
     yield Mistake("is ELU", np.where(value > 0, value, exponential - 1))
@@ -148,6 +150,11 @@ def _of_activation(op: Activation, value: Array, seen: Array | None) -> Iterator
     cube = value + 0.044715 * value**3
     approximation = value * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * cube))
     yield Mistake("is GELU's approximation by a tanh", approximation)
+
+
+def _leaky(value: Array, slope: float) -> Mistake:
+    leaky = np.where(value > 0, value, slope * value)
+    return Mistake(f"is leaky, with a slope of {slope:.4g}", leaky)
 
 
 def _of_sigmoid(value: Array, seen: Array | None) -> Iterator[Mistake]:

@@ -188,6 +188,12 @@ def first_sum_activation(network: Network) -> Iterator[Activation]:
     )
 
 
+def first_sum_activation_if_projected(network: Network) -> Iterator[Activation]:
+    """Behind an identity of what is positive, either order is the other's."""
+    projecting = {block.ops[-1].name for block in network.blocks if any(block.side)}
+    return (op for op in first_sum_activation(network) if op.name in projecting)
+
+
 def first_sum(network: Network) -> Iterator[Add]:
     return islice((op for op in network.ops if isinstance(op, Add)), 1)
 

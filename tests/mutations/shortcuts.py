@@ -13,7 +13,7 @@ from mutations.selections import (
     first_scale,
     first_squeeze,
     first_sum,
-    first_sum_activation,
+    first_sum_activation_if_projected,
     squeezed_activation,
     subsamples,
 )
@@ -226,7 +226,7 @@ KINDS = (
     ),
     Kind(
         "activation-before-the-sum",
-        first_sum_activation,
+        first_sum_activation_if_projected,
         "comes in front of the addition",
         torch=text((r"self\.(\w+)\(x \+ shortcut\)", r"self.\1(x) + shortcut")),
         flax=text((r"\b((?:nnx\.)?\w+)\(x \+ shortcut\)", r"\1(x) + shortcut")),
