@@ -266,7 +266,8 @@ def _told_of_verification() -> Generator[None]:
     try:
         yield
     except NoPeerError as error:
-        raise DiagnosticError.of("bad-peer", str(error)) from error
+        hint = "what --against names has to run by itself in this Python"
+        raise DiagnosticError.of("bad-peer", str(error), hint=hint) from error
     except OSError as error:
         if error.errno in (errno.ENOMEM, errno.EAGAIN):
             raise MemoryError from error

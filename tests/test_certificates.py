@@ -104,6 +104,14 @@ def test_weights_that_nobody_judged_are_named(resnetgen: Run, directory: Path) -
     )
 
 
+def test_weights_that_cannot_be_read_are_not_taken_for_gone(
+    resnetgen: Run, directory: Path
+) -> None:
+    (directory / "model.safetensors").mkdir()
+    ran = resnetgen("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    assert (ran.code, ran.out.splitlines()[0]) == (1, "resnet20/model.safetensors: unreadable")
+
+
 def test_other_file_that_a_target_reads_and_nobody_judged_is_named(
     resnetgen: Run, directory: Path
 ) -> None:

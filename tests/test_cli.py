@@ -740,3 +740,12 @@ def test_documents_are_ascii_whatever_the_terminal(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 2
     assert json.loads(ran.stdout)["diagnostics"][0]["file"] == "résnet.yaml"
+
+
+def test_working_directory_that_is_gone_is_a_diagnostic(resnetgen: Run, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    ran = resnetgen("build", "resnet18", "--no-verify")
+    assert (ran.code, ran.err) == (2, "error: the working directory is no longer there\n")

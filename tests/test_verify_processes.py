@@ -101,6 +101,10 @@ def test_another_package_brings_a_runner(network: Network, tmp_path: Path) -> No
         ("print('last words', flush=True)\nimport os\nos._exit(1)", "it printed: last words"),
         ("def build():\n    return None", "TypeError: 'NoneType' object is not callable"),
         ("def build():\n    raise ValueError('no such thing')", "ValueError: no such thing"),
+        (
+            "def build():\n    raise ValueError('\\x1b[1mbold\\x1b[0m, \\x1b]0;title\\x07')",
+            "ValueError: bold, \\x1b]0;title\\x07",
+        ),
         ("build = 1", "TypeError: 'int' object is not callable"),
         ("def build(", "SyntaxError"),
         ("import a_module_that_is_not_there", "ModuleNotFoundError"),

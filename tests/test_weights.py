@@ -728,7 +728,9 @@ def test_bad_onnx_files_are_refused(resnetgen: Run, content: bytes, message: str
     assert message in refused(resnetgen("build", spec(), "--weights", "folder/net.onnx"))
 
 
-@pytest.mark.parametrize("more", ["", "norm: none\n", "norm: group\nnorm_groups: 4\n"])
+@pytest.mark.parametrize(
+    "more", ["", "norm: none\n", "norm: group\nnorm_groups: 4\n", "activation: gelu\n"]
+)
 def test_our_own_graph_is_read_with_its_weights(resnetgen: Run, more: str) -> None:
     reference = spec(TINY + more)
     _, tensors = drawn(reference)
@@ -1281,6 +1283,45 @@ def test_a_whole_model_is_run_as_it_is_too(
 
 
 @needs_frameworks
+@pytest.mark.parametrize(
+    ("changed", "is_written"),
+    [({}, True), ({"tiny": 2.0}, False), ({"bias": 1e4}, False)],
+)
+def test_softmax_hides_no_weights_from_a_conversion(
+    resnetgen: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, float],
+    is_written: bool,
+) -> None:
+    """Not of classes that are next to impossible; of logits too far apart it says so."""
+    from resnetgen.convert import convert
+
+    reference = spec(TINY + "output: softmax\n")
+    _, tensors = drawn(reference)
+    tensors["fc.bias"] = changed.get("bias", 6.0) * np.arange(10, dtype=np.float32)
+    save_file(tensors, "given.safetensors")
+    right = convert.telling_case
+
+    def wrong(*arguments: Any, **options: Any) -> Any:
+        known = right(*arguments, **options)
+        if known is None:
+            return None
+        given = known.values["softmax"]
+        assert given.min() < 1e-18
+        other = np.where(given < 1e-18, changed.get("tiny", 1.0) * given, given)
+        return replace(known, values={**known.values, "softmax": other})
+
+    monkeypatch.setattr(convert, "telling_case", wrong)
+    arguments = ("given.safetensors", "--spec", reference, "--to", "onnx", "-o", "net.onnx")
+    ran = resnetgen("convert", *arguments)
+    assert (ran.code == 0, Path("net.onnx").exists()) == (is_written, is_written)
+    if "tiny" in changed:
+        assert "not written: in onnx, the output is off by" in ran.err
+    if "bias" in changed:
+        assert "nothing can be proven: the softmax gives 0 or 1, whatever comes" in ran.err
+
+
+@needs_frameworks
 def test_a_converted_graph_stands_alone(resnetgen: Run) -> None:
     import onnx
     from onnx.reference import ReferenceEvaluator
@@ -1339,13 +1380,13 @@ def test_a_conversion_that_disagrees_writes_nothing(
     reference = spec()
     _, tensors = drawn(reference)
     save_file(tensors, "given.safetensors")
-    right = convert.shipped_case
+    right = convert.telling_case
 
     def wrong(*arguments: Any, **options: Any) -> Any:
         known = right(*arguments, **options)
         return replace(known, values={name: each + 0.01 for name, each in known.values.items()})
 
-    monkeypatch.setattr(convert, "shipped_case", wrong)
+    monkeypatch.setattr(convert, "telling_case", wrong)
     arguments = ("given.safetensors", "--spec", reference, "--to", "torch", "-o", "net.pth")
     ran = resnetgen("convert", *arguments)
     assert ran.code == 1

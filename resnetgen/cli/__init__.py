@@ -117,6 +117,10 @@ def main() -> int:
         # What fails at any other file than stdout names it.
         if error.filename is not None:
             return _refused(error, as_json="--json" in arguments)
+        if error.errno == errno.ENOENT:
+            found = Diagnostic("no-directory", "the working directory is no longer there")
+            diagnose([found], found.render(), as_json="--json" in arguments)
+            return BAD_INPUT
         if error.errno not in _REFUSALS:
             raise
         return give_up_stdout(error)

@@ -1,7 +1,7 @@
 """Writes a network's weights as a framework's own file, and proves that the framework reads them.
 
 The file is loaded into the generated model in the framework's own process, and what that computes
-is compared with the interpreter's logits. Only a file that passed is put in its place.
+is compared with what the interpreter does. Only a file that passed is put in its place.
 """
 
 import shutil
@@ -16,12 +16,13 @@ from resnetgen.convert.formats import FORMATS
 from resnetgen.diagnostics import DiagnosticError, Span, printable
 from resnetgen.emit import targets
 from resnetgen.ir.network import Network
+from resnetgen.ir.ops import Softmax
 from resnetgen.scratch import scratch_folder
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import Difference, compare, describe
 from resnetgen.verify.cores import cores
 from resnetgen.verify.dtypes import Dtype
-from resnetgen.verify.prepare import shipped_case
+from resnetgen.verify.prepare import telling_case
 from resnetgen.verify.reference import Array
 from resnetgen.verify.runners.registry import runner, unavailable
 from resnetgen.verify.stored import StoredError, read
@@ -44,11 +45,23 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What the interpreter computes of a case's image, and how much rounding grows on the way."""
+    """What the interpreter computes of a case's image, and how much rounding grows on the way.
+
+    Behind a softmax it is the logarithms that are compared: of a logit far below the largest it
+    gives next to nothing. `scale` is then that of the logits, whose growth it is.
+    """
 
     case: Case
-    logits: Array
+    output: Array
     growth: float
+    scale: float | None
+
+    def comparable(self, output: Array) -> Array:
+        """What there is to compare of an output."""
+        if self.scale is None:
+            return output
+        with np.errstate(divide="ignore"):
+            return np.log(output)
 
 
 def installed_runner(target: str) -> tuple[str | None, str]:
@@ -81,6 +94,9 @@ def convert(
         weights = scratch / WEIGHTS_FILE
         write(weights, layout(network), tensors=loaded.tensors())
         expected = _expected(network, weights, seed, file=loaded.checkpoint.file)
+        if expected is None:
+            reason = "the softmax gives 0 or 1, whatever comes before it"
+            return Conversion(None, f"nothing can be proven: {reason}")
         for file, content in targets()[target].emit(network).items():
             (scratch / file).write_bytes(content)
         image = scratch / "image.npy"
@@ -120,14 +136,15 @@ def _compared(
     """How far a file's output is off, and what to say where that is too far, or proves nothing."""
     if dtype not in expected.case.dtypes:
         return None, f"nothing can be proven: these weights leave the range of {dtype}"
-    actual = np.load(output)
-    difference = compare(actual, expected.logits, dtype=dtype, growth=expected.growth)
+    actual = expected.comparable(np.load(output))
+    right = expected.comparable(expected.output)
+    difference = compare(actual, right, dtype=dtype, growth=expected.growth, scale=expected.scale)
     if difference.passed:
         return difference, None
     if difference.proves_nothing:
         moved = f"rounding to {dtype} alone may move the output by {difference.rounding:.1e}"
         return difference, f"nothing can be proven: {moved} of its scale"
-    return difference, f"the output {describe(actual, expected.logits, difference)}"
+    return difference, f"the output {describe(actual, right, difference)}"
 
 
 def _refuse_too_large(network: Network, out: Path, target: str) -> None:
@@ -139,13 +156,18 @@ def _refuse_too_large(network: Network, out: Path, target: str) -> None:
         raise DiagnosticError.of("too-large", message, place, hint=hint)
 
 
-def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected:
+def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected | None:
     try:
         stored = read(weights, network)
-        known = shipped_case(network, stored, seed=seed)
+        known = telling_case(network, stored, seed=seed)
     except StoredError as error:
         # It speaks of the copy that was made here.
         message = str(error).removeprefix(f"{WEIGHTS_FILE}: ")
         raise DiagnosticError.of("bad-values", message, Span.of_file(file)) from error
-    logits = network.head[-1].name
-    return _Expected(known.case, known.values[logits], known.growths[logits])
+    if known is None:
+        return None
+    *_, before, last = network.head
+    if not isinstance(last, Softmax):
+        return _Expected(known.case, known.values[last.name], known.growths[last.name], None)
+    scale = float(np.abs(known.values[before.name]).max())
+    return _Expected(known.case, known.values[last.name], known.growths[before.name], scale)

@@ -9,7 +9,7 @@ from resnetgen.ir.ops import Linear
 from resnetgen.ir.rules import Parameter, network_parameters, parameters
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.runners.protocol import SeenBuild, SeenInitializer, SeenParameter
-from resnetgen.weights.layout import WEIGHTS_FILE, Entry
+from resnetgen.weights.layout import WEIGHTS_FILE, Entry, layout
 
 
 @dataclass(slots=True)
@@ -70,11 +70,14 @@ def initializer_problems(
     """Every reference into `model.safetensors`, against where `entries` says the tensor lies."""
     position = positions(network)
     by_name = {initializer.name: initializer for initializer in seen}
+    built = {entry.name: entry for entry in layout(network).entries}
     for op in network.ops:
         for parameter in parameters(op):
             reason = _misplaced(by_name.get(parameter.name), entries[parameter.name])
             if reason is not None:
                 text = f"initializer {parameter.name} {reason}"
+                if entries[parameter.name] != built[parameter.name]:
+                    text += ", which was saved otherwise: `build --weights` writes it in order"
                 yield Problem(position[op.name], op.name, text, explains=True)
     for name, initializer in by_name.items():
         if name not in entries and initializer.location is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Op
+from resnetgen.ir.ops import Op, Softmax
 from resnetgen.verify.cases import (
     Case,
     KnownCase,
@@ -45,6 +45,10 @@ from resnetgen.weights.layout import WEIGHTS_FILE, layout
 _LARGEST_PEAK = 1e6
 """If shipped weights drive a value beyond this, their image is scaled down until it is below one;
 for a type that ends before, until it fits. Fresh weights double a residual sum at every block."""
+_FARTHEST_LOGITS = 80.0
+"""How far apart they may be for float32 to hold what a softmax makes of each."""
+_MOST_ATTEMPTS = 3
+"""How often an image is made smaller for that; logits may be a bias's, which no image changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +289,25 @@ def shipped_case(network: Network, shipped: Stored, *, seed: int) -> KnownCase:
     run = _run(network, _smaller(run.case, by=run.peak), shipped)
     small = _known(network, run, shipped, seed=seed)
     return small if _is_provable(small) else whole
+
+
+def telling_case(network: Network, shipped: Stored, *, seed: int) -> KnownCase | None:
+    """As `shipped_case`, for whoever sees nothing but what the network gives.
+
+    A softmax gives 0 for a logit that lies far below another, whatever both are: the image is
+    scaled down until none does. None where that does not help, and where there is one class.
+    """
+    known = shipped_case(network, shipped, seed=seed)
+    *_, linear, last = network.head
+    if not isinstance(last, Softmax):
+        return known
+    for _ in range(_MOST_ATTEMPTS if network.classes > 1 else 0):
+        farthest = float(np.ptp(known.values[linear.name], axis=1).max())
+        if farthest <= _FARTHEST_LOGITS:
+            return known
+        run = _run(network, _smaller(known.case, by=farthest), shipped)
+        known = _known(network, run, shipped, seed=seed)
+    return None
 
 
 def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) -> _Run:

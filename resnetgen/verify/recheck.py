@@ -1,5 +1,6 @@
 """Compares a directory with a certificate: whether its files are those that were judged."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from resnetgen.verify.hashes import hashes
 from resnetgen.verify.runners.registry import BrokenRunnerError, Runner, runner, targets
 from resnetgen.weights.layout import WEIGHTS_FILE
 
-State = Literal["as certified", "changed", "missing", "not here", "not certified"]
+State = Literal["as certified", "changed", "missing", "unreadable", "not here", "not certified"]
 
 
 class NoCertificateError(Exception):
@@ -59,7 +60,8 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
     judged = {file for target in _passed(document) for file in target.files}
     found = hashes(directory, {*document["files"], *judged, WEIGHTS_FILE})
     states: dict[str, State] = {
-        name: _state(name, digest, found.get(name)) for name, digest in document["files"].items()
+        name: _state(directory / name, digest, found.get(name))
+        for name, digest in document["files"].items()
     }
     states |= dict.fromkeys(sorted(found.keys() - states.keys()), "not certified")
     return Recheck(document, states, document["spec_sha256"] == network.spec_sha256)
@@ -81,7 +83,9 @@ def _passed(document: CertificateJson) -> Iterator[Runner]:
             yield runner(target)
 
 
-def _state(name: str, certified: str, found: str | None) -> State:
+def _state(path: Path, certified: str, found: str | None) -> State:
+    if found is None and os.path.lexists(path):
+        return "unreadable"
     if found is None:
-        return "not here" if name == WEIGHTS_FILE else "missing"
+        return "not here" if path.name == WEIGHTS_FILE else "missing"
     return "as certified" if found == certified else "changed"

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from threading import Event
 
+from resnetgen.diagnostics import printable
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
 from resnetgen.verify.dtypes import FORMATS, Dtype
@@ -22,6 +23,8 @@ from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Reque
 from resnetgen.verify.runners.registry import runner
 from resnetgen.verify.training import drawing, tensors_in
 
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+"""What Keras puts around words of its errors, for terminals."""
 _NOTHING = "(?!)"
 """A pattern that no label matches."""
 _MOST_OF_AN_ERROR = 200
@@ -170,10 +173,11 @@ class Trial:
         return TargetResult(status, reason, device=self.device)
 
     def _readable(self, reason: str) -> str:
-        """On one line, and without the paths of this machine, which are no part of a verdict."""
+        """On one line, and without what moves a cursor, or the paths of this machine, which are no
+        part of a verdict."""
         for path in (self.scratch, self.directory, self.scratch.parent):
             reason = reason.replace(f"{path}/", "")
-        return " ".join(reason.split())
+        return printable(" ".join(_COLORS.sub("", reason).split()))
 
 
 def _in_another_case(problem: Problem, judgement: Judgement) -> Problem | None:

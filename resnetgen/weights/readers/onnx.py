@@ -2,6 +2,7 @@
 # Strict checking cannot follow ONNX's protobuf classes, which are made at run time.
 """Reads an ONNX model's initializers, with data that lie in other files of its own folder."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
 from resnetgen.weights.readers.budget import Budget
 
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Pow", "Sqrt")
 _MOST_SHARED = 10
 """How many times the size of its files the tensors may be: several may have the same data."""
 
@@ -25,7 +27,12 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
     path = Path(arguments["file"])
     graph = _graph(path, batch_norm=arguments["batch_norm"] == "yes")
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-    stored = [tensor for tensor in graph.initializer if tensor.data_type in floats]
+    constants = _constants(graph)
+    stored = [
+        tensor
+        for tensor in graph.initializer
+        if tensor.data_type in floats and tensor.name not in constants
+    ]
     outside = [
         _Outside.of(each, path.parent)
         for each in stored
@@ -52,8 +59,6 @@ def main(arguments: Mapping[str, str]) -> dict[str, str]:
             name, values = node.output[0], found[node.input[0]]
             budget.spend(name, values=values.size, width=values.itemsize)
             found[name] = values
-    for name in _constants(graph):
-        found.pop(name, None)
     if not found:
         raise Refused("has no weights among its initializers")
     framework("safetensors.numpy").save_file(found, arguments["tensors"])
@@ -78,9 +83,14 @@ def _graph(path: Path, *, batch_norm: bool):
 
 
 def _constants(graph) -> set[str]:
-    """What instance norms take that stand for group norms: ones and zeros, and no weights."""
+    """What is no weight: the ones and zeros of instance norms that stand for group norms, and
+    the numbers of functions that are written out, as GELU is."""
     norms = [node for node in graph.node if node.op_type == "InstanceNormalization"]
-    return {name for node in norms for name in node.input[1:]}
+    units = {name for node in norms for name in node.input[1:]}
+    layers = [node for node in graph.node if node.op_type not in _ARITHMETIC]
+    weights = {name for node in layers for name in node.input}
+    numbers = {tensor.name for tensor in graph.initializer if math.prod(tensor.dims) == 1}
+    return units | numbers - weights
 
 
 @dataclass(frozen=True)
