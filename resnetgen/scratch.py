@@ -28,22 +28,21 @@ def scratch_folder() -> Generator[Path]:
             with suppress(OSError):
                 _clear(other)
     while True:
-        with _temporary(prefix=f"{_PREFIX}{secrets.token_hex(4)}-") as outer:
-            marker = Path(outer, _MARKER)
+        outer = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{secrets.token_hex(4)}-"))
+        marker = outer / _MARKER
+        try:
             # Another process may find it empty, and remove it.
             with suppress(FileNotFoundError):
                 marker.touch()
             with held(marker) as is_there:
                 if is_there:
-                    with _temporary(dir=outer) as folder:
-                        yield Path(folder).resolve()
+                    with tempfile.TemporaryDirectory(dir=outer, ignore_cleanup_errors=True) as made:
+                        yield Path(made).resolve()
                     return
-
-
-def _temporary(
-    *, prefix: str | None = None, dir: str | None = None
-) -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix=prefix, dir=dir, ignore_cleanup_errors=True)
+        finally:
+            # What a process that is being ended still writes there stays for the next run.
+            with suppress(OSError):
+                _remove(outer, marker)
 
 
 def _clear(outer: Path) -> None:
@@ -59,9 +58,9 @@ def _clear(outer: Path) -> None:
 
 
 def _remove(outer: Path, marker: Path) -> None:
-    """The marker last, so that what a killed process leaves of this is found again."""
+    """The marker last, so that what is left of this is found again."""
     for path in outer.iterdir():
         if path != marker:
             shutil.rmtree(path)
-    marker.unlink()
+    marker.unlink(missing_ok=True)
     outer.rmdir()

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -108,18 +109,16 @@ def _broken_off(item: Built, code: int | None) -> DiagnosticError:
 
 def _child(sender: Connection, item: Built, options: "Options") -> None:
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        sender.send(_found(sender, item, options))
-    except (KeyboardInterrupt, BrokenPipeError):
-        # Whoever asked has said that nobody wants it any more, or is no longer there.
-        return
-    finally:
         # It ends by itself now, and to be told so once more while Python ends is a traceback.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Whoever asked says that nobody wants it any more, or is no longer there: perhaps at once.
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        signal.signal(signal.SIGTERM, stop)
+        Thread(target=_end_with_parent, daemon=True).start()
+        sender.send(_found(sender, item, options))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _found(sender: Connection, item: Built, options: "Options") -> "Verification | DiagnosticError":
