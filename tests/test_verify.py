@@ -459,6 +459,8 @@ def test_growth_of_rounding_is_measured_at_each_scale(tmp_path: Path) -> None:
     found = measured_growths(prepared, reference_values(prepared), seed=0)
 
     drawn = [(case, each["fc"]) for case, each in zip(prepared.cases, found, strict=True)][1:]
-    at = {case.scale: growth for case, growth in drawn}
+    at: dict[float, float] = {}
+    for case, growth in drawn:
+        # That of the first, and more on an image that makes the value smaller.
+        assert growth >= at.setdefault(case.scale, growth)
     assert len(set(at.values())) == len(at) == 3
-    assert all(growth == at[case.scale] for case, growth in drawn)

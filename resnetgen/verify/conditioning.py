@@ -12,11 +12,11 @@ from itertools import accumulate
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op
+from resnetgen.ir.ops import BatchNorm2d, GroupNorm, Op, Sigmoid
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
 from resnetgen.verify.dtypes import FORMATS, Dtype
-from resnetgen.verify.reference import Array, Inputs, Received, Tensors, evaluate
+from resnetgen.verify.reference import Array, Inputs, Received, Tensors, evaluate, sigmoid
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import Stored
 from resnetgen.verify.training import Owned, Step, take_step, walk
@@ -49,6 +49,22 @@ def growths(
     return _largest_so_far(changed, values, unit=_MOVED)
 
 
+def at_scale_of(
+    values: Mapping[str, Array], growth: Mapping[str, float], *, measured_on: Mapping[str, Array]
+) -> dict[str, float]:
+    """The growths that were measured on one image, for another's values.
+
+    What rounding leaves is as large where a value happens to be small, and so more of its scale,
+    and of that of what comes of it.
+    """
+
+    def scaled(name: str) -> float:
+        before, now = (float(np.abs(each[name]).max()) for each in (measured_on, values))
+        return growth[name] * max(1.0, before / now if now else 1.0)
+
+    return dict(zip(growth, accumulate(map(scaled, growth), max), strict=True))
+
+
 def gradient_conditioning(
     network: Network, case: Case, step: Step, owned: Owned, *, seed: int
 ) -> float:
@@ -56,10 +72,15 @@ def gradient_conditioning(
     number that a norm receives, moves by about one part in 1e15.
 
     An image alone would not do: where biases hide it, a norm takes what is left of differences
-    between numbers that are nearly the same.
+    between numbers that are nearly the same. And a gate's gradient is what it leaves of 1: that is
+    moved as the rounding of the gate does.
     """
     image = _moved(case.image, "image", seed=seed, by=_MOVED_IN_STEP)
-    received = _norms_moved(case, seed=seed, by=_MOVED_IN_STEP)
+    norms = _norms_moved(case, seed=seed, by=_MOVED_IN_STEP)
+
+    def received(op: Op, inputs: Inputs) -> Inputs:
+        return _gate_moved(op, inputs, seed=seed) if isinstance(op, Sigmoid) else norms(op, inputs)
+
     moved = take_step(network, replace(case, image=image), owned, received=received)
     return max(
         float(np.abs(moved.gradients[name] - gradient).max()) / step.scales[name]
@@ -103,6 +124,14 @@ def _norms_moved(case: Case, *, seed: int, by: float) -> Received:
         return _moved_inputs(op, inputs, seed=seed, by=by) if isinstance(op, kinds) else inputs
 
     return received
+
+
+def _gate_moved(op: Sigmoid, inputs: Inputs, *, seed: int) -> Inputs:
+    """What a gate receives, moved so far that what it leaves of 1 moves as one part of it does."""
+    (value,) = inputs
+    noise = stream(seed, f"conditioning.{op.name}.input").standard_normal(value.shape)
+    left = np.maximum(sigmoid(-value), _MOVED_IN_STEP)
+    return (value + _MOVED_IN_STEP / left * noise,)
 
 
 def _moved_inputs(op: Op, inputs: Inputs, *, seed: int, by: float) -> Inputs:

@@ -22,7 +22,7 @@ from resnetgen.verify.cases import (
     training_cases,
 )
 from resnetgen.verify.compare import beyond_proof
-from resnetgen.verify.conditioning import gradient_conditioning, growths
+from resnetgen.verify.conditioning import at_scale_of, gradient_conditioning, growths
 from resnetgen.verify.document import Level, WeightsState
 from resnetgen.verify.dtypes import Dtype, is_narrow
 from resnetgen.verify.narrow import fit, largest_value
@@ -263,14 +263,17 @@ def measured_growths(
 
     What saturates, as a gate does, lets rounding grow otherwise at another scale.
     """
-    measured: dict[tuple[Weights, float, bool], Mapping[str, float]] = {}
+    measured: dict[tuple[Weights, float, bool], int] = {}
     found: list[Mapping[str, float]] = []
     for number, (case, expected) in enumerate(zip(prepared.cases, values, strict=True)):
-        kind = (case.weights, case.scale, case.labels is None)
-        if number not in prepared.growths and kind not in measured:
+        first = measured.setdefault((case.weights, case.scale, case.labels is None), number)
+        if number in prepared.growths:
+            found.append(prepared.growths[number])
+        elif first < number:
+            found.append(at_scale_of(expected, found[first], measured_on=values[first]))
+        else:
             stored = prepared.stored[case.weights]
-            measured[kind] = growths(prepared.network, case, stored, values=expected, seed=seed)
-        found.append(prepared.growths[number] if number in prepared.growths else measured[kind])
+            found.append(growths(prepared.network, case, stored, values=expected, seed=seed))
     return found
 
 
