@@ -195,8 +195,8 @@ def main() -> int:
     made = [originals(*each) for each in zip(weights[:2], CHANGES, strict=False)]
     for ending in ENDINGS:
         library = [each[ending] for each in made]
-        count = arguments.bytes // 10
-        note(ending, *damage_all(ending, library, count=count, random_seed=chosen))
+        few = arguments.bytes // 10
+        note(ending, *damage_all(ending, library, count=few, random_seed=chosen))
     for finding in findings:
         print(f"\nfinding in {finding['of']}:\n{finding['what']}")
     print(f"{len(findings)} findings")

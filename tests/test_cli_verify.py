@@ -308,18 +308,30 @@ def test_certificate_replaces_an_older_one(resnetgen: Run, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("level", "targets", "said"),
+    ("level", "weights", "targets", "said"),
     [
-        ("forward", {"torch": "passed", "flax": "passed"}, "flax had passed"),
-        ("forward", {"torch": "passed", "flax": "failed", "onnx": "not_run"}, None),
-        ("shapes", {"torch": "passed", "flax": "passed"}, "flax had passed at the level shapes"),
-        ("shapes", {"torch": "passed"}, None),
+        ("forward", "absent", {"torch": "passed", "flax": "passed"}, "flax had passed"),
+        ("forward", "absent", {"torch": "passed", "flax": "failed", "onnx": "not_run"}, None),
+        (
+            "shapes",
+            "absent",
+            {"torch": "passed", "flax": "passed"},
+            "flax had passed at the level shapes",
+        ),
+        ("shapes", "absent", {"torch": "passed"}, None),
+        (
+            "forward",
+            "shipped",
+            {"torch": "passed"},
+            "torch had passed with the weights that were here",
+        ),
     ],
 )
 def test_certificate_that_says_less_than_the_one_before_is_not_silent(
     resnetgen: Run,
     monkeypatch: pytest.MonkeyPatch,
     level: str,
+    weights: str,
     targets: dict[str, str],
     said: str | None,
 ) -> None:
@@ -327,7 +339,8 @@ def test_certificate_that_says_less_than_the_one_before_is_not_silent(
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     certificate = Path("generated/tiny/certificate.json")
     statuses = {name: {"status": status} for name, status in targets.items()}
-    certificate.write_text(json.dumps({"level": level, "targets": statuses}))
+    document = {"level": level, "weights": weights, "targets": statuses}
+    certificate.write_text(json.dumps(document))
     ran = resnetgen("verify", "generated/tiny")
     remark = f"{certificate}: replaced one in which {said}; --output FILE writes elsewhere\n"
     assert (ran.code, ran.err) == (0, remark if said else "")
@@ -342,21 +355,6 @@ def test_certificate_of_shapes_that_replaces_one_of_values_is_not_silent(
     assert resnetgen("verify", "generated/tiny").err == ""
     ran = resnetgen("verify", "generated/tiny", "--level", "shapes")
     assert "replaced one in which torch had passed at the level forward;" in ran.err
-
-
-def test_certificate_of_weights_that_have_gone_is_not_replaced_silently(
-    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pass_without_running(monkeypatch)
-    resnetgen("build", tiny(), "--no-verify", "--no-weights")
-    certificate = Path("generated/tiny/certificate.json")
-    proven = {"torch": {"status": "passed", "dtype": "float64"}}
-    document = {"level": "forward", "weights": "shipped", "targets": proven}
-    certificate.write_text(json.dumps(document))
-    assert resnetgen("verify", "generated/tiny").err == (
-        f"{certificate}: replaced one in which torch had passed with the weights that were here; "
-        "--output FILE writes elsewhere\n"
-    )
 
 
 def test_what_each_target_has_lost_is_said_of_it_alone(

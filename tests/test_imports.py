@@ -23,7 +23,7 @@ CONTRACT = {
     "scratch": {"locks"},
     "whole_file": {"locks"},
     "child": set[str](),
-    "spec": {"resources"},
+    "spec": {"resources", "digests"},
     "ir": set[str](),
     "lower": {"spec", "ir"},
     "weights": {"spec", "ir", "lower", "difference", "child", "scratch"},

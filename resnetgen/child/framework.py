@@ -1,21 +1,13 @@
 """Imports frameworks in a process that was started for one, and says which ones there are."""
 
-import errno
 import importlib
 import os
-import re
 import signal
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from threading import Thread
 from typing import Any
-
-_EXHAUSTED = (errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_MEMORY = re.compile(
-    "can't allocate memory|out of memory|resource_?exhausted|failed to allocate|bad_alloc", re.I
-)
-"""What PyTorch, CUDA, TensorFlow, XLA and ONNX Runtime call it, each in an exception of its own."""
 
 
 class Unavailable(Exception):
@@ -39,14 +31,6 @@ def missing(modules: Mapping[str, str]) -> str | None:
         if not _is_importable(module):
             return f"{module} is not installed: install resnetgen[{extra}]"
     return None
-
-
-def is_exhausted(error: Exception) -> bool:
-    """Whether it is this machine's memory or disk that came to its end."""
-    if isinstance(error, OSError):
-        return error.errno in _EXHAUSTED
-    said = f"{type(error).__name__}: {error}"
-    return isinstance(error, MemoryError) or _NO_MEMORY.search(said) is not None
 
 
 def end_with(parent: int) -> None:

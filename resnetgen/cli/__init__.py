@@ -82,11 +82,14 @@ def _before_commands(
 app.callback(help=app.info.help)(_before_commands)
 
 
-def _refused(error: OSError, *, as_json: bool) -> int:
-    """Says which file the system refused to a command that did not see it coming."""
+def _refused(error: OSError) -> Diagnostic:
+    """Which file the system refused to a command that did not see it coming."""
     message = f"cannot be read or written: {error.strerror}"
-    found = Diagnostic("refused", message, Span.of_file(os.fsdecode(error.filename)))
-    diagnose([found], found.render(), as_json=as_json)
+    return Diagnostic("refused", message, Span.of_file(os.fsdecode(error.filename)))
+
+
+def _bad_input(error: DiagnosticError) -> int:
+    diagnose(error.diagnostics, error.render(), as_json="--json" in sys.argv[1:])
     return BAD_INPUT
 
 
@@ -106,21 +109,18 @@ def main() -> int:
         usage_error(cast(typer.BadParameter, error), as_json="--json" in arguments)
         return BAD_INPUT
     except DiagnosticError as error:
-        diagnose(error.diagnostics, error.render(), as_json="--json" in arguments)
-        return BAD_INPUT
+        return _bad_input(error)
     except MemoryError:
         hint = "`build` and `verify` take the least with --jobs 1"
-        found = Diagnostic("no-memory", "there is not enough memory for this", hint=hint)
-        diagnose([found], found.render(), as_json="--json" in arguments)
-        return BAD_INPUT
+        message = "there is not enough memory for this"
+        return _bad_input(DiagnosticError.of("no-memory", message, hint=hint))
     except OSError as error:
         # What fails at any other file than stdout names it.
         if error.filename is not None:
-            return _refused(error, as_json="--json" in arguments)
+            return _bad_input(DiagnosticError([_refused(error)]))
         if error.errno == errno.ENOENT:
-            found = Diagnostic("no-directory", "the working directory is no longer there")
-            diagnose([found], found.render(), as_json="--json" in arguments)
-            return BAD_INPUT
+            message = "the working directory is no longer there"
+            return _bad_input(DiagnosticError.of("no-directory", message))
         if error.errno not in _REFUSALS:
             raise
         return give_up_stdout(error)

@@ -16,7 +16,6 @@ from resnetgen.convert.formats import FORMATS
 from resnetgen.diagnostics import DiagnosticError, Span, printable
 from resnetgen.emit import targets
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Softmax
 from resnetgen.scratch import scratch_folder
 from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import Difference, compare, describe
@@ -166,8 +165,8 @@ def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expe
         raise DiagnosticError.of("bad-values", message, Span.of_file(file)) from error
     if known is None:
         return None
-    *_, before, last = network.head
-    if not isinstance(last, Softmax):
-        return _Expected(known.case, known.values[last.name], known.growths[last.name], None)
-    scale = float(np.abs(known.values[before.name]).max())
-    return _Expected(known.case, known.values[last.name], known.growths[before.name], scale)
+    output = known.values[network.head[-1].name]
+    scale = None
+    if network.gives_probabilities:
+        scale = float(np.abs(known.values[network.logits]).max())
+    return _Expected(known.case, output, known.growths[network.logits], scale)

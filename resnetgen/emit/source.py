@@ -19,7 +19,6 @@ from resnetgen.ir.ops import (
     Norm,
     Op,
     Scale,
-    Softmax,
 )
 from resnetgen.ir.summary import Row, rows, total
 
@@ -92,7 +91,7 @@ def title(network: Network) -> str:
 
 def returned(network: Network) -> str:
     """What the model returns for each class."""
-    return "probabilities" if isinstance(network.head[-1], Softmax) else "logits"
+    return "probabilities" if network.gives_probabilities else "logits"
 
 
 def drops_paths(found: Iterable[Kind]) -> bool:

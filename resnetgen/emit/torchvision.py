@@ -1,9 +1,9 @@
 """Which networks torchvision has a model of, with the same parameters and the same function."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import fields
 
+from resnetgen.digests import sha256
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
 
@@ -36,7 +36,7 @@ def counterpart(network: Network) -> str | None:
 def fingerprint(network: Network) -> str:
     """The same for networks whose trained weights are interchangeable, whatever their names."""
     lines = "\n".join(map(_line, network.ops))
-    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+    return sha256(lines.encode())[:16]
 
 
 def _line(op: Op) -> str:

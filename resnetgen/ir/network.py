@@ -4,7 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetgen.ir.ops import Activation, Concat, Conv2d, DropPath, GlobalMaxPool, Input, Mean, Op
+from resnetgen.ir.ops import (
+    Activation,
+    Concat,
+    Conv2d,
+    DropPath,
+    GlobalMaxPool,
+    Input,
+    Linear,
+    Mean,
+    Op,
+    Softmax,
+)
 
 BlockTitle = Literal["basic", "bottleneck", "custom"]
 HeadPool = Literal["avg", "max", "avgmax", "catavgmax"]
@@ -90,7 +101,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A lowered network. `stem` starts with the Input; `head` ends with the logits."""
+    """A lowered network. `stem` starts with the Input; `head` ends with the logits, or
+    with their softmax."""
 
     name: str
     spec_sha256: str
@@ -119,6 +131,16 @@ class Network:
         """Those of stem, main paths and projections: all but attention's."""
         attention = {op.name for block in self.blocks for op in block.attention}
         return tuple(op for op in self.ops if isinstance(op, Conv2d) and op.name not in attention)
+
+    @property
+    def logits(self) -> str:
+        """The name of the value that tells the classes apart, be a softmax behind it or not."""
+        return next(op.name for op in reversed(self.head) if isinstance(op, Linear))
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether it ends with a softmax, and not with logits."""
+        return isinstance(self.head[-1], Softmax)
 
     @property
     def input_channels(self) -> int:

@@ -15,7 +15,6 @@ from resnetgen.ir.ops import (
     Dropout,
     MaxPool2d,
     Op,
-    Softmax,
 )
 from resnetgen.ir.rules import Counts, Shape, count, shapes
 
@@ -175,7 +174,7 @@ def _head_content(network: Network) -> str:
     parts = [_POOLS[network.head_pool]]
     parts += [f"dropout {op.rate:g}" for op in network.head if isinstance(op, Dropout)]
     parts.append("linear")
-    if isinstance(network.head[-1], Softmax):
+    if network.gives_probabilities:
         parts.append("softmax")
     return ", ".join(parts)
 

@@ -1,11 +1,11 @@
 """The resolved spec: from a checked document, to YAML that shows every default, and to its hash."""
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from resnetgen import digests
 from resnetgen.spec import depth, idle
 from resnetgen.spec.blocks import document_blocks
 from resnetgen.spec.dialects import DIALECTS, fill_in
@@ -122,7 +122,7 @@ def sha256(spec: ModelSpec) -> str:
     decided = {key: value for key, value in asdict(spec).items() if key not in _LATER_DEFAULTS}
     decided |= _later(spec)
     text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return digests.sha256(text.encode("utf-8"))
 
 
 def _later(spec: ModelSpec, stated: Collection[str] = ()) -> dict[str, _Scalar]:

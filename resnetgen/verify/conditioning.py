@@ -129,9 +129,8 @@ def _norms_moved(case: Case, *, seed: int, by: float) -> Received:
 def _gate_moved(op: Sigmoid, inputs: Inputs, *, seed: int) -> Inputs:
     """What a gate receives, moved so far that what it leaves of 1 moves as one part of it does."""
     (value,) = inputs
-    noise = stream(seed, f"conditioning.{op.name}.input").standard_normal(value.shape)
     left = np.maximum(sigmoid(-value), _MOVED_IN_STEP)
-    return (value + _MOVED_IN_STEP / left * noise,)
+    return (value + _MOVED_IN_STEP / left * _noise(value, f"{op.name}.input", seed),)
 
 
 def _moved_inputs(op: Op, inputs: Inputs, *, seed: int, by: float) -> Inputs:
@@ -140,8 +139,11 @@ def _moved_inputs(op: Op, inputs: Inputs, *, seed: int, by: float) -> Inputs:
 
 def _moved(value: Array, name: str, *, seed: int, by: float) -> Array:
     """The value with each of its numbers moved by about this part of itself."""
-    noise = stream(seed, f"conditioning.{name}").standard_normal(value.shape)
-    return value * (1 + by * noise)
+    return value * (1 + by * _noise(value, name, seed))
+
+
+def _noise(value: Array, name: str, seed: int) -> Array:
+    return stream(seed, f"conditioning.{name}").standard_normal(value.shape)
 
 
 def _moved_tensors(op: Op, tensors: Tensors, seed: int) -> Tensors:

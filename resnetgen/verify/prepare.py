@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Op, Softmax
+from resnetgen.ir.ops import Op
 from resnetgen.verify.cases import (
     Case,
     KnownCase,
@@ -33,7 +33,6 @@ from resnetgen.verify.runners.protocol import CaseRequest, TrainingRequest
 from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import Stored, StoredError, read
 from resnetgen.verify.training import (
-    gives_probabilities,
     has_finite_gradient,
     take_step,
     walk,
@@ -301,16 +300,20 @@ def telling_case(network: Network, shipped: Stored, *, seed: int) -> KnownCase |
     scaled down until none does. None where that does not help, and where there is one class.
     """
     known = shipped_case(network, shipped, seed=seed)
-    *_, linear, last = network.head
-    if not isinstance(last, Softmax):
+    if not network.gives_probabilities:
         return known
-    for _ in range(_MOST_ATTEMPTS if network.classes > 1 else 0):
-        farthest = float(np.ptp(known.values[linear.name], axis=1).max())
-        if farthest <= _FARTHEST_LOGITS:
-            return known
-        run = _run(network, _smaller(known.case, by=farthest), shipped)
+    if network.classes == 1:
+        return None
+
+    def farthest() -> float:
+        return float(np.ptp(known.values[network.logits], axis=1).max())
+
+    for _ in range(_MOST_ATTEMPTS):
+        if farthest() <= _FARTHEST_LOGITS:
+            break
+        run = _run(network, _smaller(known.case, by=farthest()), shipped)
         known = _known(network, run, shipped, seed=seed)
-    return None
+    return known if farthest() <= _FARTHEST_LOGITS else None
 
 
 def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) -> _Run:
@@ -380,6 +383,6 @@ def _requests(network: Network, chosen: _Chosen, scratch: Path) -> Iterator[Case
         if case.labels is not None:
             labels = scratch / f"labels{number}.npy"
             np.save(labels, case.labels)
-            training = TrainingRequest(str(labels), gives_probabilities(network))
+            training = TrainingRequest(str(labels), network.gives_probabilities)
         weights = chosen.stored[case.weights].path.parent
         yield CaseRequest(str(weights), str(image), case.dtypes, training)

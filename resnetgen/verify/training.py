@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, Drop, Op, Softmax
+from resnetgen.ir.ops import BatchNorm2d, Drop, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
 from resnetgen.verify.dtypes import FORMATS
@@ -88,15 +88,10 @@ def walk(
     return run(network.ops, given, tensors=tensors_in(case, owned), received=received)
 
 
-def gives_probabilities(network: Network) -> bool:
-    """Whether the network ends with a softmax, and not with logits."""
-    return isinstance(network.head[-1], Softmax)
-
-
 def has_finite_gradient(network: Network, case: Case, owned: Owned) -> bool:
     """Whether every label of the case is likely enough: what a softmax gives may be 0, and logits
     always leave a probability."""
-    if not gives_probabilities(network):
+    if not network.gives_probabilities:
         return True
     *_, (_, output) = walk(network, case, owned)
     assert case.labels is not None, f"{case}: nothing to be trained on"
@@ -140,7 +135,7 @@ def take_step(
     computed = run(network.ops, given, tensors=watched, received=noted)
     values = {op.name: value for op, value in computed}
     last = network.head[-1].name
-    probabilities = gives_probabilities(network)
+    probabilities = network.gives_probabilities
     loss, of_output = cross_entropy(values[last], case.labels, probabilities=probabilities)
     back = backward(network.ops, lambda op: arrived[op.name], {last: of_output}, tensors=owned)
     found = {op: of_tensors for op, of_tensors, _ in back}

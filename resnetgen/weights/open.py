@@ -17,6 +17,7 @@ from resnetgen.child.framework import missing
 from resnetgen.child.task import Task, perform
 from resnetgen.diagnostics import DiagnosticError, Span, printable, quote
 from resnetgen.scratch import scratch_folder
+from resnetgen.weights.archives import DAMAGES
 from resnetgen.weights.checkpoint import NUMPY_TYPES, Checkpoint, Tensor
 from resnetgen.weights.safetensors import COUNTER, NoTableError, SafetensorsError, slots
 
@@ -150,7 +151,7 @@ def _refuse_zip_bomb(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except DAMAGES as error:
         raise _error("bad-weights", path, f"is a damaged archive: {error}") from None
     size = os.path.getsize(path)
     if unpacked > _MOST_UNPACKED * size:

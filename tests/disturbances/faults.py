@@ -290,9 +290,12 @@ def _read_only(scene: Scene, folder: str) -> Callable[[Case], Ended]:
     return run
 
 
+_WITH_OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
+
+
 def can_mount() -> bool:
     """Whether this system lets anybody have a file system of one's own."""
-    trial = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none",
+    trial = [*_WITH_OWN_MOUNTS, "mount", "-t", "tmpfs", "none",
              "/mnt"]  # fmt: skip
     try:
         return subprocess.run(trial, capture_output=True).returncode == 0
@@ -350,7 +353,7 @@ def _full(scene: Scene, folder: str, option: Callable[[Path], str]) -> Callable[
         path.mkdir()
         kept.mkdir()
         done = case.run(
-            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ON_A_SMALL_DISK,
+            [*_WITH_OWN_MOUNTS, "sh", "-c", _ON_A_SMALL_DISK,
              "sh", limit, folder, *plain(*scene.arguments)]
         )  # fmt: skip
         shutil.rmtree(case.folder / "seed")
@@ -382,7 +385,7 @@ def _around(scene: Scene, options: str) -> Callable[[Case], Ended]:
         volume = case.folder / "volume"
         volume.mkdir()
         done = case.run(
-            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _AROUND_A_VOLUME,
+            [*_WITH_OWN_MOUNTS, "sh", "-c", _AROUND_A_VOLUME,
              "sh", options, str(case.directory), *plain(*scene.arguments)]
         )  # fmt: skip
         shutil.rmtree(volume)

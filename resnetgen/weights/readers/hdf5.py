@@ -8,7 +8,6 @@ releases.
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
+from resnetgen.weights.archives import DAMAGES
 from resnetgen.weights.readers.budget import Budget
 
 _WEIGHTS = "model.weights.h5"
@@ -58,7 +58,7 @@ def _member(path: Path) -> io.BytesIO:
             if _WEIGHTS not in archive.namelist():
                 raise Refused(f"is an archive without {_WEIGHTS}, so not one of Keras's")
             return io.BytesIO(archive.read(_WEIGHTS))
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+    except DAMAGES as error:
         raise Refused(f"is damaged: {error}") from error
 
 

@@ -3,7 +3,6 @@
 import argparse
 import pickle
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +12,7 @@ import numpy as np
 from resnetgen.child.framework import framework
 from resnetgen.child.task import Refused
 from resnetgen.diagnostics import quote
+from resnetgen.weights.archives import DAMAGES
 from resnetgen.weights.readers.budget import Budget
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "module")
@@ -82,7 +82,7 @@ def _refuse_other_bytes(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             has_checksums = any(entry.CRC for entry in archive.infolist())
             damaged = archive.testzip() if has_checksums else None
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+    except DAMAGES as error:
         raise _damaged(error) from error
     if damaged is not None:
         raise Refused(f"is damaged: its checksum of {quote(damaged)} is that of other bytes")
