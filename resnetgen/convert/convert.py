@@ -18,7 +18,7 @@ from resnetgen.emit import targets
 from resnetgen.ir.network import Network
 from resnetgen.scratch import scratch_folder
 from resnetgen.verify.cases import Case
-from resnetgen.verify.compare import Difference, compare, describe
+from resnetgen.verify.compare import Difference, compare, describe, part
 from resnetgen.verify.cores import cores
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.prepare import telling_case
@@ -141,7 +141,7 @@ def _compared(
     if difference.passed:
         return difference, None
     if difference.proves_nothing:
-        moved = f"rounding to {dtype} alone may move the output by {difference.rounding:.1e}"
+        moved = f"rounding to {dtype} alone may move the output by {part(difference.rounding)}"
         return difference, f"nothing can be proven: {moved} of its scale"
     return difference, f"the output {describe(actual, right, difference)}"
 

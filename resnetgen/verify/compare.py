@@ -77,7 +77,7 @@ class Difference:
     @property
     def proves_nothing(self) -> bool:
         """Whether it is too large to have passed, and rounding alone may have made it so."""
-        return self.bound < self.relative <= self.rounding
+        return math.isfinite(self.relative) and self.bound < self.relative <= self.rounding
 
 
 def describe(actual: NDArray[Any], expected: NDArray[np.float64], difference: Difference) -> str:
@@ -99,6 +99,11 @@ def beyond_proof(dtype: Dtype, *, growth: float) -> float | None:
     passes to be told from any other."""
     lost = _lost(dtype, growth)
     return lost if lost > _LOOSEST[dtype] else None
+
+
+def part(rounding: float) -> str:
+    """What rounding may do to a value, in words in front of "of its scale"."""
+    return f"{rounding:.1e}" if math.isfinite(rounding) else "any part"
 
 
 def _lost(dtype: Dtype, growth: float) -> float:
@@ -132,8 +137,9 @@ def compare_gradient(
     """Compares a gradient in float64. `conditioning` is how far the network's gradients move
     when image and norms' inputs do by one part in 1e15."""
     growth = max(1.0, _CONDITIONS * conditioning / GRADIENT_TOLERANCE)
-    limit = min(GRADIENT_TOLERANCE * growth, _LOOSEST_GRADIENT)
-    return _difference(actual, expected, scale=scale, growth=growth, limit=limit, rounding=limit)
+    rounding = GRADIENT_TOLERANCE * growth
+    limit = min(rounding, _LOOSEST_GRADIENT)
+    return _difference(actual, expected, scale=scale, growth=growth, limit=limit, rounding=rounding)
 
 
 def _difference(

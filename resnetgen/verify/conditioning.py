@@ -5,6 +5,7 @@ residual one of a thousand does not. So the growth is measured for each network,
 and at each scale of the images, and not assumed.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import accumulate
@@ -25,6 +26,10 @@ from resnetgen.weights.initial import stream
 _MOVED = 2.0**-26
 """How far each number is moved, relative to itself: far above float64's rounding, and so little
 that the network answers in proportion."""
+_MOST_IN_PROPORTION = 2.0**16
+"""Where rounding has grown by more, what was moved so far has become a thousandth of a value's
+scale: what comes behind it can no longer answer in proportion, and nobody knows how far rounding
+goes."""
 _MOVED_IN_STEP = 1e-15
 """So in a step of training, which a larger move takes over the kinks of ReLUs."""
 
@@ -166,7 +171,8 @@ def _largest_so_far(
 
 
 def _relative_change(changed: Array, value: Array, *, unit: float) -> float:
-    """In units of what was moved, and not below 1."""
+    """In units of what was moved, and not below 1; infinite where it says nothing any more."""
     scale = float(np.abs(value).max())
     change = float(np.abs(changed - value).max())
-    return max(1.0, change / scale / unit if scale else 1.0)
+    growth = max(1.0, change / scale / unit if scale else 1.0)
+    return growth if growth <= _MOST_IN_PROPORTION else math.inf

@@ -56,6 +56,8 @@ class Judgement:
         default_factory=dict[tuple[int, Dtype], Unproven]
     )
     """By the case's number and the dtype."""
+    never_proven: str | None = None
+    """What of it is not proven by any other case, either."""
 
     @property
     def first(self) -> Problem | None:
@@ -115,6 +117,7 @@ class Judge:
             # Behind all others: a layer is not seen, too, where another is used in its place.
             unseen = self._unseen(report, seen, differences, judgement.unproven)
             judgement.problems += sorted(unseen, key=self._rank)
+            judgement.never_proven = self._never_proven(differences, judgement.unproven)
         if running_variance is not None:
             # Behind all others: what is wrong forwards is so backwards, too.
             self._judge_steps(report, scratch, judgement, running_variance)
@@ -176,7 +179,10 @@ class Judge:
                 replace(problem, reason=f"{problem.reason} ({expected.case})")
                 for problem in compared.problems
             )
-            judgement.training += (compared.figures,)
+            if compared.unproven is None:
+                judgement.training += (compared.figures,)
+            else:
+                judgement.unproven.setdefault((run.case, run.dtype), compared.unproven)
 
     def _judge_run(
         self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[_Compared]
@@ -269,12 +275,11 @@ class Judge:
                     continue
                 if number not in by_case:
                     yield Problem(last, None, f"{evaluator} in {dtype} was not compared on {case}")
-        yield from self._never_proven(differences, unproven)
 
     def _never_proven(
         self, differences: _Differences, unproven: Mapping[tuple[int, Dtype], Unproven]
-    ) -> Iterator[Problem]:
-        """What has to be proven in a dtype on one input at least with each kind of weights."""
+    ) -> str | None:
+        """The first value that is not proven in a dtype on any input with one kind of weights."""
         proven: dict[tuple[Weights, Dtype], set[str]] = {}
         for (_, dtype), by_case in differences.items():
             for number, compared in by_case.items():
@@ -284,10 +289,12 @@ class Judge:
             (self._expected.cases[number].weights, dtype) for number, dtype in unproven
         }
         for kind, dtype in sorted(doubtful):
-            for name in self._due - proven.get((kind, dtype), set()):
+            missing = self._due - proven.get((kind, dtype), set())
+            if missing:
+                name = min(missing, key=self._positions.__getitem__)
                 moved = f"rounding to {dtype} alone may move {name} too far"
-                reason = f"{moved} on every input with {kind} weights"
-                yield Problem(self._positions[name], name, reason)
+                return f"nothing can be proven: {moved} on every input with {kind} weights"
+        return None
 
     def _rank(self, problem: Problem) -> tuple[int, bool, bool, bool]:
         """In the network's order; of one op's, where weights were drawn and the dtype is wide."""

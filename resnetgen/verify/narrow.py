@@ -6,7 +6,7 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.cases import Case, KnownCase, LeftOut
-from resnetgen.verify.compare import beyond_proof
+from resnetgen.verify.compare import beyond_proof, part
 from resnetgen.verify.conditioning import narrow_growths
 from resnetgen.verify.dtypes import FORMATS, Dtype
 from resnetgen.verify.observed import boundaries
@@ -43,6 +43,6 @@ def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> KnownC
     growths = narrow_growths(network, case, stored, dtype=dtype, values=values)
     for name, growth in growths.items():
         if (lost := beyond_proof(dtype, growth=growth)) is not None:
-            moved = f"rounding may move {name} by {lost:.0%} of its scale"
+            moved = f"rounding may move {name} by {part(lost)} of its scale"
             return LeftOut(case, f"{moved}, and nothing would be proven")
     return KnownCase(case, values, growths)

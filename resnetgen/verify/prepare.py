@@ -32,11 +32,7 @@ from resnetgen.verify.reference import Array
 from resnetgen.verify.runners.protocol import CaseRequest, TrainingRequest
 from resnetgen.verify.step import ExpectedStep
 from resnetgen.verify.stored import Stored, StoredError, read
-from resnetgen.verify.training import (
-    has_finite_gradient,
-    take_step,
-    walk,
-)
+from resnetgen.verify.training import take_step, walk, without_gradient
 from resnetgen.weights.file import write
 from resnetgen.weights.initial import initial
 from resnetgen.weights.layout import WEIGHTS_FILE, layout
@@ -217,10 +213,10 @@ def _steps(
     steps: list[Case] = []
     left_out: list[LeftOut] = []
     for case in training_cases(network, seed=seed):
-        if has_finite_gradient(network, case, drawn.tensors):
+        reason = without_gradient(network, case, drawn.tensors)
+        if reason is None:
             steps.append(case)
         else:
-            reason = "a label's probability is 0 in float64, or so near that there is no gradient"
             left_out.append(LeftOut(case, reason))
     return tuple(steps), tuple(left_out)
 

@@ -25,7 +25,7 @@ from resnetgen.verify.gradient_causes import explain_gradient, suspects
 from resnetgen.verify.mistake import of_anything
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
-from resnetgen.verify.result import TrainingFigures
+from resnetgen.verify.result import TrainingFigures, Unproven
 from resnetgen.verify.runners.protocol import SeenStep
 from resnetgen.verify.runners.registry import Variance
 from resnetgen.verify.training import Owned, Statistics, Step, drawing
@@ -60,10 +60,12 @@ class ExpectedStep:
 
 @dataclass(frozen=True, slots=True)
 class ComparedStep:
-    """What is wrong with a step, the likeliest origin first, and its figures."""
+    """What is wrong with a step, the likeliest origin first, its figures, and what of it rounding
+    alone may have made: where that is anything, nothing is proven of the rest, either."""
 
     problems: tuple[Problem, ...]
     figures: TrainingFigures
+    unproven: Unproven | None
 
 
 def compare_step(
@@ -83,16 +85,19 @@ def compare_step(
         if array.dtype != dtype:
             reason = f"what training gives for {name} is {array.dtype}, not {dtype}"
             problems.append(Problem(0, name.rpartition(".")[0], reason))
+    doubtful: list[Unproven] = []
     loss = _compare_loss(network, expected, seen.loss, dtype)
-    if not loss.passed:
+    if loss.proves_nothing:
+        doubtful.append(Unproven("the loss", loss.rounding))
+    elif not loss.passed:
         last = network.head[-1].name
         reason = f"the loss is {seen.loss:.6g}, not {expected.step.loss:.6g}"
         problems.append(Problem(positions(network)[last], last, reason))
-    gradients, wrong = _compare_gradients(network, expected, arrays)
+    gradients, wrong = _compare_gradients(network, expected, arrays, doubtful)
     if wrong is not None:
         problems.append(wrong)
     statistics, wrong_statistics = _compare_statistics(
-        network, expected, arrays, dtype=dtype, kind=running_variance
+        network, expected, arrays, doubtful, dtype=dtype, kind=running_variance
     )
     problems += wrong_statistics
     figures = TrainingFigures(
@@ -114,7 +119,7 @@ def compare_step(
         running_variance=running_variance,
         switched_off=drawing(network),
     )
-    return ComparedStep(tuple(problems), figures)
+    return ComparedStep(tuple(problems), figures, next(iter(doubtful), None))
 
 
 def _compare_loss(
@@ -136,9 +141,10 @@ def _compare_gradients(
     network: Network,
     expected: ExpectedStep,
     arrays: Mapping[str, NDArray[Any]],
+    doubtful: list[Unproven],
 ) -> tuple[list[Difference], Problem | None]:
     """All of them, and what is wrong with the first wrong gradient on the way back from the loss:
-    all that lie before it are consequences."""
+    all that lie before it are consequences. Adds to the `doubtful` those that prove nothing."""
     found: list[Difference] = []
     first: Problem | None = None
     position = positions(network)
@@ -156,6 +162,9 @@ def _compare_gradients(
             )
             found.append(difference)
             if difference.passed:
+                continue
+            if difference.proves_nothing:
+                doubtful.append(Unproven(f"the gradient of {name}", difference.rounding))
                 continue
             reason = f"the gradient of {name} {describe(actual, right, difference)}"
         if first is None:
@@ -180,12 +189,14 @@ def _compare_statistics(
     network: Network,
     expected: ExpectedStep,
     arrays: Mapping[str, NDArray[Any]],
+    doubtful: list[Unproven],
     *,
     dtype: Dtype,
     kind: Variance,
 ) -> tuple[list[Difference], list[Problem]]:
     """What each norm has added to what it kept: momentum times the batch's mean and variance, the
-    latter times the factor that belongs to the `kind` of it."""
+    latter times the factor that belongs to the `kind` of it. Adds to the `doubtful` what proves
+    nothing."""
     found: list[Difference] = []
     problems: list[Problem] = []
     for position, op in enumerate(network.ops):
@@ -217,8 +228,11 @@ def _compare_statistics(
                 scale=max(size, float(np.abs(before).max())),
             )
             found.append(difference)
-            if not difference.passed:
-                reason = f"the running {name} of {op.name} {describe(seen, added, difference)}"
+            statistic = f"the running {name} of {op.name}"
+            if difference.proves_nothing:
+                doubtful.append(Unproven(statistic, difference.rounding))
+            elif not difference.passed:
+                reason = f"{statistic} {describe(seen, added, difference)}"
                 cause = _cause(op, of_batch, mean, variance, kind=kind)
                 problems.append(Problem(position, op.name, reason, cause=cause))
     return found, problems
@@ -262,7 +276,8 @@ def _cause(
                     f"momentum is {momentum:.6g} instead of {op.momentum:g} (as Keras and Flax "
                     f"count, {1 - momentum:.6g} instead of {1 - op.momentum:g})"
                 )
-            return ", and ".join(reversed(causes))
+            # What is right but for rounding fits, too, and is nobody's mistake.
+            return ", and ".join(reversed(causes)) or None
     return None
 
 

@@ -9,6 +9,7 @@ from textwrap import shorten
 from threading import Event
 
 from resnetgen.diagnostics import printable
+from resnetgen.verify.compare import part
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
 from resnetgen.verify.dtypes import FORMATS, Dtype
@@ -104,7 +105,13 @@ class Trial:
 
     def _unproven(self, judgement: Judgement, prepared: Prepared) -> str | None:
         """What keeps a target that has no problem from having passed."""
+        if judgement.never_proven is not None:
+            return judgement.never_proven
         if self.level == "train" and not judgement.training:
+            for (number, _), found in judgement.unproven.items():
+                if prepared.cases[number].labels is not None:
+                    moved = f"rounding alone may move {found.name} by {part(found.rounding)}"
+                    return f"nothing can be proven of training: {moved} of its scale"
             return "no step of training was run: gradients are compared in float64 alone"
         if self.level == "shapes" or prepared.state == "absent":
             return None

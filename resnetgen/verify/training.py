@@ -4,6 +4,7 @@ What draws at random in training is the identity here, as it is in inference, an
 told to leave it so.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,13 +16,15 @@ from resnetgen.ir.rules import parameters
 from resnetgen.verify.cases import Case
 from resnetgen.verify.dtypes import FORMATS
 from resnetgen.verify.gradient import backward, cross_entropy
-from resnetgen.verify.reference import Array, Inputs, Received, Tensors, run, unchanged
+from resnetgen.verify.reference import Array, Inputs, Received, Tensors, run, softmax, unchanged
 
 Owned = Callable[[Op], Tensors]
 """Gives an op its own tensors."""
 
 _LEAST_PROBABILITY = FORMATS["float64"].smallest
 """Of a label: the gradient of the logarithm of one that is smaller may be infinite."""
+_LEAST_GRADIENT = math.sqrt(_LEAST_PROBABILITY)
+"""Of the logits: what comes of one that is smaller may leave float64's range on its way back."""
 _NEGLIGIBLE = 1e-6
 """The share of the network's largest gradient below which an op's gradients are what rounding has
 left of it."""
@@ -88,14 +91,23 @@ def walk(
     return run(network.ops, given, tensors=tensors_in(case, owned), received=received)
 
 
-def has_finite_gradient(network: Network, case: Case, owned: Owned) -> bool:
-    """Whether every label of the case is likely enough: what a softmax gives may be 0, and logits
-    always leave a probability."""
-    if not network.gives_probabilities:
-        return True
-    *_, (_, output) = walk(network, case, owned)
+def without_gradient(network: Network, case: Case, owned: Owned) -> str | None:
+    """Why a step of training in this case would have no gradients that could be compared, if so.
+
+    What a softmax gives of a label may be 0, of which there is no logarithm; logits always leave a
+    probability. And what is all but certain is not moved any further.
+    """
     assert case.labels is not None, f"{case}: nothing to be trained on"
-    return bool((output[np.arange(len(output)), case.labels] >= _LEAST_PROBABILITY).all())
+    computed = walk(network, case, owned)
+    probabilities = softmax(next(value for op, value in computed if op.name == network.logits))
+    labelled = (np.arange(len(case.labels)), case.labels)
+    if network.gives_probabilities and probabilities[labelled].min() < _LEAST_PROBABILITY:
+        return "a label's probability is 0 in float64, or so near that there is no gradient"
+    # Of the others: a label's own gradient is what theirs are together.
+    probabilities[labelled] = 0.0
+    if probabilities.max() < _LEAST_GRADIENT:
+        return "every label is so certain that float64 has no gradient"
+    return None
 
 
 def drawing(network: Network) -> tuple[str, ...]:
