@@ -27,18 +27,24 @@ def main() -> int:
     try:
         from resnetgen.cli import main as run
 
-        return run()
+        return _deaf(run())
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return _deaf(128 + signal.SIGINT)
     except Exception as error:
         # Python 3.11 makes a RuntimeError of what comes in a class's `__set_name__`, as at imports.
         match _first_cause(error):
             case KeyboardInterrupt():
-                return 128 + signal.SIGINT
+                return _deaf(128 + signal.SIGINT)
             case SystemExit(code=int(code)):
                 return code
             case _:
                 raise
+
+
+def _deaf(code: int) -> int:
+    """The exit code, which another interrupt no longer changes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -150,7 +150,8 @@ def prove(
     """Verifies what lies in `directory` as it is now, and writes the certificate of that.
 
     Where no target gave a result, or a file changed meanwhile, there is nothing to certify: an
-    older or newer certificate stays. With `is_new` there must still be no file in its place.
+    older or newer certificate stays. With `is_new` there must still be no file in its place. A
+    certificate that cannot be written is no reason to lose the verdict, which then says so.
     """
     from resnetgen.verify.check import of_what_stayed, verify
 
@@ -160,7 +161,11 @@ def prove(
         verification = of_what_stayed(verification, directory)
         if verification.certifies:
             path = certificate or directory / CERTIFICATE
-            certificates.write(path, verification, network, is_new=is_new)
+            try:
+                certificates.write(path, verification, network, is_new=is_new)
+            except DiagnosticError as error:
+                (why,) = error.diagnostics
+                return replace(verification, unwritten=why)
     return verification
 
 

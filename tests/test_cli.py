@@ -538,8 +538,9 @@ def test_new_without_like_is_the_readme_s_resnet50(resnetgen: Run) -> None:
         (("resnet18",), "hint: `resnetgen new my_resnet18 --like resnet18` starts from it"),
         (("mine", "--like", "resnet51"), "there is no bundled spec `resnet51`"),
         (("mine", "--set", "stem.width=0"), "`stem.width` is `0`"),
+        (("mine", "--set", "name=other"), "--set name asks for another name than NAME"),
         (("mine", "-o", "mine.json"), "expected: .yaml or .yml"),
-        (("mine", "-o", "nowhere/mine.yaml"), "nowhere: error: is not a directory"),
+        (("mine", "-o", "nowhere/mine.yaml"), "nowhere: error: does not exist"),
         (("taken",), "taken.yaml: error: is there already"),
     ],
 )

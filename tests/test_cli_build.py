@@ -242,6 +242,14 @@ def test_output_that_names_nothing_is_bad_input(resnetgen: Run) -> None:
     assert [path.name for path in Path().iterdir()] == ["tiny.yaml"]
 
 
+def test_output_that_is_a_link_to_nothing_is_called_so(resnetgen: Run) -> None:
+    Path("dangling").symlink_to("nowhere")
+    ran = resnetgen("build", tiny(), "--no-verify", "-o", "dangling")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "dangling: error: cannot be written: it is a link to what is not there\n"
+    assert not Path("nowhere").exists()
+
+
 def test_other_spec_of_the_same_name_replaces_with_a_word(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify")
     Path("mine.yaml").write_text(TINY.replace("classes: 10", "classes: 7"))

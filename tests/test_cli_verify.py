@@ -22,6 +22,7 @@ from test_cli_build import TINY, tiny
 
 from resnetgen.ir.network import Network
 from resnetgen.verify.check import Options, Progress
+from resnetgen.verify.document import TargetStatus
 from resnetgen.verify.hashes import hashes
 from resnetgen.verify.prepare import Prepared, weights_state
 from resnetgen.verify.result import RunFigures, TargetResult, TrainingFigures, Verification
@@ -225,7 +226,7 @@ def test_certificate_that_cannot_be_written_is_refused_at_once(resnetgen: Run) -
     ran = resnetgen("verify", "generated/tiny", "-o", "nowhere/proof.json")
     assert ran.code == 2
     assert ran.err == (
-        "nowhere: error: is not a directory\n"
+        "nowhere: error: does not exist\n"
         "hint: --output takes a file in a directory that exists and can be written to\n"
     )
 
@@ -293,7 +294,7 @@ def test_certificate_replaces_no_file_that_has_appeared_meanwhile(
 
     monkeypatch.setattr("resnetgen.verify.check.verify", slow)
     ran = resnetgen("verify", "generated/tiny", "-o", "proof.json")
-    assert (ran.code, ran.out) == (2, "")
+    assert (ran.code, "torch agrees with the spec" in ran.out) == (2, True)
     assert "proof.json: error: cannot be written: another file has appeared there" in ran.err
     assert Path("proof.json").read_text() == "mine"
 
@@ -573,10 +574,12 @@ def test_full_scratch_disk_is_one_message(resnetgen: Run, tmp_path: Path) -> Non
     assert not Path("generated/tiny/certificate.json").exists()
 
 
-def test_certificate_that_the_disk_has_no_room_for_is_one_message(
-    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("status", "code"), [("passed", 2), ("failed", 1)])
+def test_certificate_that_the_disk_has_no_room_for_is_one_message_after_the_verdict(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, status: TargetStatus, code: int
 ) -> None:
-    pass_without_running(monkeypatch)
+    found = finding({"torch": TargetResult(status, "as was said", "cpu")})
+    monkeypatch.setattr("resnetgen.verify.check.verify", found)
     resnetgen("build", tiny(), "--no-verify", "--no-weights")
     before = contents("generated/tiny")
     write_text = Path.write_text
@@ -589,10 +592,14 @@ def test_certificate_that_the_disk_has_no_room_for_is_one_message(
 
     monkeypatch.setattr(Path, "write_text", fill_the_disk)
     ran = resnetgen("verify", "generated/tiny")
-    assert (ran.code, ran.out) == (2, "")
+    assert (ran.code, "torch: as was said" in ran.out) == (code, True)
+    assert "no certificate was written" not in ran.out
     assert ran.err == (
         "generated/tiny/certificate.json: error: cannot be written: No space left on device\n"
     )
+    ran = resnetgen("verify", "generated/tiny", "--json")
+    assert (ran.code, ran.json["verification"]["targets"]["torch"]["status"]) == (code, status)
+    assert [each["code"] for each in ran.json["diagnostics"]] == ["not-written"]
     assert contents("generated/tiny") == before
 
 
@@ -861,6 +868,30 @@ def test_certificate_of_the_users_in_a_directory_without_a_manifest_stays(resnet
     ran = resnetgen("verify", "generated/tiny")
     assert (ran.code, path.read_text()) == (2, '{"mine": 1}')
     assert "certificate.json: error: is no certificate, and would be overwritten" in ran.err
+
+
+@pytest.mark.frameworks
+def test_files_that_are_gone_are_called_so_and_replace_the_certificate(resnetgen: Run) -> None:
+    """Nothing has changed while it was verified."""
+    skip_without("onnxruntime")
+    resnetgen("build", tiny(), "--target", "onnx")
+    certificate = Path("generated/tiny/certificate.json")
+    for name in ("model.onnx", "model.onnxtxt"):
+        path = Path("generated/tiny", name)
+        kept = path.read_bytes()
+        path.unlink()
+        ran = resnetgen("verify", "generated/tiny")
+        assert (ran.code, f"onnx: {name} is not there\n" in ran.out) == (1, True), ran.out
+        assert json.loads(certificate.read_text())["status"] == "failed"
+        path.write_bytes(kept)
+
+
+def test_paths_that_frameworks_cannot_be_given_are_refused(resnetgen: Run) -> None:
+    resnetgen("build", tiny(), "--no-verify", "-o", "bad\udcff")
+    for arguments in (("verify", "bad\udcff/tiny"), ("build", "tiny", "-o", "bad\udcff")):
+        ran = resnetgen(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert "error: has a path that is not UTF-8, in which frameworks find no file\n" in ran.err
 
 
 @pytest.mark.frameworks

@@ -27,6 +27,7 @@ from resnetgen.verify.prepare import (
     shipped_case,
 )
 from resnetgen.verify.result import TargetResult, Verification
+from resnetgen.verify.runners.protocol import OUTPUT
 from resnetgen.verify.runners.registry import targets
 from resnetgen.verify.stored import read
 from resnetgen.verify.training import walk
@@ -318,9 +319,93 @@ def test_an_empty_graph_is_called_so(tmp_path: Path) -> None:
 
     result = verification.targets["onnx"]
     assert result.status == "failed"
-    assert (
-        result.reason == "ValueError: model.onnx is a graph without an input or without an output"
-    )
+    assert result.reason == "ValueError: model.onnx has no input, and not one"
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("name", "kind", "reason", "cause"),
+    [
+        ("", "Softmax", "fc, given its inputs, is off by", "is followed by a softmax"),
+        ("", "Neg", "fc, given its inputs, is off by", "is multiplied by -1"),
+        ("appended", "Neg", "fc, given its inputs, is off by", "is multiplied by -1"),
+        # Under the label of what is returned there are two values then.
+        (OUTPUT, "Neg", "shows not what it returns", None),
+    ],
+)
+def test_what_a_graph_ends_with_is_judged_whatever_its_name(
+    tmp_path: Path, name: str, kind: str, reason: str, cause: str | None
+) -> None:
+    """A node may have no name, as those have that `onnx.helper` makes."""
+    skip_without("onnxruntime")
+    import onnx
+
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    path = directory / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    last = model.graph.node[-1]
+    returned = last.output[0]
+    last.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node(kind, ["before"], [returned], name=name))
+    path.write_bytes(model.SerializeToString())
+    (directory / "model.onnxtxt").unlink()
+    verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
+
+    result = verification.targets["onnx"]
+    assert result.status == "failed"
+    assert result.reason is not None
+    assert reason in result.reason
+    assert (result.cause or "") == (cause or "")
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("target", "module", "file", "old", "new", "reason"),
+    [
+        (
+            "torch", "torch", "model_torch.py",
+            "return self.fc(x)", "return self.fc(x), x",
+            "TypeError: the model returned tuple, not a Tensor",
+        ),
+        (
+            "keras-torch", "keras", "model_keras.py",
+            "keras.Model(image, logits", "keras.Model(image, [logits, logits]",
+            "TypeError: the model returned list, not a tensor",
+        ),
+        (
+            "onnx", "onnxruntime", "model.onnx",
+            "", "",
+            "ValueError: model.onnx has 2 outputs, logits and flatten, and not one",
+        ),
+    ],
+)  # fmt: skip
+def test_a_model_that_returns_more_than_one_value_is_called_so(
+    tmp_path: Path, target: str, module: str, file: str, old: str, new: str, reason: str
+) -> None:
+    """And what came before is no difference that the whole of it could be known by."""
+    skip_without(module)
+    network = network_of(TINY, tmp_path)
+    directory = files(network, tmp_path / "built")
+    path = directory / file
+    if file == "model.onnx":
+        import onnx
+
+        model = onnx.load(path, load_external_data=False)
+        more = onnx.helper.make_tensor_value_info("flatten", onnx.TensorProto.FLOAT, None)
+        model.graph.output.append(more)
+        path.write_bytes(model.SerializeToString())
+    else:
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    verification = verify(network, directory, options=Options((target,)), progress=lambda *_: None)
+
+    result = verification.targets[target]
+    assert result.status == "failed"
+    assert result.reason is not None
+    assert reason in result.reason
+    assert result.to_json()["max_rel_diff"] is None
+    assert result.to_json()["minimum_tolerance"] is None
 
 
 def test_targets_come_in_the_order_of_emission() -> None:

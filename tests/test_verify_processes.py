@@ -98,6 +98,7 @@ def test_another_package_brings_a_runner(network: Network, tmp_path: Path) -> No
             "was killed (SIGKILL), perhaps for want of memory, before it gave a result",
         ),
         ("import os\nos.abort()", "was ended by signal SIGABRT"),
+        ("import os\nos.kill(os.getpid(), 40)", "was ended by signal 40"),
         ("print('last words', flush=True)\nimport os\nos._exit(1)", "it printed: last words"),
         ("def build():\n    return None", "TypeError: 'NoneType' object is not callable"),
         ("def build():\n    raise ValueError('no such thing')", "ValueError: no such thing"),

@@ -1412,7 +1412,7 @@ def test_a_build_with_a_checkpoint_is_verified_with_its_weights(resnetgen: Run) 
     [
         (("--to", "kears", "-o", "net.keras"), "did you mean `keras`?"),
         (("--to", "keras", "-o", "net.h5"), "a name that ends in .weights.h5 or .keras"),
-        (("--to", "torch", "-o", "none/net.pth"), "none: error: is not a directory"),
+        (("--to", "torch", "-o", "none/net.pth"), "none: error: does not exist"),
         (("--to", "torch", "-o", "taken.pth"), "taken.pth: error: is there already"),
         (
             ("--to", "torch", "-o", "net.safetensors", "--force"),
@@ -1489,15 +1489,29 @@ def test_graph_needs_no_onnx_runtime(resnetgen: Run, monkeypatch: pytest.MonkeyP
 
 
 @needs_frameworks
+def test_weights_that_hide_the_image_are_not_converted(resnetgen: Run) -> None:
+    """Any others might give the same."""
+    skip_without("torch")
+    reference = spec(SMALL)
+    _, tensors = drawn(reference)
+    save_file({name: np.zeros_like(each) for name, each in tensors.items()}, "zeros.safetensors")
+    ran = resnetgen(
+        "convert", "zeros.safetensors", "--spec", reference, "--to", "torch", "-o", "z.pth"
+    )
+    assert (ran.code, Path("z.pth").exists()) == (1, False)
+    assert "nothing can be proven: these weights give the same for every image\n" in ran.err
+
+
+@needs_frameworks
 def test_model_that_keras_cannot_load_again_is_refused(resnetgen: Run) -> None:
     """It makes one call within another for each layer."""
     skip_without("keras", "tensorflow")
     deep = SMALL.replace("repeats: 2", "repeats: 150")
     reference = spec(deep)
-    _, tensors = drawn(reference)
-    save_file(tensors, "net.safetensors")
+    resnetgen("build", reference, "--target", "torch", "--no-verify")
+    (weights,) = Path("generated").glob("*/model.safetensors")
     arguments = ("--spec", reference, "--to", "keras", "-o", "net.keras")
-    ran = resnetgen("convert", "net.safetensors", *arguments)
+    ran = resnetgen("convert", weights, *arguments)
     assert (ran.code, Path("net.keras").exists()) == (1, False)
     assert ran.err.endswith(
         "net.keras: not written: in keras, is too deep for Keras to load from a .keras file: "

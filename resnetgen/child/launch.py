@@ -114,7 +114,9 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
 def how_it_ended(code: int) -> str:
     """What to say of a process that ended with this exit code before its work was done."""
     if code < 0:
-        name = signal.Signals(-code).name
+        named = {each.value: each.name for each in signal.Signals}
+        # Those between SIGRTMIN and SIGRTMAX have none.
+        name = named.get(-code, str(-code))
         if name == "SIGKILL":
             return "was killed (SIGKILL), perhaps for want of memory, before it gave a result"
         return f"was ended by signal {name} before it gave a result"

@@ -4,6 +4,7 @@ import atexit
 import errno
 import gc
 import os
+import signal
 import sys
 from typing import Annotated, cast
 
@@ -132,5 +133,8 @@ def main() -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
+        # Another interrupt would end this without a word.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         say("interrupted")
+        signal.signal(signal.SIGINT, before)
     return code

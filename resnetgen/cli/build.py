@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetgen.cli.checks import check_peer, check_trains, choose, refuse_unread
+from resnetgen.cli.checks import (
+    check_peer,
+    check_runs_in,
+    check_trains,
+    choose,
+    refuse_unread,
+)
 from resnetgen.cli.current import check_current
 from resnetgen.cli.options import (
     OUTPUT,
@@ -28,7 +34,13 @@ from resnetgen.cli.options import (
     TimeoutOption,
 )
 from resnetgen.cli.printing import print_grids, print_json, reporting, say
-from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict, runners_of
+from resnetgen.cli.verdict import (
+    announce_losses,
+    exit_code,
+    print_verdict,
+    runners_of,
+    verification_facts,
+)
 from resnetgen.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
@@ -130,6 +142,8 @@ def build(
         if no_verify:
             read = context.params.keys() - _READ_BY_RUNS
             refuse_unread(context, read, "--no-verify, which runs nothing")
+        else:
+            check_runs_in(output)
         check_peer(against)
         if against is not None and len(spec) != 1:
             message = f"--against names one network, and there are {len(spec)} specs"
@@ -236,5 +250,9 @@ def _facts(built: "Built", verification: "Verification | None") -> dict[str, obj
         **network_facts(built.network),
         "output_dir": built.directory.as_posix(),
         "files": files(built.directory),
-        "verification": verification.to_json() if verification else {"status": "not_run"},
+        **(
+            verification_facts(verification)
+            if verification
+            else {"verification": {"status": "not_run"}}
+        ),
     }

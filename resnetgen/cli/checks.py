@@ -69,9 +69,22 @@ def check_peer(reference: str | None) -> None:
 
 def folder_flaw(folder: Path) -> str | None:
     """Why no file can be written into a folder; None where one can."""
+    if not os.path.lexists(folder):
+        return "does not exist"
     if not folder.is_dir():
         return "is not a directory"
     return None if os.access(folder, os.W_OK | os.X_OK) else "is not writable"
+
+
+def check_runs_in(directory: Path) -> None:
+    """Raises a DiagnosticError where frameworks could not be given the paths of files there."""
+    try:
+        os.fsencode(directory.resolve()).decode("utf-8")
+    except UnicodeDecodeError:
+        message = "has a path that is not UTF-8, in which frameworks find no file"
+        hint = "give it another name, or verify a copy elsewhere"
+        place = Span.of_file(str(directory))
+        raise DiagnosticError.of("bad-path", message, place, hint=hint) from None
 
 
 def refuse_to_replace(file: Path, *, force: bool) -> None:

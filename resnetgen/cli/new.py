@@ -54,6 +54,7 @@ def new(
     from resnetgen.spec.brief import brief
     from resnetgen.spec.file import SUFFIXES
     from resnetgen.spec.load import bundled
+    from resnetgen.spec.overrides import keys
     from resnetgen.whole_file import replaced
 
     with reporting(as_json=False):
@@ -70,6 +71,9 @@ def new(
             )
         refuse_to_replace(file, force=force)
         compiled = compile_spec(like, overrides=overrides or ())
+        if "name" in keys(overrides or ()):
+            message = "--set name asks for another name than NAME"
+            raise DiagnosticError.of("two-names", message, hint="NAME is enough")
         text = _HEADER.format(file=file.name) + brief(replace(compiled.spec, name=name))
         with replaced(file, is_new=not force) as temporary:
             temporary.write_text(text, encoding="utf-8")

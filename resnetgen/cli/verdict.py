@@ -4,7 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnetgen.cli.printing import FAILED, NOT_INSTALLED, PASSED, console, print_grids, say
+from resnetgen.cli.printing import (
+    BAD_INPUT,
+    FAILED,
+    NOT_INSTALLED,
+    PASSED,
+    console,
+    diagnose,
+    diagnostic_facts,
+    print_grids,
+    say,
+)
 from resnetgen.diagnostics import listed
 from resnetgen.verify.dtypes import FORMATS
 
@@ -32,7 +42,8 @@ def runners_of(named: Sequence[str], made: Collection[str]) -> tuple[str, ...]:
 def print_verdict(name: str, verification: "Verification", *, building: bool) -> None:
     """The table of targets, what there is to say about them, and the verdict.
 
-    Where nothing could run, also what to do about that.
+    Where nothing could run, also what to do about that; and what kept the certificate from being
+    written.
     """
     from rich.text import Text
 
@@ -47,10 +58,21 @@ def print_verdict(name: str, verification: "Verification", *, building: bool) ->
     screen.print(text, soft_wrap=True)
     if not verification.ran and (ways := list(_ways_out(verification, building=building))):
         say(f"hint: {', or '.join(ways)}")
+    if (unwritten := verification.unwritten) is not None:
+        diagnose([unwritten], unwritten.render(), as_json=False)
+
+
+def verification_facts(verification: "Verification") -> dict[str, object]:
+    """What the JSON of a network has of its verification."""
+    found: dict[str, object] = {"verification": verification.to_json()}
+    if verification.unwritten is not None:
+        found["diagnostics"] = [diagnostic_facts(verification.unwritten)]
+    return found
 
 
 def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) -> int:
-    """1 where a target failed, 3 where one that was named is not installed, else by status."""
+    """1 where a target failed, 3 where one that was named is not installed, 2 where a certificate
+    could not be written, else by status."""
     from resnetgen.verify.runners import registry
 
     found = list(verifications)
@@ -58,6 +80,8 @@ def exit_code(verifications: Iterable["Verification"], *, named: Sequence[str]) 
         return FAILED
     if any(registry.unavailable(name) is not None for name in named):
         return NOT_INSTALLED
+    if any(each.unwritten is not None for each in found):
+        return BAD_INPUT
     return FAILED if any(each.status == "failed" for each in found) else PASSED
 
 

@@ -9,6 +9,7 @@ import typer
 from resnetgen.cli.checks import (
     check_dtype,
     check_peer,
+    check_runs_in,
     check_trains,
     choose,
     folder_flaw,
@@ -32,7 +33,12 @@ from resnetgen.cli.options import (
 from resnetgen.cli.printing import print_json, reporting, say
 from resnetgen.cli.progress import progress
 from resnetgen.cli.recheck import recheck_certificate
-from resnetgen.cli.verdict import announce_losses, exit_code, print_verdict
+from resnetgen.cli.verdict import (
+    announce_losses,
+    exit_code,
+    print_verdict,
+    verification_facts,
+)
 from resnetgen.diagnostics import DiagnosticError, Span, quote
 
 if TYPE_CHECKING:
@@ -106,6 +112,7 @@ def verify(
         if certificate is not None:
             refuse_unread(context, _READ_BY_CERTIFICATE, "--certificate, which runs nothing")
         named = choose(target, registry.targets())
+        check_runs_in(directory)
         check_dtype(level, dtype, against=against)
         check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
@@ -144,7 +151,7 @@ def verify(
                 **network_facts(network),
                 "output_dir": directory.as_posix(),
                 "files": files(directory),
-                "verification": verification.to_json(),
+                **verification_facts(verification),
             }
         )
     else:

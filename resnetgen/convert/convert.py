@@ -93,9 +93,8 @@ def convert(
         weights = scratch / WEIGHTS_FILE
         write(weights, layout(network), tensors=loaded.tensors())
         expected = _expected(network, weights, seed, file=loaded.checkpoint.file)
-        if expected is None:
-            reason = "the softmax gives 0 or 1, whatever comes before it"
-            return Conversion(None, f"nothing can be proven: {reason}")
+        if isinstance(expected, str):
+            return Conversion(None, f"nothing can be proven: {expected}")
         for file, content in targets()[target].emit(network).items():
             (scratch / file).write_bytes(content)
         image = scratch / "image.npy"
@@ -155,7 +154,8 @@ def _refuse_too_large(network: Network, out: Path, target: str) -> None:
         raise DiagnosticError.of("too-large", message, place, hint=hint)
 
 
-def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected | None:
+def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expected | str:
+    """What is right; or why that would tell nothing of the weights."""
     try:
         stored = read(weights, network)
         known = telling_case(network, stored, seed=seed)
@@ -164,8 +164,10 @@ def _expected(network: Network, weights: Path, seed: int, *, file: str) -> _Expe
         message = str(error).removeprefix(f"{WEIGHTS_FILE}: ")
         raise DiagnosticError.of("bad-values", message, Span.of_file(file)) from error
     if known is None:
-        return None
+        return "the softmax gives 0 or 1, whatever comes before it"
     output = known.values[network.head[-1].name]
+    if not np.ptp(known.values[network.logits], axis=0).any():
+        return "these weights give the same for every image"
     scale = None
     if network.gives_probabilities:
         scale = float(np.abs(known.values[network.logits]).max())

@@ -147,6 +147,8 @@ def _make(parent: Path) -> list[Path]:
         parent = parent.parent
     missing.reverse()
     for directory in missing:
+        if directory.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a link to what is not there")
         directory.mkdir(exist_ok=True)
     return missing
 

@@ -1,5 +1,6 @@
 """What a verification found, as a table and as sentences."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from resnetgen.diagnostics import listed
@@ -50,7 +51,7 @@ def remarks(verification: Verification) -> Iterator[str]:
     if verification.ran:
         for each in verification.left_out:
             yield f"left out {each.case}: {each.reason}"
-    if verification.ran and not verification.certifies:
+    if verification.ran and not verification.certifies and verification.unwritten is None:
         why = "no target gave a result"
         if verification.changed:
             why = f"{listed(verification.changed)} changed meanwhile"
@@ -107,7 +108,7 @@ def _row(target: str, result: TargetResult) -> tuple[str, ...]:
         widest.dtype if widest else "",
         "" if result.params is None else f"{result.params:,}",
         "" if result.output_shape is None else sized(result.output_shape),
-        f"{widest.max_rel_diff:.1e}" if widest else "",
+        f"{widest.max_rel_diff:.1e}" if widest and math.isfinite(widest.max_rel_diff) else "",
         f"{widest.bound:.1e}" if widest else "",
     )
 

@@ -90,7 +90,7 @@ def verify(
     results = {target: _without_running(network, target, directory, options) for target in named}
     _refuse_absent_peer(options.against, results)
     runnable = [target for target, result in results.items() if result is None]
-    before = hashes(directory, _judged_files(runnable))
+    before = hashes(directory, _judged_files(_judged(results)))
     with scratch_folder() as scratch:
         try:
             prepared = prepare(
@@ -202,9 +202,11 @@ def _judged_files(names: Iterable[str]) -> set[str]:
     return {*_OF_EVERY_TARGET, *(file for target in names for file in runner(target).files)}
 
 
-def _judged(results: Mapping[str, TargetResult]) -> Iterator[str]:
-    """The targets on which there is a verdict."""
-    return (target for target, result in results.items() if result.status != "not_run")
+def _judged(results: Mapping[str, TargetResult | None]) -> Iterator[str]:
+    """The targets on which there is a verdict, or will be one."""
+    return (
+        target for target, result in results.items() if result is None or result.status != "not_run"
+    )
 
 
 def _unless_changed(target: str, result: TargetResult, changed: set[str]) -> TargetResult:

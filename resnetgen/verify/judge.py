@@ -1,5 +1,6 @@
 """Compares what one target reported with what the network says, and states what is wrong."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -104,6 +105,7 @@ class Judge:
         if report.rebuilt is not None:
             judgement.problems += rebuilt_problems(expected.network, report.rebuilt)
         differences: _Differences = {}
+        incomplete: set[tuple[str, Dtype]] = set()
         seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
             found: list[_Compared] = []
@@ -112,6 +114,8 @@ class Judge:
             if found:
                 by_case = differences.setdefault((run.evaluator, run.dtype), {})
                 by_case.setdefault(run.case, []).extend(found)
+                if not self._is_whole(run, found, judgement):
+                    incomplete.add((run.evaluator, run.dtype))
         judgement.problems.sort(key=self._rank)
         if report.outcome == "ran":
             # Behind all others: a layer is not seen, too, where another is used in its place.
@@ -122,8 +126,8 @@ class Judge:
             # Behind all others: what is wrong forwards is so backwards, too.
             self._judge_steps(report, scratch, judgement, running_variance)
         judgement.runs = tuple(
-            _figures(evaluator, dtype, by_case)
-            for (evaluator, dtype), by_case in differences.items()
+            _figures(*key, by_case, is_whole=key not in incomplete)
+            for key, by_case in differences.items()
         )
         return judgement
 
@@ -197,12 +201,14 @@ class Judge:
         names: set[str] = set()
         compared: set[str] = set()
         unproven: dict[str, Difference] = {}
+        returns = False
         for seen in self.observations(run, scratch):
             name = seen.place.value
             names.add(name)
             judgement.shapes_compared += 1
-            if seen.place.reader == RETURNED and judgement.output_shape is None:
-                judgement.output_shape = seen.shape
+            if seen.place.reader == RETURNED:
+                returns = True
+                judgement.output_shape = judgement.output_shape or seen.shape
             if seen.shape != shapes_expected[name]:
                 reason = f"has shape {list(seen.shape)}, not {list(shapes_expected[name])}"
                 judgement.problems.append(self._problem(seen.place, reason, run))
@@ -235,7 +241,17 @@ class Judge:
                 Problem(self._positions[name], name, self._absent(name, names), run)
                 for name in self._due - compared - unproven.keys()
             )
+            if not returns:
+                last = len(self._positions)
+                judgement.problems.append(Problem(last, None, "shows not what it returns", run))
         return names
+
+    def _is_whole(self, run: SeenRun, compared: Sequence[_Compared], judgement: Judgement) -> bool:
+        """Whether the run came to its end with all that is due."""
+        if run.error is not None:
+            return False
+        doubtful = (run.case, run.dtype) in judgement.unproven
+        return doubtful or self._due <= {name for name, _ in compared}
 
     def _absent(self, name: str, shown: Set[str]) -> str:
         """What it means that a run that shows those other values shows none of this one."""
@@ -315,8 +331,10 @@ class Judge:
 
 
 def _figures(
-    evaluator: str, dtype: Dtype, by_case: Mapping[int, Sequence[_Compared]]
+    evaluator: str, dtype: Dtype, by_case: Mapping[int, Sequence[_Compared]], *, is_whole: bool
 ) -> RunFigures:
+    """Where a run is not whole, what it did not come to may be off by anything."""
+    unknown = 0.0 if is_whole else math.inf
     compared = [each for of_case in by_case.values() for each in of_case]
     found = [difference for _, difference in compared]
     at: dict[str, float] = {}
@@ -327,12 +345,12 @@ def _figures(
         dtype=dtype,
         cases=tuple(sorted(by_case)),
         values=len(found),
-        max_abs_diff=max(each.absolute for each in found),
-        max_rel_diff=max(at.values()),
+        max_abs_diff=max(unknown, *(each.absolute for each in found)),
+        max_rel_diff=max(unknown, *at.values()),
         max_rel_diff_at=at,
         tolerance=TOLERANCES[dtype],
         bound=max(each.bound for each in found),
-        minimum_tolerance=max(each.relative / each.growth for each in found),
+        minimum_tolerance=max(unknown, *(each.relative / each.growth for each in found)),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from resnetgen.diagnostics import Diagnostic
 from resnetgen.verify.document import (
     InputJson,
     LeftOutJson,
@@ -27,8 +28,9 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 class RunFigures:
     """All values that one evaluator computed in one dtype, against the reference.
 
-    `tolerance` is the law's constant for the dtype, `bound` what it allows at the logits, and
-    `minimum_tolerance` the smallest constant that would have passed.
+    `tolerance` is the law's constant for the dtype, `bound` the most that it allows of any value
+    compared, and `minimum_tolerance` the smallest constant that would have passed. A difference is
+    infinite where something had no number, or a run did not come to its end.
     """
 
     evaluator: str
@@ -235,6 +237,8 @@ class Verification:
     targets: Mapping[str, TargetResult]
     changed: tuple[str, ...] = ()
     """The files of which others were there in the end."""
+    unwritten: Diagnostic | None = None
+    """What kept the certificate from being written, where there is a verdict to certify."""
 
     @property
     def ran(self) -> bool:
@@ -243,9 +247,9 @@ class Verification:
 
     @property
     def certifies(self) -> bool:
-        """Whether there is a verdict on files that are there."""
+        """Whether there is a verdict on files that are there, and a place to write it."""
         results = self.targets.values()
-        return not self.changed and any(
+        return (self.changed, self.unwritten) == ((), None) and any(
             result.status != "not_run" and not result.died for result in results
         )
 

@@ -22,7 +22,7 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import LOADER, factory, load_source
+from resnetgen.verify.runners.source import LOADER, factory, load_source, refuse_other
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_flax.py"
@@ -154,8 +154,7 @@ def _abstract(nnx: Any, build: Callable[..., Any], **arguments: int) -> Any:
     """
     nnx.RngStream.__call__ = _same_key
     model = nnx.eval_shape(lambda: build(**arguments, rngs=nnx.Rngs(0)))
-    if not isinstance(model, nnx.Module):
-        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not an nnx.Module")
+    refuse_other(model, nnx.Module, build, wanted="an nnx.Module")
     return model
 
 

@@ -21,7 +21,7 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Due, Runner
-from resnetgen.verify.runners.source import LOADER, factory, load_source
+from resnetgen.verify.runners.source import LOADER, factory, load_source, refuse_other
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -48,8 +48,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     build = factory(module)
     channels = int(np.load(request.cases[0].image, mmap_mode="r").shape[1])
     model = build(input_shape=(None, None, channels))
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a keras.Model")
+    refuse_other(model, keras.Model, build, wanted="a keras.Model")
     recorder.parameters += _parameters(model)
     for layer in model.layers:
         _listen(keras, layer, recorder)
@@ -65,6 +64,8 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         with recorder.run("keras", dtype=dtype, case=number):
             with _no_graph(backend):
                 output = model(image, training=case.training is not None)
+            if not keras.ops.is_tensor(output):
+                raise TypeError(f"the model returned {type(output).__name__}, not a tensor")
             recorder.value(OUTPUT, _array(keras, output))
             if case.training is not None:
                 # That has moved the running statistics, and so does the step itself.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from resnetgen.child.framework import Unavailable, framework
+from resnetgen.diagnostics import listed
 from resnetgen.verify.runners.onnx_evaluator import (
     ONNX_NAMES,
     VARIANCE,
@@ -53,8 +54,12 @@ def _run(request: Request, recorder: Recorder) -> None:
 
     file = Path(request.directory, _FILE)
     graph_only = onnx.load(file, load_external_data=False)
-    if not (graph_only.graph.input and graph_only.graph.output):
-        raise ValueError(f"{_FILE} is a graph without an input or without an output")
+    for kind, found in (("input", graph_only.graph.input), ("output", graph_only.graph.output)):
+        if len(found) != 1:
+            has = f"no {kind}"
+            if found:
+                has = f"{len(found)} {kind}s, {listed([each.name for each in found])}"
+            raise ValueError(f"{_FILE} has {has}, and not one")
     recorder.parameters += _parameters(graph_only.graph)
     recorder.initializers = [_initializer(onnx, each) for each in graph_only.graph.initializer]
     _refuse_outside(recorder.initializers, file.parent)

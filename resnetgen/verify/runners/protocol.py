@@ -15,8 +15,9 @@ from resnetgen.verify.dtypes import Dtype
 Outcome = Literal["ran", "failed", "exhausted", "unavailable", "no_such_dtype"]
 """`exhausted`: this machine's memory or disk came to its end, which says nothing of any file."""
 
-OUTPUT = ""
-"""The label under which what the whole model returns is reported."""
+OUTPUT = ":output"
+"""The label under which what the whole model returns is reported; an empty one would be that of
+every node of a graph that has no name."""
 INPUT = ":input"
 """What a label ends with that means the input a layer received, not the output it gave."""
 

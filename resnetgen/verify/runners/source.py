@@ -18,6 +18,14 @@ def load_source(path: Path) -> ModuleType:
     return module
 
 
+def refuse_other(model: Any, kind: type, build: Callable[..., Any], *, wanted: str) -> None:
+    """Raises where what a factory returned is none of its framework's models."""
+    if not isinstance(model, kind):
+        # A function that is an object has no name of its own.
+        name = getattr(build, "__name__", type(build).__name__)
+        raise TypeError(f"{name}() returned {type(model).__name__}, not {wanted}")
+
+
 def factory(module: ModuleType) -> Callable[..., Any]:
     """The one function in the module's `__all__` that builds the model."""
     exported: list[str] = list(getattr(module, "__all__", ()))

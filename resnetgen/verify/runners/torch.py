@@ -20,7 +20,7 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import factory, load_source
+from resnetgen.verify.runners.source import factory, load_source, refuse_other
 from resnetgen.weights.layout import WEIGHTS_FILE
 from resnetgen.weights.safetensors import COUNTER
 
@@ -46,8 +46,7 @@ def run_model(build: Callable[[], Any], request: Request, recorder: Recorder) ->
     dtype: Dtype = request.dtype or "float64"
 
     model = build()
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"{build.__name__}() returned {type(model).__name__}, not a Module")
+    refuse_other(model, torch.nn.Module, build, wanted="a Module")
     recorder.parameters += _parameters(model)
     model.eval()
     _hook(torch, model, recorder)
