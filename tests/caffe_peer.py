@@ -94,7 +94,7 @@ def _blobs(listing: Listing) -> Iterator[Blobs]:
 
 
 def _our_blobs(layer: Layer, path: str) -> Iterator[Blobs]:
-    shapes = {each.name.rpartition(".")[2]: each.shape for each in parameters(layer.op)}
+    shapes = {each.kind: each.shape for each in parameters(layer.op)}
     name, batch_norm, scale = _names(path)
     if layer.is_norm:
         yield batch_norm, (shapes["running_mean"], shapes["running_var"], FACTOR)

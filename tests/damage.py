@@ -1,5 +1,6 @@
 """Damages specs and weights files at random, and says what becomes of reading them."""
 
+import math
 import random
 import tempfile
 import traceback
@@ -11,11 +12,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from resnetgen.diagnostics import DiagnosticError
+from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, network_parameters
 from resnetgen.lower import feasibility, lower
 from resnetgen.spec.canonical import to_yaml
 from resnetgen.spec.load import bundled, load
 from resnetgen.weights.infer import infer, renamed
+from resnetgen.weights.load import loaded
 from resnetgen.weights.open import opened
 
 LARGEST_FILE = 20_000
@@ -31,6 +34,10 @@ _THIN = ("stem.width=1", *(f"stages.{index}.width=1" for index in range(3)))
 _KINDS = ((), ("attention=se",), ("attention=eca",), ("block=bottleneck",), ("order=pre",))
 CHANGES = tuple((*_THIN, *kind) for kind in _KINDS)
 """What makes small networks of that, of several kinds."""
+FLAX_CHANGES = tuple(
+    (*_THIN, "dialect=flax", f"block={block}") for block in ("basic", "bottleneck")
+)
+"""And those that Flax's example has names for."""
 Finding = dict[str, str]
 Table = dict[str, Shape]
 
@@ -83,6 +90,20 @@ def read_weights(path: Path) -> str:
     return "valid"
 
 
+def read_as(networks: Sequence[Network], path: Path) -> str:
+    """What became of it as the weights of one of these networks, read as `convert` reads them."""
+    refused = ""
+    for network in networks:
+        try:
+            with loaded(path, network, origin=None, seed=None) as found:
+                for _ in found.tensors():
+                    pass
+            return "valid"
+        except DiagnosticError as error:
+            refused = _refused(error)
+    return refused
+
+
 def _refused(error: DiagnosticError) -> str:
     """`unforeseen` where nothing but a library's own words was left to say."""
     said = error.render()
@@ -124,19 +145,31 @@ def spec_corpus() -> list[bytes]:
     bad = Path(__file__).parent / "invalid_specs"
     texts = [path.read_bytes() for path in sorted(bad.glob("*.yaml"))]
     for name in bundled():
-        loaded = load(name)
-        texts += [Path(loaded.path).read_bytes(), to_yaml(loaded.spec).encode()]
+        spec = load(name)
+        texts += [Path(spec.path).read_bytes(), to_yaml(spec.spec).encode()]
     return [text for text in texts if len(text) <= LARGEST_FILE]
 
 
 def tables() -> list[Table]:
     """The names and shapes of small networks' tensors."""
-    networks = [lower(load(SMALL, overrides=changes).spec) for changes in CHANGES]
+    networks = map(small, CHANGES)
     return [{each.name: each.shape for each in network_parameters(network)} for network in networks]
 
 
+def small(changes: Sequence[str]) -> Network:
+    """The small network with these changes."""
+    return lower(load(SMALL, overrides=changes).spec)
+
+
 def weights_of(table: Table) -> bytes:
-    return save({name: np.zeros(shape, np.float32) for name, shape in table.items()})
+    """A file with tensors that no image is hidden by."""
+    sizes = {name: math.prod(shape) for name, shape in table.items()}
+    return save(
+        {
+            name: np.linspace(0.5, 1.5, sizes[name], dtype=np.float32).reshape(shape)
+            for name, shape in table.items()
+        }
+    )
 
 
 def other_table(table: Table, chance: random.Random) -> Table:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from damage import (
-    CHANGES,
     Finding,
     damage,
     damaged,
@@ -54,7 +53,7 @@ RUNS: tuple[tuple[str, Level], ...] = (
 )
 EVERYWHERE = 10
 """Of so many specs that are verified in PyTorch and ONNX, one is in the other targets too."""
-MOST_LAYERS = 60
+MOST_LAYERS = 150
 """Deeper networks would take most of the time."""
 VERSIONS = ("hypothesis", "numpy", "torch", "onnx", "onnxruntime", "keras", "jax", "flax")
 
@@ -67,6 +66,8 @@ class Specs:
         self.every = max(1, count // kept) if kept else count + 1
         self.drawn = 0
         self.kept: list[dict[str, Any]] = []
+        self.seeds: dict[str, int] = {}
+        """With which each of those is verified, by its name: on weights and images of its own."""
 
     def run(self) -> Iterator[Finding]:
         """What does not hold, at the first spec of which it does not."""
@@ -108,6 +109,7 @@ class Specs:
                 network = lower(load(str(path)).spec)
                 if network.depth <= MOST_LAYERS:
                     directories.append(files(network, path.with_suffix(""), spec=text))
+                    self.seeds[network.name] = number
             for target, level in RUNS:
                 few = target in ("torch", "onnx")
                 chosen = directories if few else directories[::EVERYWHERE]
@@ -118,7 +120,7 @@ class Specs:
                     done[f"{target}, {level}"] += 1
                     if result["status"] != "passed":
                         spec = Path(name, f"{directory}.yaml").read_text()
-                        what = f"{result['reason']}: {spec}"
+                        what = f"{result['reason']} (seed {self.seeds[directory]}): {spec}"
                         found.append({"of": f"{target}, {level}", "what": what})
         return done, found
 
@@ -127,7 +129,8 @@ class Specs:
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Each directory's result; where the verifier breaks off, each by itself."""
         try:
-            yield from verify_together(target, directories, level=level).items()
+            seeds = [self.seeds[each.name] for each in directories]
+            yield from verify_together(target, directories, level=level, seeds=seeds).items()
         except AssertionError as error:
             if len(directories) == 1:
                 broken = {"status": "broke off", "reason": str(error)}
@@ -191,10 +194,8 @@ def main() -> int:
         ("names and shapes", ".safetensors", whole_file, read_weights, arguments.bytes // 10),
     ):
         note(what, *damage(what, suffix, make, read, count=count, random_seed=chosen))
-    # To convert takes seconds, and other networks' files are no other files to their libraries.
-    made = [originals(*each) for each in zip(weights[:2], CHANGES, strict=False)]
     for ending in ENDINGS:
-        library = [each[ending] for each in made]
+        library = originals(ending, weights)
         few = arguments.bytes // 10
         note(ending, *damage_all(ending, library, count=few, random_seed=chosen))
     for finding in findings:

@@ -10,16 +10,29 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
-from damage import SMALL, Finding, damage, damaged, read_weights
+from damage import (
+    CHANGES,
+    FLAX_CHANGES,
+    SMALL,
+    Finding,
+    damage,
+    damaged,
+    read_as,
+    read_weights,
+    small,
+    weights_of,
+)
 
 from resnetgen.child import process, task
 from resnetgen.child.launch import Ended
+from resnetgen.weights.origins import ORIGINS
 
 _CONVERTED = {
     ".pth": "torch",
@@ -34,31 +47,39 @@ _MOST_MEMORY = 16 * 2**30
 _TO_MSGPACK = """
 import sys
 from flax.serialization import msgpack_serialize
+from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file
-tree = {"params": {}, "batch_stats": {}}
-for name, values in load_file(sys.argv[1]).items():
-    kind = "batch_stats" if ".running_" in name else "params"
-    layer, _, tensor = name.rpartition(".")
-    tree[kind].setdefault(layer, {})[tensor] = values
+tree = unflatten_dict(load_file(sys.argv[1]), sep="/")
 open(sys.argv[2], "wb").write(msgpack_serialize(tree))
 """
 
 
-def originals(weights: bytes, changes: Sequence[str]) -> Mapping[str, bytes]:
-    """The weights of a small network as a file of each library, by ending."""
+def originals(ending: str, weights: Sequence[bytes]) -> list[bytes]:
+    """Two small networks' weights as files of a library; `weights` are those of `CHANGES`."""
+    if ending == _MSGPACK:
+        return [_of_flax(changes) for changes in FLAX_CHANGES]
+    # To convert takes seconds, and other networks' files are no other files to their libraries.
+    pairs = list(zip(weights, CHANGES, strict=True))[:2]
+    return [_converted(ending, *pair) for pair in pairs]
+
+
+def _converted(ending: str, weights: bytes, changes: Sequence[str]) -> bytes:
     spec = ["--spec", SMALL, *(each for change in changes for each in ("--set", change))]
-    made: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as name:
-        given = Path(name, "given.safetensors")
+        given, out = Path(name, "given.safetensors"), Path(name, f"net{ending}")
         given.write_bytes(weights)
-        for ending, target in _CONVERTED.items():
-            out = given.with_name(f"net{ending}")
-            _run("-m", "resnetgen", "convert", given, *spec, "--to", target, "-o", out)
-            made[ending] = out.read_bytes()
-        out = given.with_name(f"net{_MSGPACK}")
+        _run("-m", "resnetgen", "convert", given, *spec, "--to", _CONVERTED[ending], "-o", out)
+        return out.read_bytes()
+
+
+def _of_flax(changes: Sequence[str]) -> bytes:
+    (flax,) = (each for each in ORIGINS if each.name == "flax")
+    names = flax.tensors(small(changes))
+    with tempfile.TemporaryDirectory() as name:
+        given, out = Path(name, "given.safetensors"), Path(name, f"net{_MSGPACK}")
+        given.write_bytes(weights_of({each.name: each.shape for each in names.values()}))
         _run("-c", _TO_MSGPACK, given, out)
-        made[_MSGPACK] = out.read_bytes()
-    return made
+        return out.read_bytes()
 
 
 def damage_all(
@@ -83,10 +104,18 @@ def _damage_here(
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     task.launch = _launch_here
 
+    read = read_weights
+    if ending == _MSGPACK:
+        read = partial(read_as, [small(changes) for changes in FLAX_CHANGES])
+    for number, original in enumerate(files):
+        path = Path(folder, f"original{number}{ending}")
+        path.write_bytes(original)
+        assert read(path) == "valid", f"nothing is read of {path.name} as it is"
+
     def make(chance: random.Random) -> bytes:
         return damaged(chance.choice(files), chance, files)
 
-    return damage(ending, ending, make, read_weights, count=count, random_seed=random_seed)
+    return damage(ending, ending, make, read, count=count, random_seed=random_seed)
 
 
 def _launch_here(module: str, scratch: Path, **_: object) -> Ended:

@@ -43,9 +43,7 @@ VALUES = {
 def tensors_of(op: Op) -> dict[str, Array]:
     """Drawn, and positive where they have to be."""
     own = {
-        each.name.rpartition(".")[2]: np.random.default_rng(len(each.name)).uniform(
-            0.5, 1.5, each.shape
-        )
+        each.kind: np.random.default_rng(len(each.name)).uniform(0.5, 1.5, each.shape)
         * np.random.default_rng(each.shape[0]).choice((-1, 1), each.shape)
         for each in parameters(op)
     }

@@ -73,10 +73,7 @@ def stepped(spec: str, folder: Path) -> tuple[Network, Case, Owned, Step]:
         pass
 
     def owned(op: Op) -> Tensors:
-        return {
-            each.name.rpartition(".")[2]: drawn.tensors[each.name].astype(np.float64)
-            for each in parameters(op)
-        }
+        return {each.kind: drawn.tensors[each.name].astype(np.float64) for each in parameters(op)}
 
     case = training_cases(network, seed=0)[0]
     return network, case, owned, take_step(network, case, owned)

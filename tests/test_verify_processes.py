@@ -159,7 +159,7 @@ def test_nothing_outlives_whoever_asked_for_the_run(network: Network, tmp_path: 
     note = tmp_path / "child"
     directory = files(network, tmp_path / "built", spec=SMALL)
     (directory / "model_other.py").write_text(HANGING.format(note=str(note)))
-    command = [sys.executable, in_one_process.__file__, "--processes", "other", str(directory)]
+    command = [sys.executable, in_one_process.__file__, "--processes", "other", "0", str(directory)]
     asking = subprocess.Popen(command, start_new_session=True)
     _wait_until(lambda: note.exists() and note.read_text().endswith("\n"))
     child = int(note.read_text())

@@ -135,14 +135,20 @@ def files(network: Network, directory: Path, *, spec: str = TINY, weights: bool 
 
 
 def verify_together(
-    name: str, directories: Sequence[Path], *, level: Level = "forward"
+    name: str,
+    directories: Sequence[Path],
+    *,
+    level: Level = "forward",
+    seeds: Sequence[int] | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     """Verifies one target of each directory, all in one new process; results by folder name.
 
     A framework is imported once instead of twice for each directory, and never into the tests'
-    own process.
+    own process. Without `seeds`, one for each directory, all have 0.
     """
-    command = [sys.executable, __file__, name, level, *map(str, directories)]
+    each = seeds or [0] * len(directories)
+    pairs = (str(part) for pair in zip(each, directories, strict=True) for part in pair)
+    command = [sys.executable, __file__, name, level, *pairs]
     environment = {
         **os.environ,
         **runner(name).environment,
@@ -160,11 +166,11 @@ def _launch_here(request: Request, **_: object) -> Report:
     return read_report(report_path(scratch))
 
 
-def _main(name: str, level: Level, directories: Sequence[str]) -> None:
+def _main(name: str, level: Level, seeded: Sequence[str]) -> None:
     results: dict[str, object] = {}
-    for directory in map(Path, directories):
+    for seed, directory in zip(map(int, seeded[::2]), map(Path, seeded[1::2]), strict=True):
         network = lower(load(str(directory / "spec.yaml")).spec)
-        options = Options((name,), level=level, jobs=1)
+        options = Options((name,), level=level, seed=seed, jobs=1)
         verification = verify(network, directory, options=options, progress=lambda *_: None)
         results[directory.name] = verification.targets[name].to_json()
     print(json.dumps(results))

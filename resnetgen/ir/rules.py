@@ -51,6 +51,11 @@ class Parameter:
     trainable: bool
 
     @property
+    def kind(self) -> str:
+        """What it is of its op: `weight`, `bias`, `running_mean` or `running_var`."""
+        return self.name.rpartition(".")[2]
+
+    @property
     def size(self) -> int:
         return math.prod(self.shape)
 

@@ -152,7 +152,7 @@ def _noise(value: Array, name: str, seed: int) -> Array:
 
 
 def _moved_tensors(op: Op, tensors: Tensors, seed: int) -> Tensors:
-    names = {parameter.name.rpartition(".")[2]: parameter.name for parameter in parameters(op)}
+    names = {parameter.kind: parameter.name for parameter in parameters(op)}
     return {
         kind: _moved(tensor, names[kind], seed=seed, by=_MOVED) for kind, tensor in tensors.items()
     }

@@ -77,7 +77,7 @@ def explain_gradient(
 
 def _off(op: Op, step: Step, seen: Mapping[str, NDArray[Any]]) -> Tensors:
     """By how much the op's gradients are off, where none counts as 0."""
-    names = {each.name.rpartition(".")[2]: each.name for each in parameters(op) if each.trainable}
+    names = {each.kind: each.name for each in parameters(op) if each.trainable}
     return {
         kind: np.asarray(seen.get(name, 0.0), np.float64) - step.gradients[name]
         for kind, name in names.items()

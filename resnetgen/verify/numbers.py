@@ -82,7 +82,7 @@ class Drawn:
         if op.name in self._gating:
             single = _held_down(op, inputs, single)
         for parameter in parameters(op):
-            kind = parameter.name.rpartition(".")[2]
+            kind = parameter.kind
             assert single[kind].shape == parameter.shape, parameter.name
             self.tensors[parameter.name] = single[kind]
         return _doubles(single)

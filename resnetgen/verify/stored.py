@@ -34,10 +34,7 @@ class Stored:
 
     def tensors(self, op: Op) -> Tensors:
         """The op's own tensors in float64."""
-        return {
-            parameter.name.rpartition(".")[2]: self._double(parameter.name)
-            for parameter in parameters(op)
-        }
+        return {parameter.kind: self._double(parameter.name) for parameter in parameters(op)}
 
     def copy(self, path: Path, *, tensors: Mapping[str, NDArray[np.float32]]) -> "Stored":
         """Copies the file to `path` and overwrites the data of all its tensors."""

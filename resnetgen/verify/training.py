@@ -152,7 +152,7 @@ def take_step(
     back = backward(network.ops, lambda op: arrived[op.name], {last: of_output}, tensors=owned)
     found = {op: of_tensors for op, of_tensors, _ in back}
     named = {
-        parameter.name: of_tensors[parameter.name.rpartition(".")[2]]
+        parameter.name: of_tensors[parameter.kind]
         for op, of_tensors in found.items()
         for parameter in parameters(op)
         if parameter.trainable

@@ -98,7 +98,7 @@ class Origin:
         return None if name is None else self._tensor(layer, name, "bias")
 
     def _foreign(self, layer: Layer, name: str, parameter: Parameter) -> Foreign:
-        tensor = self._tensor(layer, name, parameter.name.rpartition(".")[2])
+        tensor = self._tensor(layer, name, parameter.kind)
         dimensions = len(parameter.shape)
         match self.library:
             case "pytorch":

@@ -23,6 +23,7 @@ from mutations.selections import (
     first_norm_activations_but,
     first_sum_activation,
     head_means,
+    last_linear,
     linear,
     max_pools,
     max_pools_behind_relu,
@@ -292,6 +293,18 @@ KINDS = (
         keras=keras_call("ops.softmax(given(x))"),
         flax=flax_call("nnx.softmax(given(x))"),
         onnx=graphs.then("Softmax", axis=-1),
+    ),
+    Kind(
+        "softmax-without-a-name",
+        last_linear,
+        "is followed by a softmax",
+        onnx=graphs.then("Softmax", axis=-1, is_named=False),
+    ),
+    Kind(
+        "negative-without-a-name",
+        last_linear,
+        "is multiplied by -1",
+        onnx=graphs.then("Neg", is_named=False),
     ),
     Kind(
         "sigmoid-on-the-logits",

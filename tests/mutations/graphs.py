@@ -123,15 +123,17 @@ def summed(op: Op, model: Any) -> None:
     faults.node(model, op.name).input.extend(_constants(op, model, (np.array([2, 3]),)))
 
 
-def then(type_: str, *constants: Any, **attributes: Any) -> Edit:
-    """Does something more to what the node gives; the new node has its name."""
+def then(type_: str, *constants: Any, is_named: bool = True, **attributes: Any) -> Edit:
+    """Does something more to what the node gives; the new node has its name, or none at all."""
 
     def edit(op: Op, model: Any) -> None:
         node = faults.node(model, op.name)
         given = f"{op.name}.given"
         inputs = [given, *_constants(op, model, constants)]
-        changed = helper.make_node(type_, inputs, list(node.output), name=op.name, **attributes)
-        node.name, node.output[0] = given, given
+        changed = helper.make_node(type_, inputs, list(node.output), **attributes)
+        if is_named:
+            changed.name, node.name = op.name, given
+        node.output[0] = given
         model.graph.node.insert(list(model.graph.node).index(node) + 1, changed)
 
     return edit

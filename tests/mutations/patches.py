@@ -87,7 +87,7 @@ def loading(**changed: Code) -> dict[str, Edit]:
     """Loads other NumPy arrays for some of the op's tensors, made from `own`, which has all."""
 
     def lines(op: Op, array: str, tensor: str) -> list[str]:
-        kinds = [each.name.rpartition(".")[2] for each in parameters(op)]
+        kinds = [each.kind for each in parameters(op)]
         held = [array.format(f'tensors["{op.name}.{kind}"]') for kind in kinds]
         own = ", ".join(f'"{kind}": {each}' for kind, each in zip(kinds, held, strict=True))
         return [

@@ -94,6 +94,11 @@ def linear(network: Network) -> Iterator[Linear]:
     return (op for op in network.head if isinstance(op, Linear))
 
 
+def last_linear(network: Network) -> Iterator[Op]:
+    """The linear layer, where nothing comes behind it."""
+    return (op for op in network.head[-1:] if isinstance(op, Linear))
+
+
 def dilated(network: Network) -> Iterator[Conv2d]:
     return (op for op in convolutions(network) if op.dilation > 1)
 
