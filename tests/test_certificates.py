@@ -34,6 +34,8 @@ def test_schema_requires_what_is_always_there(resnetgen: Run) -> None:
     certificate = json.loads(CERTIFIED[0].read_text())
     assert set(schema["required"]) == certificate.keys()
     assert schema["properties"].keys() - certificate.keys() == {"inputs_left_out"}
+    for described in (schema, *schema["$defs"].values()):
+        assert all(each["description"] for each in described["properties"].values())
     target = schema["$defs"]["CertifiedTargetJson"]
     assert set(target["required"]) == certificate["targets"]["torch"].keys()
     assert target["properties"].keys() - set(target["required"]) == {
