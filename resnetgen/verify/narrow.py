@@ -2,18 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from resnetgen.ir.network import Network
+from resnetgen.verify.bounded import Beyond, walk_within
 from resnetgen.verify.cases import Case, KnownCase, LeftOut
 from resnetgen.verify.compare import beyond_proof, part
 from resnetgen.verify.conditioning import narrow_growths
 from resnetgen.verify.dtypes import FORMATS, Dtype
-from resnetgen.verify.observed import boundaries
-from resnetgen.verify.reference import Array
 from resnetgen.verify.rounding import rounded
 from resnetgen.verify.stored import Stored
-from resnetgen.verify.training import walk
 
 _HEADROOM = 4
 """How many times a value has to fit into a type, since what a layer adds up on the way to it may be
@@ -30,19 +26,13 @@ def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> KnownC
     if dtype not in case.dtypes:
         return LeftOut(case, f"{dtype} does not hold an image that is so small")
     case = replace(case, image=rounded(case.image, dtype))
-    kept = set(boundaries(network))
-    values: dict[str, Array] = {}
-    with np.errstate(over="ignore", invalid="ignore"):
-        for op, value in walk(network, case, stored.tensors):
-            peak = float(np.abs(value).max())
-            if not peak <= largest_value(dtype):
-                held = f"{dtype} ends at {FORMATS[dtype].largest:.1e}"
-                return LeftOut(case, f"{op.name} reaches {peak:.1e}, and {held}")
-            if op.name in kept:
-                values[op.name] = value
-    growths = narrow_growths(network, case, stored, dtype=dtype, values=values)
+    run = walk_within(network, case, stored.tensors, largest=largest_value(dtype))
+    if isinstance(run, Beyond):
+        held = f"{dtype} ends at {FORMATS[dtype].largest:.1e}"
+        return LeftOut(case, f"{run.op} reaches {run.peak:.1e}, and {held}")
+    growths = narrow_growths(network, case, stored, dtype=dtype, values=run.values)
     for name, growth in growths.items():
         if (lost := beyond_proof(dtype, growth=growth)) is not None:
             moved = f"rounding may move {name} by {part(lost)} of its scale"
             return LeftOut(case, f"{moved}, and nothing would be proven")
-    return KnownCase(case, values, growths)
+    return KnownCase(case, run.values, growths)

@@ -10,6 +10,7 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
+from resnetgen.verify.bounded import Beyond, walk_within
 from resnetgen.verify.cases import (
     Case,
     KnownCase,
@@ -24,7 +25,7 @@ from resnetgen.verify.cases import (
 from resnetgen.verify.compare import beyond_proof
 from resnetgen.verify.conditioning import at_scale_of, gradient_conditioning, growths
 from resnetgen.verify.document import Level, WeightsState
-from resnetgen.verify.dtypes import Dtype, is_narrow
+from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
 from resnetgen.verify.narrow import fit, largest_value
 from resnetgen.verify.numbers import Drawn
 from resnetgen.verify.observed import boundaries
@@ -324,18 +325,10 @@ def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) ->
 
 
 def _run(network: Network, case: Case, shipped: Stored) -> _Run:
-    peak = 0.0
-    values: dict[str, Array] = {}
-    kept = set(boundaries(network))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for op, value in walk(network, case, shipped.tensors):
-            reached = float(np.abs(value).max())
-            if not math.isfinite(reached):
-                raise StoredError(f"{WEIGHTS_FILE}: these weights make {op.name} NaN or infinite")
-            peak = max(peak, reached)
-            if op.name in kept:
-                values[op.name] = value
-    return _Run(case, values, peak)
+    run = walk_within(network, case, shipped.tensors, largest=FORMATS["float64"].largest)
+    if isinstance(run, Beyond):
+        raise StoredError(f"{WEIGHTS_FILE}: these weights make {run.op} NaN or infinite")
+    return _Run(case, run.values, run.peak)
 
 
 def _smaller(case: Case, *, by: float) -> Case:
