@@ -330,7 +330,7 @@ def test_an_empty_graph_is_called_so(tmp_path: Path) -> None:
         ("", "Neg", "fc, given its inputs, is off by", "is multiplied by -1"),
         ("appended", "Neg", "fc, given its inputs, is off by", "is multiplied by -1"),
         # Under the label of what is returned there are two values then.
-        (OUTPUT, "Neg", "shows not what it returns", None),
+        (OUTPUT, "Neg", "shows nothing that it returns", None),
     ],
 )
 def test_what_a_graph_ends_with_is_judged_whatever_its_name(

@@ -250,9 +250,5 @@ def _facts(built: "Built", verification: "Verification | None") -> dict[str, obj
         **network_facts(built.network),
         "output_dir": built.directory.as_posix(),
         "files": files(built.directory),
-        **(
-            verification_facts(verification)
-            if verification
-            else {"verification": {"status": "not_run"}}
-        ),
+        **verification_facts(verification),
     }

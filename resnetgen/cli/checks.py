@@ -79,7 +79,7 @@ def folder_flaw(folder: Path) -> str | None:
 def check_runs_in(directory: Path) -> None:
     """Raises a DiagnosticError where frameworks could not be given the paths of files there."""
     try:
-        os.fsencode(directory.resolve()).decode("utf-8")
+        os.fsencode(os.path.realpath(directory)).decode("utf-8")
     except UnicodeDecodeError:
         message = "has a path that is not UTF-8, in which frameworks find no file"
         hint = "give it another name, or verify a copy elsewhere"

@@ -62,8 +62,10 @@ def print_verdict(name: str, verification: "Verification", *, building: bool) ->
         diagnose([unwritten], unwritten.render(), as_json=False)
 
 
-def verification_facts(verification: "Verification") -> dict[str, object]:
-    """What the JSON of a network has of its verification."""
+def verification_facts(verification: "Verification | None") -> dict[str, object]:
+    """What the JSON of a network has of its verification, if there was one."""
+    if verification is None:
+        return {"verification": {"status": "not_run"}}
     found: dict[str, object] = {"verification": verification.to_json()}
     if verification.unwritten is not None:
         found["diagnostics"] = [diagnostic_facts(verification.unwritten)]

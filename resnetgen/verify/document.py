@@ -98,7 +98,9 @@ class TrainingJson(TypedDict):
 class _Verdict(TypedDict):
     """A target's verdict; figures are of the widest dtype that ran."""
 
-    status: Annotated[TargetStatus, Doc("Not run is no verdict: `reason` says what was missing.")]
+    status: Annotated[
+        TargetStatus, Doc("Not run is no verdict: `reason` says what was missing, or unproven.")
+    ]
     reason: Annotated[str | None, Doc("What is wrong, or why it was not run.")]
     device: Annotated[str, Doc("Where it was to run: cpu or cuda.")]
     dtype: Annotated[str | None, Doc("The widest type that it computed in.")]

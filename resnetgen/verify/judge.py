@@ -243,7 +243,7 @@ class Judge:
             )
             if not returns:
                 last = len(self._positions)
-                judgement.problems.append(Problem(last, None, "shows not what it returns", run))
+                judgement.problems.append(Problem(last, None, "shows nothing that it returns", run))
         return names
 
     def _is_whole(self, run: SeenRun, compared: Sequence[_Compared], judgement: Judgement) -> bool:
