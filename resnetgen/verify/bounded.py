@@ -14,8 +14,10 @@ from resnetgen.verify.training import Owned, walk
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """The reference's values at the network's boundaries, and the largest number of any op's."""
+    """A case, the reference's values at the network's boundaries, and the largest number of any
+    op's."""
 
+    case: Case
     values: Mapping[str, Array]
     peak: float
 
@@ -41,4 +43,4 @@ def walk_within(network: Network, case: Case, owned: Owned, *, largest: float) -
             peak = max(peak, reached)
             if op.name in kept:
                 values[op.name] = value
-    return Bounded(values, peak)
+    return Bounded(case, values, peak)

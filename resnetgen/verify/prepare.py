@@ -10,7 +10,7 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
-from resnetgen.verify.bounded import Beyond, walk_within
+from resnetgen.verify.bounded import Beyond, Bounded, walk_within
 from resnetgen.verify.cases import (
     Case,
     KnownCase,
@@ -56,15 +56,6 @@ class _Chosen:
     known: Mapping[int, Mapping[str, Array]]
     growths: Mapping[int, Mapping[str, float]]
     left_out: tuple[LeftOut, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A case, the reference's values at the network's boundaries, and the largest of any op's."""
-
-    case: Case
-    values: Mapping[str, Array]
-    peak: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +304,7 @@ def telling_case(network: Network, shipped: Stored, *, seed: int) -> KnownCase |
     return known if farthest() <= _FARTHEST_LOGITS else None
 
 
-def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) -> _Run:
+def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) -> Bounded:
     """The shipped weights on one image, scaled down if they drive a value beyond the `largest`."""
     shipped.refuse_not_finite()
     case = Case("shipped", 1.0, shipped_image(network, seed=seed))
@@ -324,11 +315,11 @@ def _fitting(network: Network, shipped: Stored, *, seed: int, largest: float) ->
     return _run(network, _smaller(case, by=run.peak / goal), shipped)
 
 
-def _run(network: Network, case: Case, shipped: Stored) -> _Run:
+def _run(network: Network, case: Case, shipped: Stored) -> Bounded:
     run = walk_within(network, case, shipped.tensors, largest=FORMATS["float64"].largest)
     if isinstance(run, Beyond):
         raise StoredError(f"{WEIGHTS_FILE}: these weights make {run.op} NaN or infinite")
-    return _Run(case, run.values, run.peak)
+    return run
 
 
 def _smaller(case: Case, *, by: float) -> Case:
@@ -337,7 +328,7 @@ def _smaller(case: Case, *, by: float) -> Case:
     return replace(case, scale=case.scale * factor, image=scaled(case.image, factor))
 
 
-def _known(network: Network, run: _Run, stored: Stored, *, seed: int) -> KnownCase:
+def _known(network: Network, run: Bounded, stored: Stored, *, seed: int) -> KnownCase:
     growth = growths(network, run.case, stored, values=run.values, seed=seed)
     return KnownCase(run.case, run.values, growth)
 
