@@ -164,13 +164,13 @@ TORCH = (
         "block-that-is-not-called",
         replace(("x = self.layer1(x)", "x = self.layer1[0](x)")),
         "layer1.1.act",
-        reason="nor of any other layer of layer1.1: is it called, and once?",
+        reason="nor of any other layer of layer1.1: is it called, once, and by its name?",
     ),
     Fault(
         "block-that-is-called-twice",
         replace(("x = self.layer1(x)", "x = self.layer1[1](self.layer1(x))")),
         "layer1.1.act",
-        reason="nor of any other layer of layer1.1: is it called, and once?",
+        reason="nor of any other layer of layer1.1: is it called, once, and by its name?",
     ),
     Fault(
         "dropout",

@@ -549,3 +549,56 @@ def test_growth_of_rounding_is_measured_at_each_scale(tmp_path: Path) -> None:
         # That of the first, and more on an image that makes the value smaller.
         assert growth >= at.setdefault(case.scale, growth)
     assert len(set(at.values())) == len(at) == 3
+
+
+AUTOCAST = """    @torch.autocast("cpu", dtype=torch.bfloat16)
+    def forward(self, x: Tensor) -> Tensor:"""
+"""It takes float32 for bfloat16, and leaves float64 alone."""
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("target", "module", "file", "edits", "said"),
+    [
+        (
+            "torch", "torch", "model_torch.py",
+            {"    def forward(self, x: Tensor) -> Tensor:": AUTOCAST,
+             "from torch import": "import torch\nfrom torch import"},
+            "conv1: None: conv1, given its inputs, is off by",
+        ),
+        (
+            "torch", "torch", "model_torch.py",
+            {"return ResNet(num_classes)": "return ResNet(num_classes).bfloat16()"},
+            "conv1.weight is held in bfloat16, not in float32",
+        ),
+        (
+            "flax", "flax", "model_flax.py",
+            {"partial(nnx.BatchNorm, ": "partial(nnx.BatchNorm, param_dtype='bfloat16', "},
+            "bn1.weight is held in bfloat16, not in float32",
+        ),
+        (
+            "keras-torch", "keras", "model_keras.py",
+            {"ZeroPadding2D(kernel_size // 2,":
+             "ZeroPadding2D(1 if x.shape[1] is None else ((2, 0), (2, 0)),"},
+            "conv1: None: conv1 is off by",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_model_is_by_default_is_seen(
+    tmp_path: Path, target: str, module: str, file: str, edits: Mapping[str, str], said: str
+) -> None:
+    """In float32, with tensors as they are held, and built for images of one size."""
+    skip_without(module)
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    path = directory / file
+    text = path.read_text()
+    for old, new in edits.items():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    verification = verify(network, directory, options=Options((target,)), progress=lambda *_: None)
+
+    result = verification.targets[target]
+    assert result.status == "failed"
+    assert said in f"{result.first_divergence}: {result.cause}: {result.reason}"

@@ -21,7 +21,7 @@ class ComparedParameters:
 
 
 def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> ComparedParameters:
-    """Names, shapes and what is trainable."""
+    """Names, shapes, what is trainable, and whether they are float32."""
     found = ComparedParameters()
     position = positions(network)
     by_name = {parameter.name: parameter for parameter in seen}
@@ -93,6 +93,8 @@ def _difference(expected: Parameter, actual: SeenParameter | None) -> str | None
         return f"{expected.name} has shape {list(actual.shape)}, not {list(expected.shape)}"
     if actual.trainable != expected.trainable:
         return f"{expected.name} is {'trainable' if actual.trainable else 'not trainable'}"
+    if actual.dtype != "float32":
+        return f"{expected.name} is held in {actual.dtype}, not in float32"
     return None
 
 

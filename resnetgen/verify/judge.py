@@ -13,7 +13,7 @@ from resnetgen.verify.cases import Case, Weights
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
 from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
 from resnetgen.verify.document import Level
-from resnetgen.verify.dtypes import Dtype, is_narrow
+from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions
 from resnetgen.verify.reference import Array
@@ -260,7 +260,7 @@ class Judge:
         if block is None or any(op.name in shown for op in block.ops[:-1]):
             return f"shows no value of {name}"
         others = f"nor of any other layer of {block.name}"
-        return f"shows no value of {name}, {others}: is it called, and once?"
+        return f"shows no value of {name}, {others}: is it called, once, and by its name?"
 
     def _unseen(
         self,
@@ -295,14 +295,19 @@ class Judge:
     def _never_proven(
         self, differences: _Differences, unproven: Mapping[tuple[int, Dtype], Unproven]
     ) -> str | None:
-        """The first value that is not proven in a dtype on any input with one kind of weights."""
+        """The first value that is not proven on any input with one kind of weights, in the widest
+        dtype: it has the most digits."""
+        compared_in = {dtype for _, dtype in differences}
+        widest = next((dtype for dtype in FORMATS if dtype in compared_in), None)
         proven: dict[tuple[Weights, Dtype], set[str]] = {}
         for (_, dtype), by_case in differences.items():
             for number, compared in by_case.items():
                 kind = self._expected.cases[number].weights
                 proven.setdefault((kind, dtype), set()).update(name for name, _ in compared)
         doubtful: set[tuple[Weights, Dtype]] = {
-            (self._expected.cases[number].weights, dtype) for number, dtype in unproven
+            (self._expected.cases[number].weights, dtype)
+            for number, dtype in unproven
+            if dtype == widest
         }
         for kind, dtype in sorted(doubtful):
             missing = self._due - proven.get((kind, dtype), set())

@@ -139,7 +139,8 @@ class Trial:
         if isinstance(found, Died):
             return None
         runs = [run for run in found.runs if run.values_sent]
-        run = next((run for run in runs if run.evaluator == problem.run.evaluator), None)
+        wanted = (problem.run.evaluator, problem.run.dtype)
+        run = next((run for run in runs if (run.evaluator, run.dtype) == wanted), None)
         run = run or max(runs, key=lambda each: FORMATS[each.dtype].digits, default=None)
         if run is None:
             return None

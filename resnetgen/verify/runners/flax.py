@@ -179,7 +179,12 @@ def _tensors(nnx: Any, model: Any) -> Any:
 
 def _parameters(nnx: Any, model: Any) -> list[SeenParameter]:
     return [
-        SeenParameter(name, torch_shape(tuple(variable.shape)), isinstance(variable, nnx.Param))
+        SeenParameter(
+            name,
+            torch_shape(tuple(variable.shape)),
+            isinstance(variable, nnx.Param),
+            str(variable.dtype),
+        )
         for name, variable in _variables(nnx, _tensors(nnx, model))
     ]
 

@@ -67,11 +67,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SeenParameter:
-    """A tensor that the framework owns, its name and shape in canonical form."""
+    """A tensor that the framework owns, its name and shape in canonical form.
+
+    `dtype` is what the file gives it where nobody asks for another.
+    """
 
     name: str
     shape: tuple[int, ...]
     trainable: bool
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from resnetgen.weights.layout import WEIGHTS_FILE
 from resnetgen.weights.safetensors import COUNTER
 
 _FILE = "model_torch.py"
+_DTYPES: tuple[Dtype, ...] = ("float64", "float32")
+"""What it is run in where nobody asks: autocast, for one, leaves float64 alone."""
 
 
 def _run(request: Request, recorder: Recorder) -> None:
@@ -40,16 +42,21 @@ def _run(request: Request, recorder: Recorder) -> None:
 def run_model(build: Callable[[], Any], request: Request, recorder: Recorder) -> None:
     """Builds the model and runs the request's cases; its parameters have the canonical names."""
     torch = framework("torch")
-    tensors_of = framework("safetensors.torch").load_file
     recorder.versions["torch"] = torch.__version__
     _set_up_device(torch, request, recorder)
-    dtype: Dtype = request.dtype or "float64"
+    dtypes = (request.dtype,) if request.dtype else _DTYPES
 
     model = build()
     refuse_other(model, torch.nn.Module, build, wanted="a Module")
     recorder.parameters += _parameters(model)
     model.eval()
     _hook(torch, model, recorder)
+    for dtype in dtypes:
+        _run_cases(torch, model, dtype, request, recorder)
+
+
+def _run_cases(torch: Any, model: Any, dtype: Dtype, request: Request, recorder: Recorder) -> None:
+    tensors_of = framework("safetensors.torch").load_file
     loaded = None
     for number, case in enumerate(request.cases):
         if dtype not in case.dtypes:
@@ -112,13 +119,18 @@ def _set_up_device(torch: Any, request: Request, recorder: Recorder) -> None:
 
 def _parameters(model: Any) -> list[SeenParameter]:
     trainable = [
-        SeenParameter(name, tuple(value.shape), value.requires_grad)
+        SeenParameter(name, tuple(value.shape), value.requires_grad, _dtype(value))
         for name, value in model.named_parameters()
     ]
     buffers = [
-        SeenParameter(name, tuple(value.shape), trainable=False) for name, value in _buffers(model)
+        SeenParameter(name, tuple(value.shape), False, _dtype(value))
+        for name, value in _buffers(model)
     ]
     return trainable + buffers
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _buffers(model: Any) -> list[tuple[str, Any]]:
