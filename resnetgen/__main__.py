@@ -42,8 +42,9 @@ def main() -> int:
 
 
 def _deaf(code: int) -> int:
-    """The exit code, which another interrupt no longer changes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The exit code; that of an interrupt is no longer changed by another one."""
+    if code == 128 + signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
