@@ -163,10 +163,9 @@ def small(changes: Sequence[str]) -> Network:
 
 def weights_of(table: Table) -> bytes:
     """A file with tensors that no image is hidden by."""
-    sizes = {name: math.prod(shape) for name, shape in table.items()}
     return save(
         {
-            name: np.linspace(0.5, 1.5, sizes[name], dtype=np.float32).reshape(shape)
+            name: np.linspace(0.5, 1.5, math.prod(shape), dtype=np.float32).reshape(shape)
             for name, shape in table.items()
         }
     )

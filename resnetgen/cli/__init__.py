@@ -20,7 +20,7 @@ from resnetgen.cli.printing import (
     say,
     usage_error,
 )
-from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span
+from resnetgen.diagnostics import DiagnosticError, Span
 
 __all__ = ["app", "main"]
 
@@ -83,12 +83,6 @@ def _before_commands(
 app.callback(help=app.info.help)(_before_commands)
 
 
-def _refused(error: OSError) -> Diagnostic:
-    """Which file the system refused to a command that did not see it coming."""
-    message = f"cannot be read or written: {error.strerror}"
-    return Diagnostic("refused", message, Span.of_file(os.fsdecode(error.filename)))
-
-
 def _bad_input(error: DiagnosticError) -> int:
     diagnose(error.diagnostics, error.render(), as_json="--json" in sys.argv[1:])
     return BAD_INPUT
@@ -118,7 +112,9 @@ def main() -> int:
     except OSError as error:
         # What fails at any other file than stdout names it.
         if error.filename is not None:
-            return _bad_input(DiagnosticError([_refused(error)]))
+            message = f"cannot be read or written: {error.strerror}"
+            place = Span.of_file(os.fsdecode(error.filename))
+            return _bad_input(DiagnosticError.of("refused", message, place))
         if error.errno == errno.ENOENT:
             message = "the working directory is no longer there"
             return _bad_input(DiagnosticError.of("no-directory", message))

@@ -141,7 +141,7 @@ def _compared(
         return difference, None
     if difference.proves_nothing:
         moved = f"rounding to {dtype} alone may move the output by {part(difference.rounding)}"
-        return difference, f"nothing can be proven: {moved} of its scale"
+        return difference, f"nothing can be proven: {moved}"
     return difference, f"the output {describe(actual, right, difference)}"
 
 

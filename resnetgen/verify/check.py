@@ -12,7 +12,6 @@ from resnetgen.diagnostics import listed
 from resnetgen.ir.network import Network
 from resnetgen.scratch import scratch_folder
 from resnetgen.verify.cases import Case, LeftOut
-from resnetgen.verify.compare import part
 from resnetgen.verify.cores import cores
 from resnetgen.verify.document import Level
 from resnetgen.verify.dtypes import Dtype
@@ -342,9 +341,8 @@ def _unproven(cases: Sequence[Case], verdicts: Mapping[str, TargetResult]) -> It
             if (number, dtype) in result.unproven
         }
         least = min(where.values(), key=lambda each: each.rounding)
-        moved = f"rounding alone may move {least.name} by {part(least.rounding)} of its scale"
         targets = listed(list(where))
-        reason = f"in {dtype}, {moved}, so nothing is proven there in {targets}"
+        reason = f"in {dtype}, {least}, so nothing is proven there in {targets}"
         yield LeftOut(cases[number], reason)
 
 

@@ -102,8 +102,8 @@ def beyond_proof(dtype: Dtype, *, growth: float) -> float | None:
 
 
 def part(rounding: float) -> str:
-    """What rounding may do to a value, in words in front of "of its scale"."""
-    return f"{rounding:.1e}" if math.isfinite(rounding) else "any part"
+    """How far rounding may move a value, in words."""
+    return f"{rounding:.1e} of its scale" if math.isfinite(rounding) else "any part of its scale"
 
 
 def _lost(dtype: Dtype, growth: float) -> float:

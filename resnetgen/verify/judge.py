@@ -109,12 +109,12 @@ class Judge:
         seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
             found: list[_Compared] = []
-            names = self._judge_run(run, scratch, judgement, found)
+            names, is_whole = self._judge_run(run, scratch, judgement, found)
             seen[expected.cases[run.case].shape] |= names
             if found:
                 by_case = differences.setdefault((run.evaluator, run.dtype), {})
                 by_case.setdefault(run.case, []).extend(found)
-                if not self._is_whole(run, found, judgement):
+                if not is_whole:
                     incomplete.add((run.evaluator, run.dtype))
         judgement.problems.sort(key=self._rank)
         if report.outcome == "ran":
@@ -190,8 +190,9 @@ class Judge:
 
     def _judge_run(
         self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[_Compared]
-    ) -> set[str]:
-        """Judges all that the run shows, and returns the names of the values it shows.
+    ) -> tuple[set[str], bool]:
+        """Judges all that the run shows, and returns the names of the values it shows, and whether
+        it came to its end with all that is due.
 
         A run that sends any value has to send all that are due: a label that means none of the
         network's values stands for nothing.
@@ -236,22 +237,16 @@ class Judge:
             beyond = Unproven(first, unproven[first].rounding)
             judgement.unproven[run.case, run.dtype] = beyond
         judgement.blocks_compared += len(compared & self._blocks.keys())
+        missing = self._due - compared - unproven.keys()
         if values and run.values_sent and run.error is None:
             judgement.problems += (
                 Problem(self._positions[name], name, self._absent(name, names), run)
-                for name in self._due - compared - unproven.keys()
+                for name in missing
             )
             if not returns:
                 last = len(self._positions)
                 judgement.problems.append(Problem(last, None, "shows nothing that it returns", run))
-        return names
-
-    def _is_whole(self, run: SeenRun, compared: Sequence[_Compared], judgement: Judgement) -> bool:
-        """Whether the run came to its end with all that is due."""
-        if run.error is not None:
-            return False
-        doubtful = (run.case, run.dtype) in judgement.unproven
-        return doubtful or self._due <= {name for name, _ in compared}
+        return names, run.error is None and not missing
 
     def _absent(self, name: str, shown: Set[str]) -> str:
         """What it means that a run that shows those other values shows none of this one."""
@@ -299,21 +294,18 @@ class Judge:
         dtype: it has the most digits."""
         compared_in = {dtype for _, dtype in differences}
         widest = next((dtype for dtype in FORMATS if dtype in compared_in), None)
-        proven: dict[tuple[Weights, Dtype], set[str]] = {}
+        weights: tuple[Weights, ...] = tuple(case.weights for case in self._expected.cases)
+        proven: dict[Weights, set[str]] = {}
         for (_, dtype), by_case in differences.items():
+            if dtype != widest:
+                continue
             for number, compared in by_case.items():
-                kind = self._expected.cases[number].weights
-                proven.setdefault((kind, dtype), set()).update(name for name, _ in compared)
-        doubtful: set[tuple[Weights, Dtype]] = {
-            (self._expected.cases[number].weights, dtype)
-            for number, dtype in unproven
-            if dtype == widest
-        }
-        for kind, dtype in sorted(doubtful):
-            missing = self._due - proven.get((kind, dtype), set())
-            if missing:
+                proven.setdefault(weights[number], set()).update(name for name, _ in compared)
+        doubtful: set[Weights] = {weights[number] for number, dtype in unproven if dtype == widest}
+        for kind in sorted(doubtful):
+            if missing := self._due - proven.get(kind, set()):
                 name = min(missing, key=self._positions.__getitem__)
-                moved = f"rounding to {dtype} alone may move {name} too far"
+                moved = f"rounding to {widest} alone may move {name} too far"
                 return f"nothing can be proven: {moved} on every input with {kind} weights"
         return None
 

@@ -33,6 +33,6 @@ def fit(network: Network, case: Case, stored: Stored, *, dtype: Dtype) -> KnownC
     growths = narrow_growths(network, case, stored, dtype=dtype, values=run.values)
     for name, growth in growths.items():
         if (lost := beyond_proof(dtype, growth=growth)) is not None:
-            moved = f"rounding may move {name} by {part(lost)} of its scale"
+            moved = f"rounding may move {name} by {part(lost)}"
             return LeftOut(case, f"{moved}, and nothing would be proven")
     return KnownCase(case, run.values, growths)

@@ -9,7 +9,6 @@ from textwrap import shorten
 from threading import Event
 
 from resnetgen.diagnostics import printable
-from resnetgen.verify.compare import part
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
 from resnetgen.verify.dtypes import FORMATS, Dtype
@@ -110,8 +109,7 @@ class Trial:
         if self.level == "train" and not judgement.training:
             for (number, _), found in judgement.unproven.items():
                 if prepared.cases[number].labels is not None:
-                    moved = f"rounding alone may move {found.name} by {part(found.rounding)}"
-                    return f"nothing can be proven of training: {moved} of its scale"
+                    return f"nothing can be proven of training: {found}"
             return "no step of training was run: gradients are compared in float64 alone"
         if self.level == "shapes" or prepared.state == "absent":
             return None

@@ -48,51 +48,60 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     module = load_source(Path(request.directory, _FILE))
     build = factory(module)
     channels = int(np.load(request.cases[0].image, mmap_mode="r").shape[1])
-    model = build(input_shape=(None, None, channels))
-    refuse_other(model, keras.Model, build, wanted="a keras.Model")
+    load = getattr(module, LOADER)
+    model = _built(keras, build, (None, None, channels), recorder)
     recorder.parameters += _parameters(model)
-    for layer in model.layers:
-        _listen(keras, layer, recorder)
     loaded = None
     for number, case in enumerate(request.cases):
         if dtype not in case.dtypes:
             continue
         if case.weights != loaded:
-            getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
+            load(model, Path(case.weights, WEIGHTS_FILE))
             loaded = case.weights
-        array = np.load(case.image).transpose(0, 2, 3, 1)
-        image = keras.ops.convert_to_tensor(array, dtype)
+        image = _image(keras, case, dtype)
         with recorder.run("keras", dtype=dtype, case=number):
-            with _no_graph(backend):
-                output = model(image, training=case.training is not None)
-            if not keras.ops.is_tensor(output):
-                raise TypeError(f"the model returned {type(output).__name__}, not a tensor")
-            recorder.value(OUTPUT, _array(keras, output))
+            _call(backend, keras, model, image, case, recorder)
             if case.training is not None:
                 # That has moved the running statistics, and so does the step itself.
                 loaded = None
-                getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
+                load(model, Path(case.weights, WEIGHTS_FILE))
                 _take_step(backend, keras, model, image, case.training, recorder)
-    _run_with_fixed_size(backend, keras, module, dtype, request.cases[0], recorder)
+    first = request.cases[0]
+    if dtype in first.dtypes and first.training is None:
+        # A source may do otherwise where it knows the image's size, as by default it does.
+        image = _image(keras, first, dtype)
+        fixed = _built(keras, build, tuple(image.shape[1:]), recorder)
+        load(fixed, Path(first.weights, WEIGHTS_FILE))
+        with recorder.run("keras", dtype=dtype, case=0):
+            _call(backend, keras, fixed, image, first, recorder)
+        del fixed
     if request.classes is not None:
         recorder.rebuilt = _rebuilt(build, request.classes)
 
 
-def _run_with_fixed_size(
-    backend: Backend, keras: Any, module: Any, dtype: Dtype, case: CaseRequest, recorder: Recorder
-) -> None:
-    """Runs the first case again in a model that is built for its image's size: a source may do
-    otherwise where it knows the size, as by default it does."""
-    if dtype not in case.dtypes or case.training is not None:
-        return
-    array = np.load(case.image).transpose(0, 2, 3, 1)
-    model = factory(module)(input_shape=array.shape[1:])
+def _built(
+    keras: Any, build: Callable[..., Any], size: tuple[int | None, ...], recorder: Recorder
+) -> Any:
+    """The model for images of this size, whose layers tell the recorder."""
+    model = build(input_shape=size)
+    refuse_other(model, keras.Model, build, wanted="a keras.Model")
     for layer in model.layers:
         _listen(keras, layer, recorder)
-    getattr(module, LOADER)(model, Path(case.weights, WEIGHTS_FILE))
-    with recorder.run("keras", dtype=dtype, case=0), _no_graph(backend):
-        output = model(keras.ops.convert_to_tensor(array, dtype), training=False)
-        recorder.value(OUTPUT, _array(keras, output))
+    return model
+
+
+def _image(keras: Any, case: CaseRequest, dtype: Dtype) -> Any:
+    return keras.ops.convert_to_tensor(np.load(case.image).transpose(0, 2, 3, 1), dtype)
+
+
+def _call(
+    backend: Backend, keras: Any, model: Any, image: Any, case: CaseRequest, recorder: Recorder
+) -> None:
+    with _no_graph(backend):
+        output = model(image, training=case.training is not None)
+    if not keras.ops.is_tensor(output):
+        raise TypeError(f"the model returned {type(output).__name__}, not a tensor")
+    recorder.value(OUTPUT, _array(keras, output))
 
 
 def _no_graph(backend: Backend) -> AbstractContextManager[Any]:

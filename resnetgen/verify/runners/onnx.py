@@ -56,9 +56,8 @@ def _run(request: Request, recorder: Recorder) -> None:
     graph_only = onnx.load(file, load_external_data=False)
     for kind, found in (("input", graph_only.graph.input), ("output", graph_only.graph.output)):
         if len(found) != 1:
-            has = f"no {kind}"
-            if found:
-                has = f"{len(found)} {kind}s, {listed([each.name for each in found])}"
+            names = [each.name for each in found]
+            has = f"{len(names)} {kind}s, {listed(names)}" if names else f"no {kind}"
             raise ValueError(f"{_FILE} has {has}, and not one")
     recorder.parameters += _parameters(graph_only.graph)
     recorder.initializers = [_initializer(onnx, each) for each in graph_only.graph.initializer]

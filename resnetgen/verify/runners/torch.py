@@ -123,7 +123,7 @@ def _parameters(model: Any) -> list[SeenParameter]:
         for name, value in model.named_parameters()
     ]
     buffers = [
-        SeenParameter(name, tuple(value.shape), False, _dtype(value))
+        SeenParameter(name, tuple(value.shape), trainable=False, dtype=_dtype(value))
         for name, value in _buffers(model)
     ]
     return trainable + buffers
