@@ -15,6 +15,11 @@ def main() -> int:
     gc.set_threshold(_RARE)
 
     def end(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            # What is called next, or returns, asks again.
+            sys.setprofile(lambda frame, _event, _argument: end(number, frame))
+            return
+        sys.setprofile(None)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         # As an interrupt does, so that processes and temporary files are cleared away.
@@ -30,15 +35,6 @@ def main() -> int:
         return _deaf(run())
     except KeyboardInterrupt:
         return _deaf(128 + signal.SIGINT)
-    except Exception as error:
-        # Python 3.11 makes a RuntimeError of what comes in a class's `__set_name__`, as at imports.
-        match _first_cause(error):
-            case KeyboardInterrupt():
-                return _deaf(128 + signal.SIGINT)
-            case SystemExit(code=int(code)):
-                return code
-            case _:
-                raise
 
 
 def _deaf(code: int) -> int:
@@ -48,11 +44,17 @@ def _deaf(code: int) -> int:
     return code
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """Not its context: what fails while an interrupt is seen to is a failure."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether what `main` runs is in the middle of an import.
+
+    Extension modules may crash when an exception comes while they are set up, as `onnx` does, and
+    callbacks of importlib and what makes a class swallow it or make it another one.
+    """
+    while frame is not None and frame.f_code is not main.__code__:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 if __name__ == "__main__":
