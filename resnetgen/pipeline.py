@@ -146,18 +146,20 @@ def prove(
     certificate: Path | None,
     is_new: bool = False,
     progress: "Progress",
+    waiting: Callable[[Path], None],
 ) -> "Verification":
     """Verifies what lies in `directory` as it is now, and writes the certificate of that.
 
     Where no target gave a result, or a file changed meanwhile, there is nothing to certify: an
     older or newer certificate stays. With `is_new` there must still be no file in its place. A
     certificate that cannot be written is no reason to lose the verdict, which then says so.
+    `waiting` is called as `build` calls it.
     """
     from resnetgen.verify.check import of_what_stayed, verify
 
     with _told_of_verification():
         verification = verify(network, directory, options=options, progress=progress)
-    with undisturbed(directory):
+    with undisturbed(directory, waiting=waiting):
         verification = of_what_stayed(verification, directory)
         if verification.certifies:
             path = certificate or directory / CERTIFICATE

@@ -45,7 +45,7 @@ def replaced(path: Path, *, is_new: bool = False) -> Generator[Path]:
 
 def remove_remains(path: Path) -> None:
     """Removes what processes that were killed left of `path`: they hold no lock any more."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}")
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.resnetgen-[0-9a-f]{{8}}")
     with suppress(OSError):
         for other in path.parent.iterdir():
             if pattern.fullmatch(other.name) and other.is_file() and not other.is_symlink():
@@ -56,7 +56,7 @@ def remove_remains(path: Path) -> None:
 def _temporary(path: Path) -> Generator[Path]:
     """A new, empty file beside `path` that nobody takes for the remains of a process."""
     while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary = path.with_name(f".{path.name}.resnetgen-{secrets.token_hex(4)}")
         temporary.touch(exist_ok=False)
         with held(temporary) as is_there:
             if is_there:

@@ -238,7 +238,7 @@ def test_certificate_that_no_longer_holds_goes_with_a_word(
 
 def test_output_that_names_nothing_is_bad_input(resnetgen: Run) -> None:
     ran = resnetgen("build", tiny(), "--no-verify", "-o", "")
-    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: -o names no directory")
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: a path on the command line is empty")
     assert [path.name for path in Path().iterdir()] == ["tiny.yaml"]
 
 

@@ -121,13 +121,15 @@ def test_what_is_not_ours_stays(scratch: Path) -> None:
 
 def test_replaced_removes_what_a_killed_process_left_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "graph.onnx"
-    (tmp_path / ".graph.onnx.0123abcd").write_text("half of")
-    (tmp_path / ".other.onnx.0123abcd").write_text("of another file")
-    (tmp_path / ".graph.onnx.backup").write_text("mine")
+    (tmp_path / ".graph.onnx.resnetgen-0123abcd").write_text("half of")
+    (tmp_path / ".other.onnx.resnetgen-0123abcd").write_text("of another file")
+    for ending in ("backup", "20250131"):
+        (tmp_path / f".graph.onnx.{ending}").write_text("mine")
     with replaced(path) as temporary, replaced(path) as other:
         temporary.write_text("first")
         other.write_text("second")
     assert path.read_text() == "first"
     assert {each.name for each in tmp_path.iterdir()} == {
-        "graph.onnx", ".other.onnx.0123abcd", ".graph.onnx.backup",
+        "graph.onnx", ".other.onnx.resnetgen-0123abcd",
+        ".graph.onnx.backup", ".graph.onnx.20250131",
     }  # fmt: skip

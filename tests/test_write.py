@@ -310,7 +310,7 @@ def test_failure_between_two_renames_is_undone(
     rename: Callable[[Path, Path], Path] = Path.rename
 
     def fail_for_new(path: Path, target: Path) -> Path:
-        if ".new-" in path.name:
+        if ".resnetgen-new-" in path.name:
             raise OSError(errno.EIO, "Input/output error")
         return rename(path, target)
 
@@ -329,8 +329,8 @@ def test_failure_between_two_renames_is_undone(
 def test_next_run_mends_what_a_killed_one_left(directory: Path, moment: str) -> None:
     build(directory, contents())
     (directory / "notes.txt").write_text("mine")
-    staging = directory.with_name(".net.new-0123abcd")
-    aside = directory.with_name(".net.old-0123abcd")
+    staging = directory.with_name(".net.resnetgen-new-0123abcd")
+    aside = directory.with_name(".net.resnetgen-old-0123abcd")
     match moment:
         case "before the renames":
             staging.mkdir()
@@ -348,12 +348,19 @@ def test_next_run_mends_what_a_killed_one_left(directory: Path, moment: str) -> 
 
 
 def test_names_that_only_look_like_remains_stay(directory: Path) -> None:
-    for name in (".net.new", ".net.new-xyz", "net.new-0123abcd", ".git"):
-        (directory.parent / name).mkdir(parents=True)
-    build(directory, contents())
-    assert {path.name for path in directory.parent.iterdir()} == {
-        "net", ".net.new", ".net.new-xyz", "net.new-0123abcd", ".git",
+    """Dates too have eight digits, all of which a hexadecimal number may have."""
+    names = {
+        ".net.resnetgen-new", ".net.resnetgen-new-xyz", "net.resnetgen-new-0123abcd", ".git",
+        ".net.new-20250131", ".net.old-20250131", ".other.old-20250131",
     }  # fmt: skip
+    for name in names:
+        (directory.parent / name).mkdir(parents=True)
+    dated = ".certificate.json.20250131"
+    build(directory, contents())
+    (directory / dated).write_text("mine")
+    build(directory, contents(spec="2"))
+    assert {path.name for path in directory.parent.iterdir()} == {"net", *names}
+    assert files(directory).keys() == {*FILES, "manifest.json", dated}
 
 
 def test_what_comes_while_files_are_carried_over_is_carried_too(
@@ -368,7 +375,7 @@ def test_what_comes_while_files_are_carried_over_is_carried_too(
 
     def come_meanwhile(path: Path) -> None:
         sync(path)
-        if path.name.startswith(".net.new-") and not (directory / "new.txt").exists():
+        if path.name.startswith(".net.resnetgen-new-") and not (directory / "new.txt").exists():
             (directory / "new.txt").write_text("new")
             (directory / "runs" / "log").write_text("new too")
             (directory / ".notes.txt.swp").write_text("saved")
@@ -430,7 +437,7 @@ def test_what_goes_or_becomes_another_kind_while_files_are_carried_over_does_so_
 
     def change(path: Path) -> None:
         sync(path)
-        if path.name.startswith(".net.new-"):
+        if path.name.startswith(".net.resnetgen-new-"):
             syncs.append(path)
             assert all((path / name).exists() for name in names)
             change_kinds(directory)
@@ -635,10 +642,10 @@ def test_interrupt_while_the_old_directory_is_removed_leaves_nothing_of_it(
 
 def test_build_removes_what_a_killed_verification_left(directory: Path) -> None:
     build(directory, contents())
-    (directory / ".certificate.json.0123abcd").write_text("{")
-    (directory / ".notes.txt.0123abcd").write_text("mine")
+    (directory / ".certificate.json.resnetgen-0123abcd").write_text("{")
+    (directory / ".notes.txt.resnetgen-0123abcd").write_text("mine")
     build(directory, contents(spec="2"))
-    assert files(directory).keys() == {*FILES, "manifest.json", ".notes.txt.0123abcd"}
+    assert files(directory).keys() == {*FILES, "manifest.json", ".notes.txt.resnetgen-0123abcd"}
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "certificate.json"])

@@ -32,8 +32,9 @@ from resnetgen.cli.options import (
     Overrides,
     SeedOption,
     TimeoutOption,
+    named_path,
 )
-from resnetgen.cli.printing import print_grids, print_json, reporting, say
+from resnetgen.cli.printing import print_grids, print_json, reporting, say, say_waiting
 from resnetgen.cli.verdict import (
     announce_losses,
     exit_code,
@@ -64,6 +65,7 @@ def build(
         typer.Option(
             "--weights",
             metavar="FILE",
+            parser=named_path,
             help="Take the weights from a checkpoint of torchvision, timm, Keras and others; see "
             "`resnetgen convert --help`.",
             show_default=False,
@@ -139,6 +141,9 @@ def build(
         if weights is None:
             read = context.params.keys() - {"key", "origin"}
             refuse_unread(context, read, "a build without --weights")
+        if no_verify and no_weights:
+            read = context.params.keys() - {"seed"}
+            refuse_unread(context, read, "a build that neither writes weights nor runs anything")
         if no_verify:
             read = context.params.keys() - _READ_BY_RUNS
             refuse_unread(context, read, "--no-verify, which runs nothing")
@@ -163,7 +168,7 @@ def build(
                 force=force,
                 jobs=jobs or cores(),
             ),
-            waiting=lambda parent: say(f"waiting for another build in {parent}"),
+            waiting=say_waiting,
             telling=say,
             finished=finished.append,
         )

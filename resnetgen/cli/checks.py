@@ -61,7 +61,9 @@ def check_peer(reference: str | None) -> None:
         message = f"--against cannot be {quote(reference)}"
         raise DiagnosticError.of("bad-peer", message, expected=expected)
     top = module.partition(".")[0]
-    if PathFinder.find_spec(top, [*sys.path, os.getcwd()]) is None:
+    # What is installed to be edited may have a finder of its own.
+    found = any(finder.find_spec(top, None) for finder in sys.meta_path)
+    if not found and PathFinder.find_spec(top, [os.getcwd()]) is None:
         message = f"there is no module {quote(top)}, which --against names"
         hint = "install it, or run this in the directory where it lies"
         raise DiagnosticError.of("bad-peer", message, hint=hint)

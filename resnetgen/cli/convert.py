@@ -14,6 +14,7 @@ from resnetgen.cli.options import (
     SeedOption,
     SpecOption,
     TimeoutOption,
+    named_path,
     unknown,
 )
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say
@@ -32,7 +33,10 @@ def _complete_target(incomplete: str) -> list[str]:
 
 def convert(
     weights: Annotated[
-        Path, typer.Argument(metavar="WEIGHTS", help="A weights file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS", parser=named_path, help="A weights file.", show_default=False
+        ),
     ],
     spec: SpecOption,
     to: Annotated[
@@ -51,6 +55,7 @@ def convert(
             "-o",
             "--output",
             metavar="OUT",
+            parser=named_path,
             help="The file to write; its ending says what it is: .pth or .safetensors for torch, "
             ".weights.h5 or .keras for keras, .safetensors for flax, .onnx for onnx.",
             show_default=False,

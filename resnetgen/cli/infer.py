@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.checks import require_legal_name
-from resnetgen.cli.options import KeyOption, complete_checkpoint, complete_spec
+from resnetgen.cli.options import (
+    KeyOption,
+    complete_checkpoint,
+    complete_spec,
+    named_path,
+)
 from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import DiagnosticError, Span, quote
 
@@ -28,6 +33,7 @@ def infer(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
+            parser=named_path,
             help="A weights file with torchvision's or timm's names, or any that `convert` reads "
             "but Flax's.",
             autocompletion=complete_checkpoint,

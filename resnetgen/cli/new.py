@@ -1,5 +1,6 @@
 """The command `new`: a spec to start from."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +8,16 @@ from typing import Annotated
 import typer
 
 from resnetgen.cli.checks import refuse_to_replace, require_legal_name
-from resnetgen.cli.options import Overrides, complete_spec
+from resnetgen.cli.options import (
+    Overrides,
+    complete_spec,
+    named_path,
+)
 from resnetgen.cli.printing import reporting
-from resnetgen.diagnostics import DiagnosticError, Span, quote
+from resnetgen.diagnostics import DiagnosticError, Span, printable, quote
 
 _HEADER = """\
-# `resnetgen check {file}` validates this, `resnetgen build {file}` compiles and proves it.
+# `resnetgen check {file}` validates this, and `resnetgen build {file}` compiles and proves it.
 # `resnetgen schema --format markdown` explains every key.
 """
 
@@ -34,7 +39,11 @@ def new(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="The file to write; NAME.yaml if left out."
+            "-o",
+            "--output",
+            metavar="FILE",
+            parser=named_path,
+            help="The file to write; NAME.yaml if left out.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
@@ -74,7 +83,9 @@ def new(
         if "name" in keys(overrides or ()):
             message = "--set name asks for another name than NAME"
             raise DiagnosticError.of("two-names", message, hint="NAME is enough")
-        text = _HEADER.format(file=file.name) + brief(replace(compiled.spec, name=name))
+        text = _HEADER.format(file=printable(shlex.quote(str(file)))) + brief(
+            replace(compiled.spec, name=name)
+        )
         with replaced(file, is_new=not force) as temporary:
             temporary.write_text(text, encoding="utf-8")
     typer.echo(f"{file}: {name}, {compiled.network.depth} layers, like {like}")

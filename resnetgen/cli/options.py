@@ -145,11 +145,14 @@ Json = Annotated[
 ]
 
 
-def _named_folder(text: str) -> Path:
+def named_path(text: str) -> Path:
+    """A path; raises a DiagnosticError for an empty one, as of a variable that is not set.
+
+    To Path that is the current directory.
+    """
     if not str(text):
-        # What a shell makes of a variable that is not set; to Path it is the current directory.
-        hint = "`-o .` is the current directory"
-        raise DiagnosticError.of("no-output", "-o names no directory", hint=hint)
+        message = "a path on the command line is empty"
+        raise DiagnosticError.of("no-path", message, hint="`.` is the current directory")
     return Path(text)
 
 
@@ -160,7 +163,7 @@ OutputParent = Annotated[
         "--output",
         metavar="DIR",
         help="The parent of the directories, one per network.",
-        parser=_named_folder,
+        parser=named_path,
     ),
 ]
 BuildTargets = Annotated[
@@ -188,6 +191,7 @@ OutputDirectory = Annotated[
     typer.Argument(
         metavar="DIR",
         help="A directory that `resnetgen build` wrote.",
+        parser=named_path,
         autocompletion=_complete_directory,
         show_default=False,
     ),

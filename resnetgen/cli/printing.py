@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
@@ -145,6 +146,11 @@ def give_up_stdout(error: OSError) -> int:
 def say(message: str) -> None:
     """Prints a remark on stderr."""
     console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_waiting(parent: Path) -> None:
+    """Says why nothing happens while another run holds a directory."""
+    say(f"waiting for another build in {parent}")
 
 
 def _rule() -> str:

@@ -14,6 +14,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from resnetgen.child.launch import how_it_ended
+from resnetgen.cli.printing import say_waiting
 from resnetgen.cli.progress import progress
 from resnetgen.diagnostics import DiagnosticError, Span
 from resnetgen.pipeline import Built, prove
@@ -28,25 +29,41 @@ if TYPE_CHECKING:
 def proofs(
     built: Sequence[Built], options: "Options", *, at_once: int
 ) -> Iterator[tuple[Built, "Verification"]]:
-    """Each network with its verification, in order and as soon as it is there."""
+    """Each network with its verification, in order.
+
+    One at a time comes as soon as it is there, and several at a time once all are, or one broke
+    off: then those before it.
+    """
     if min(at_once, len(built)) == 1:
         for item in built:
             with progress() as reporter:
                 verification = _prove(item, options, reporter(item.network.name))
             yield item, verification
         return
-    with progress() as reporter:
-        found = _in_processes(built, options, at_once, reporter)
+    found: list[Verification] = []
+    try:
+        with progress() as reporter:
+            found.extend(_in_processes(built, options, at_once, reporter))
+    except (DiagnosticError, MemoryError):
+        yield from zip(built, found, strict=False)
+        raise
     yield from zip(built, found, strict=True)
 
 
 def _prove(item: Built, options: "Options", report: "Progress") -> "Verification":
-    return prove(item.network, item.directory, options=options, certificate=None, progress=report)
+    return prove(
+        item.network,
+        item.directory,
+        options=options,
+        certificate=None,
+        progress=report,
+        waiting=say_waiting,
+    )
 
 
 def _in_processes(
     built: Sequence[Built], options: "Options", at_once: int, reporter: "Callable[[str], Progress]"
-) -> "list[Verification]":
+) -> "Iterator[Verification]":
     context = multiprocessing.get_context("spawn")
     processes: list[SpawnProcess] = []
     starting = Lock()
@@ -74,7 +91,7 @@ def _in_processes(
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
-            return list(pool.map(run, built))
+            yield from pool.map(run, built)
         except BaseException:
             with starting:
                 stopped = True
@@ -94,7 +111,7 @@ def _result(receiver: Connection, report: "Progress") -> "Verification":
         match receiver.recv():
             case (str(target), str(state)):
                 report(target, state)
-            case DiagnosticError() as error:
+            case (DiagnosticError() | MemoryError()) as error:
                 raise error
             case verification:
                 return verification
@@ -121,10 +138,12 @@ def _child(sender: Connection, item: Built, options: "Options") -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _found(sender: Connection, item: Built, options: "Options") -> "Verification | DiagnosticError":
+def _found(
+    sender: Connection, item: Built, options: "Options"
+) -> "Verification | DiagnosticError | MemoryError":
     try:
         return _prove(item, options, lambda target, state: sender.send((target, state)))
-    except DiagnosticError as error:
+    except (DiagnosticError, MemoryError) as error:
         return error
 
 

@@ -29,8 +29,9 @@ from resnetgen.cli.options import (
     RunTargets,
     SeedOption,
     TimeoutOption,
+    named_path,
 )
-from resnetgen.cli.printing import print_json, reporting, say
+from resnetgen.cli.printing import print_json, reporting, say, say_waiting
 from resnetgen.cli.progress import progress
 from resnetgen.cli.recheck import recheck_certificate
 from resnetgen.cli.verdict import (
@@ -66,6 +67,7 @@ def verify(
             "--output",
             "-o",
             metavar="FILE",
+            parser=named_path,
             help="Write the certificate here instead of DIR/certificate.json; what is there must "
             "be a certificate too.",
             show_default=False,
@@ -75,6 +77,7 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=named_path,
             help="Run nothing: say whether DIR still has the files that this certificate is about. "
             "Exit code 1 if not, or if they had failed.",
             show_default=False,
@@ -112,12 +115,12 @@ def verify(
         if certificate is not None:
             refuse_unread(context, _READ_BY_CERTIFICATE, "--certificate, which runs nothing")
         named = choose(target, registry.targets())
-        check_runs_in(directory)
         check_dtype(level, dtype, against=against)
         check_peer(against)
         network = compile_spec(str(_spec_file(directory))).network
         if certificate is not None:
             recheck_certificate(network, directory, certificate, as_json=as_json)
+        check_runs_in(directory)
         check_trains(level, [network])
         _refuse_unwritable(directory, output)
         path = output or directory / CERTIFICATE
@@ -144,6 +147,7 @@ def verify(
                 certificate=path,
                 is_new=is_new,
                 progress=reporter(network.name),
+                waiting=say_waiting,
             )
     if as_json:
         print_json(

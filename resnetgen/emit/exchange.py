@@ -1,10 +1,10 @@
 """Puts a finished directory in another's place, and mends what an interrupted run left.
 
-A directory `resnet50` is made as `.resnet50.new-XXXXXXXX` beside its place. Where the system can
-exchange two names in one step (renameat2 on Linux), nobody ever sees a state between. Elsewhere
-the old directory steps aside as `.resnet50.old-XXXXXXXX` first; a run that died between the two
-renames is undone by the next one. All this happens under a lock on the parent directory, so what
-lies there under such a name is always the remains of a run that ended.
+A directory `resnet50` is made as `.resnet50.resnetgen-new-XXXXXXXX` beside its place. Where the
+system can exchange two names in one step (renameat2 on Linux), nobody ever sees a state between.
+Elsewhere the old directory steps aside as `.resnet50.resnetgen-old-XXXXXXXX` first; a run that died
+between the two renames is undone by the next one. All this happens under a lock on the parent
+directory, and nobody else uses such names, so what has one is the remains of a run that ended.
 """
 
 import errno
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from resnetgen.locks import lock
 
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<state>new|old)-[0-9a-f]{8}")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.resnetgen-(?P<state>new|old)-[0-9a-f]{8}")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _MOST_ATTEMPTS = 100
@@ -50,14 +50,14 @@ def locked(parents: Iterable[Path], *, waiting: Callable[[Path], None]) -> Gener
 
 
 @contextmanager
-def undisturbed(parent: Path) -> Generator[None]:
+def undisturbed(parent: Path, *, waiting: Callable[[Path], None]) -> Generator[None]:
     """Holds the parent directory like `locked`, but neither makes nor mends it.
 
     Whoever may not open it replaces nothing there either, so that needs no lock.
     """
     with ExitStack() as held:
         with suppress(OSError):
-            held.callback(os.close, _lock(parent, lambda _: None))
+            held.callback(os.close, _lock(parent, waiting))
         yield
 
 
@@ -253,4 +253,4 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _beside(directory: Path, state: str) -> Path:
-    return directory.with_name(f".{directory.name}.{state}-{os.urandom(4).hex()}")
+    return directory.with_name(f".{directory.name}.resnetgen-{state}-{os.urandom(4).hex()}")

@@ -121,9 +121,9 @@ def locked(directories: Iterable[Path], *, waiting: Callable[[Path], None]) -> G
 
 
 @contextmanager
-def undisturbed(directory: Path) -> Generator[None]:
+def undisturbed(directory: Path, *, waiting: Callable[[Path], None]) -> Generator[None]:
     """Keeps runs that would replace the directory from doing so meanwhile."""
-    with exchange.undisturbed(Path(os.path.realpath(directory)).parent):
+    with exchange.undisturbed(Path(os.path.realpath(directory)).parent, waiting=waiting):
         yield
 
 
