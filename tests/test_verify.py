@@ -578,6 +578,16 @@ AUTOCAST = """    @torch.autocast("cpu", dtype=torch.bfloat16)
         ),
         (
             "keras-torch", "keras", "model_keras.py",
+            {'name="fc",': 'name="fc", dtype="float64",'},
+            "fc.weight is held in float64, not in float32",
+        ),
+        (
+            "keras-torch", "keras", "model_keras.py",
+            {"__all__ =": "keras.config.set_dtype_policy('mixed_float16')\n\n__all__ ="},
+            "conv1: is rounded to float16",
+        ),
+        (
+            "keras-torch", "keras", "model_keras.py",
             {"ZeroPadding2D(kernel_size // 2,":
              "ZeroPadding2D(1 if x.shape[1] is None else ((2, 0), (2, 0)),"},
             "conv1: None: conv1 is off by",

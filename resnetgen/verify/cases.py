@@ -3,7 +3,7 @@ it is a step of training."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,7 +36,8 @@ _OTHER_SCALES = (1e-3, 1e3)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run: NCHW `image` holds float32 values, already multiplied by `scale`."""
+    """One run: NCHW `image` is already multiplied by `scale`, and holds float32 values where their
+    range allows."""
 
     weights: Weights
     scale: float
@@ -71,6 +72,13 @@ class Case:
         """What a verdict says of it."""
         return CaseFacts(self.weights, self.shape, self.scale, training=self.labels is not None)
 
+    def times(self, factor: float) -> "Case":
+        """The case on its image times `factor`."""
+        scale, image = self.scale * factor, self.image * factor
+        if scale >= _SMALLEST_SINGLE_SCALE:
+            image = image.astype(np.float32).astype(np.float64)
+        return replace(self, scale=scale, image=image)
+
     def __str__(self) -> str:
         return str(self.facts)
 
@@ -103,11 +111,12 @@ def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     odd = _fitting(network, even + 1, _square)
     wide = _fitting(network, even + even // 2 + 1, lambda width: (even, width))
     pair = _image(network, seed, "even", shape=(2, even, even))
+    single = Case("drawn", 1.0, pair[:1])
     return (
         Case("drawn", 1.0, pair),
         Case("drawn", 1.0, _image(network, seed, "odd", shape=(1, odd, odd))),
         Case("drawn", 1.0, _image(network, seed, "wide", shape=(1, even, wide))),
-        *(Case("drawn", scale, scaled(pair[:1], scale)) for scale in _OTHER_SCALES),
+        *map(single.times, _OTHER_SCALES),
     )
 
 
@@ -124,10 +133,8 @@ def training_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     batch = max(_SMALLEST_BATCH, -(-_FEWEST_NORMALIZED // fewest))
     image = _image(network, seed, "training", shape=(batch, size, size))
     labels = stream(seed, "labels").integers(network.classes, size=batch)
-    return (
-        Case("drawn", 1.0, image, labels),
-        *(Case("drawn", scale, scaled(image, scale), labels) for scale in _OTHER_SCALES),
-    )
+    step = Case("drawn", 1.0, image, labels)
+    return (step, *map(step.times, _OTHER_SCALES))
 
 
 def sizes_only(network: Network, *, seed: int) -> tuple[Case, ...]:
@@ -143,14 +150,6 @@ def shipped_image(network: Network, *, seed: int) -> Array:
     """The image on which the shipped weights are run."""
     size = _base_size(network)
     return _image(network, seed, "even", shape=(2, size, size))
-
-
-def scaled(image: Array, scale: float) -> Array:
-    """The image times `scale`, rounded to float32 where its range allows."""
-    product = image * scale
-    if scale < _SMALLEST_SINGLE_SCALE:
-        return product
-    return product.astype(np.float32).astype(np.float64)
 
 
 def _base_size(network: Network) -> int:

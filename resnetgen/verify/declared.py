@@ -93,7 +93,7 @@ def _difference(expected: Parameter, actual: SeenParameter | None) -> str | None
         return f"{expected.name} has shape {list(actual.shape)}, not {list(expected.shape)}"
     if actual.trainable != expected.trainable:
         return f"{expected.name} is {'trainable' if actual.trainable else 'not trainable'}"
-    if actual.dtype != "float32":
+    if actual.dtype not in ("float32", None):
         return f"{expected.name} is held in {actual.dtype}, not in float32"
     return None
 

@@ -4,12 +4,12 @@ The JSON Schema of certificates comes from these types, and what writes them is 
 them.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, get_type_hints
 
 # Pydantic does not take the TypedDict of `typing` before Python 3.12.
 from typing_extensions import Doc, TypedDict
 
-Status = Literal["passed", "failed", "partial", "not_run"]
+Status = Literal["passed", "failed", "partial"]
 TargetStatus = Literal["passed", "failed", "not_run"]
 Level = Literal["shapes", "forward", "train"]
 WeightsState = Literal["shipped", "absent"]
@@ -162,10 +162,19 @@ class LeftOutJson(InputJson):
     reason: Annotated[str, Doc("Why, and in which targets.")]
 
 
-class VerificationJson(TypedDict):
-    """The `verification` object of `build --json` and `verify --json`."""
+_VERDICT: TypeAlias = Annotated[
+    Status,
+    Doc(
+        "Passed if all that were due did; failed if one did, or none gave a result; else partial: "
+        "not all that were due ran."
+    ),
+]
 
-    status: Annotated[Status, Doc("Passed if all that were due did, partial if not all ran.")]
+
+class VerificationJson(TypedDict):
+    """The `verification` object of `verify --json`, and of a `build --json` that verifies."""
+
+    status: _VERDICT
     level: Annotated[Level, Doc("How much was compared; each level has all before it.")]
     reference: Annotated[str, Doc("What targets were compared with: ir, or MODULE:FUNCTION.")]
     weights: Annotated[WeightsState, Doc("Whether the directory has a model.safetensors.")]
@@ -178,7 +187,7 @@ class CertificateJson(TypedDict):
 
     name: Annotated[str, Doc("The network's.")]
     spec_sha256: Annotated[str, Doc("Of what the spec means, in hex.")]
-    status: Annotated[Status, Doc("Passed if all that were due did, partial if not all ran.")]
+    status: _VERDICT
     level: Annotated[Level, Doc("How much was compared; each level has all before it.")]
     reference: Annotated[str, Doc("What targets were compared with: ir, or MODULE:FUNCTION.")]
     weights: Annotated[WeightsState, Doc("Whether the directory has a model.safetensors.")]

@@ -68,6 +68,24 @@ class Judgement:
 
 _Compared = tuple[str, Difference]
 """A value's name, and by how much it is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedRun:
+    """What one run shows."""
+
+    problems: tuple[Problem, ...]
+    shown: frozenset[str]
+    """The names of the values that it shows."""
+    compared: tuple[_Compared, ...]
+    """Those that are proven; a value is seen in several places, and proven where all agree."""
+    unproven: Unproven | None
+    is_whole: bool
+    """Whether it came to its end with all that is due."""
+    shapes_compared: int
+    output_shape: Shape | None
+
+
 _Differences = dict[tuple[str, Dtype], dict[int, list[_Compared]]]
 """Of each evaluator and dtype, by case, only where something was compared."""
 
@@ -108,13 +126,19 @@ class Judge:
         incomplete: set[tuple[str, Dtype]] = set()
         seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
-            found: list[_Compared] = []
-            names, is_whole = self._judge_run(run, scratch, judgement, found)
-            seen[expected.cases[run.case].shape] |= names
-            if found:
+            judged = self._judge_run(run, scratch)
+            seen[expected.cases[run.case].shape] |= judged.shown
+            judgement.problems += judged.problems
+            judgement.shapes_compared += judged.shapes_compared
+            judgement.output_shape = judgement.output_shape or judged.output_shape
+            if judged.unproven is not None:
+                judgement.unproven.setdefault((run.case, run.dtype), judged.unproven)
+            if judged.compared:
+                proven = {name for name, _ in judged.compared}
+                judgement.blocks_compared += len(proven & self._blocks.keys())
                 by_case = differences.setdefault((run.evaluator, run.dtype), {})
-                by_case.setdefault(run.case, []).extend(found)
-                if not is_whole:
+                by_case.setdefault(run.case, []).extend(judged.compared)
+                if not judged.is_whole:
                     incomplete.add((run.evaluator, run.dtype))
         judgement.problems.sort(key=self._rank)
         if report.outcome == "ran":
@@ -188,65 +212,61 @@ class Judge:
             else:
                 judgement.unproven.setdefault((run.case, run.dtype), compared.unproven)
 
-    def _judge_run(
-        self, run: SeenRun, scratch: Path, judgement: Judgement, found: list[_Compared]
-    ) -> tuple[set[str], bool]:
-        """Judges all that the run shows, and returns the names of the values it shows, and whether
-        it came to its end with all that is due.
+    def _judge_run(self, run: SeenRun, scratch: Path) -> _JudgedRun:
+        """Judges all that the run shows.
 
         A run that sends any value has to send all that are due: a label that means none of the
         network's values stands for nothing.
         """
-        shapes_expected = self._batched_shapes(run.case)
+        known = self._batched_shapes(run.case)
         values = self._expected.values[run.case]
-        names: set[str] = set()
-        compared: set[str] = set()
+        problems: list[Problem] = []
+        shown: list[str] = []
+        compared: list[_Compared] = []
         unproven: dict[str, Difference] = {}
-        returns = False
+        output_shape: Shape | None = None
         for seen in self.observations(run, scratch):
             name = seen.place.value
-            names.add(name)
-            judgement.shapes_compared += 1
+            shown.append(name)
             if seen.place.reader == RETURNED:
-                returns = True
-                judgement.output_shape = judgement.output_shape or seen.shape
-            if seen.shape != shapes_expected[name]:
-                reason = f"has shape {list(seen.shape)}, not {list(shapes_expected[name])}"
-                judgement.problems.append(self._problem(seen.place, reason, run))
+                output_shape = seen.shape
+            if seen.shape != known[name]:
+                reason = f"has shape {list(seen.shape)}, not {list(known[name])}"
+                problems.append(self._problem(seen.place, reason, run))
             elif seen.array is not None and name in values:
                 if is_narrow(run.dtype) and not np.array_equal(
                     seen.array, rounded(seen.array, run.dtype), equal_nan=True
                 ):
                     reason = f"has more digits than {run.dtype}: it was computed in a wider type"
-                    judgement.problems.append(self._problem(seen.place, reason, run))
+                    problems.append(self._problem(seen.place, reason, run))
                 growth = self._expected.growths[run.case][name]
                 difference = compare(seen.array, values[name], dtype=run.dtype, growth=growth)
                 if difference.proves_nothing:
                     unproven[name] = difference
                     continue
-                found.append((name, difference))
-                compared.add(name)
+                compared.append((name, difference))
                 if not difference.passed:
                     reason = describe(seen.array, values[name], difference)
-                    judgement.problems.append(self._problem(seen.place, reason, run))
-        if unproven:
-            # A value is seen in several places, and proven where all of them agree.
-            found[:] = [each for each in found if each[0] not in unproven]
-            compared -= unproven.keys()
-            first = min(unproven, key=self._positions.__getitem__)
-            beyond = Unproven(first, unproven[first].rounding)
-            judgement.unproven[run.case, run.dtype] = beyond
-        judgement.blocks_compared += len(compared & self._blocks.keys())
-        missing = self._due - compared - unproven.keys()
+                    problems.append(self._problem(seen.place, reason, run))
+        missing = self._due - {name for name, _ in compared} - unproven.keys()
         if values and run.values_sent and run.error is None:
-            judgement.problems += (
-                Problem(self._positions[name], name, self._absent(name, names), run)
+            problems += (
+                Problem(self._positions[name], name, self._absent(name, set(shown)), run)
                 for name in missing
             )
-            if not returns:
+            if output_shape is None:
                 last = len(self._positions)
-                judgement.problems.append(Problem(last, None, "shows nothing that it returns", run))
-        return names, run.error is None and not missing
+                problems.append(Problem(last, None, "shows nothing that it returns", run))
+        first = min(unproven, key=self._positions.__getitem__, default=None)
+        return _JudgedRun(
+            problems=tuple(problems),
+            shown=frozenset(shown),
+            compared=tuple(each for each in compared if each[0] not in unproven),
+            unproven=None if first is None else Unproven(first, unproven[first].rounding),
+            is_whole=run.error is None and not missing,
+            shapes_compared=len(shown),
+            output_shape=output_shape,
+        )
 
     def _absent(self, name: str, shown: Set[str]) -> str:
         """What it means that a run that shows those other values shows none of this one."""

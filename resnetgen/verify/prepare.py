@@ -17,7 +17,6 @@ from resnetgen.verify.cases import (
     LeftOut,
     Weights,
     drawn_cases,
-    scaled,
     shipped_image,
     sizes_only,
     training_cases,
@@ -324,8 +323,7 @@ def _run(network: Network, case: Case, shipped: Stored) -> Bounded:
 
 def _smaller(case: Case, *, by: float) -> Case:
     """The case on an image that is smaller by a power of ten, and at least `by` that."""
-    factor = 10.0 ** -math.ceil(math.log10(by))
-    return replace(case, scale=case.scale * factor, image=scaled(case.image, factor))
+    return case.times(10.0 ** -math.ceil(math.log10(by)))
 
 
 def _known(network: Network, run: Bounded, stored: Stored, *, seed: int) -> KnownCase:

@@ -316,6 +316,12 @@ KINDS = (
         onnx=graphs.then("Sigmoid"),
     ),
     Kind(
+        "held-in-double",
+        linear,
+        "is held in float64, not in float32",
+        keras=text(('name="fc"', 'name="fc", dtype="float64"')),
+    ),
+    Kind(
         "tempered-logits",
         linear,
         "is multiplied by 0.5",

@@ -10,7 +10,13 @@ from mutations.patches import (
     torch_call,
     torch_layer,
 )
-from mutations.selections import batch_norms, group_norms, norms, projection_norms
+from mutations.selections import (
+    batch_norms,
+    batch_norms_of_torchvision,
+    group_norms,
+    norms,
+    projection_norms,
+)
 
 
 def _epsilon(value: float) -> dict[str, Edit]:
@@ -42,7 +48,12 @@ def _groups(groups: int) -> dict[str, Edit]:
 
 KINDS = (
     Kind("epsilon-of-keras", norms, "epsilon is 0.001 instead of", **_epsilon(1e-3)),
-    Kind("epsilon-of-applications", batch_norms, "epsilon is 1.", **_epsilon(1.2e-5)),
+    Kind(
+        "epsilon-of-applications",
+        batch_norms_of_torchvision,
+        "epsilon is 1.001e-05 instead of",
+        **_epsilon(1.001e-5),
+    ),
     Kind("missing-norm", norms, "is missing | has no", **_MISSING),
     Kind("projection-without-norm", projection_norms, "is missing | has no", **_MISSING),
     Kind("one-group", group_norms, "takes 1 groups, not 4", **_groups(1)),

@@ -111,6 +111,10 @@ def batch_norms(network: Network) -> Iterator[BatchNorm2d]:
     return (op for op in network.ops if isinstance(op, BatchNorm2d))
 
 
+def batch_norms_of_torchvision(network: Network) -> Iterator[BatchNorm2d]:
+    return (op for op in batch_norms(network) if op.epsilon == 1e-5)
+
+
 def group_norms(network: Network) -> Iterator[GroupNorm]:
     return (op for op in network.ops if isinstance(op, GroupNorm))
 

@@ -26,7 +26,7 @@ KINDS = (
     Kind(
         "momentum-of-the-other-framework",
         batch_norms,
-        "instead of",
+        "momentum is 0.9 instead of 0.1",
         torch=torch_layer("layer.momentum = 1 - layer.momentum"),
         keras=keras_layer("layer.momentum = 1 - layer.momentum"),
         flax=flax_layer("layer.momentum = 1 - layer.momentum"),

@@ -67,7 +67,8 @@ def _network(request: Request) -> Network:
 
 def _parameters(network: Network) -> list[SeenParameter]:
     return [
-        SeenParameter(each.name, each.shape, each.trainable) for each in network_parameters(network)
+        SeenParameter(each.name, each.shape, each.trainable, "float32")
+        for each in network_parameters(network)
     ]
 
 

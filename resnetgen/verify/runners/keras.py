@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -43,14 +44,20 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     keras = framework("keras")
     recorder.versions |= {"keras": keras.__version__, backend: framework(backend).__version__}
     _set_up_device(backend, request, recorder)
+    source = Path(request.directory, _FILE)
+    if request.classes is not None:
+        _set_dtype(keras, "float32")
+        recorder.rebuilt = _rebuilt(factory(load_source(source)), request.classes)
     dtype = set_up_dtype(keras, request.dtype)
 
-    module = load_source(Path(request.directory, _FILE))
+    # Anew, since what a source asks of Keras as it is imported has to hold in these runs, too.
+    module = load_source(source)
     build = factory(module)
     channels = int(np.load(request.cases[0].image, mmap_mode="r").shape[1])
     load = getattr(module, LOADER)
     model = _built(keras, build, (None, None, channels), recorder)
-    recorder.parameters += _parameters(model)
+    # That build has told what dtype they have where none is set.
+    recorder.parameters += (replace(each, dtype=None) for each in _parameters(model))
     loaded = None
     for number, case in enumerate(request.cases):
         if dtype not in case.dtypes:
@@ -74,9 +81,6 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         load(fixed, Path(first.weights, WEIGHTS_FILE))
         with recorder.run("keras", dtype=dtype, case=0):
             _call(backend, keras, fixed, image, first, recorder)
-        del fixed
-    if request.classes is not None:
-        recorder.rebuilt = _rebuilt(build, request.classes)
 
 
 def _built(
@@ -238,9 +242,9 @@ def _computes_float64(keras: Any) -> bool:
 
 
 def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
-    """Another number of classes, and the image's size that the factory has by default.
+    """Another number of classes, and the image's size and the dtypes that there are by default.
 
-    One model shows both, for Keras takes long to build one: it calls every layer.
+    One model shows all, for Keras takes long to build one: it calls every layer.
     """
     model = build(num_classes=classes)
     height, width, channels = model.input_shape[1:]
@@ -249,7 +253,9 @@ def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
 
 def _parameters(model: Any) -> list[SeenParameter]:
     return [
-        SeenParameter(name, torch_shape(tuple(variable.shape)), bool(variable.trainable))
+        SeenParameter(
+            name, torch_shape(tuple(variable.shape)), bool(variable.trainable), str(variable.dtype)
+        )
         for name, variable in _variables(model)
     ]
 

@@ -206,7 +206,8 @@ def _parameters(graph: Any) -> list[SeenParameter]:
     """The float tensors that weighted ops read, named as in the graph."""
     shapes = {each.name: tuple(each.dims) for each in graph.initializer}
     return [
-        SeenParameter(name, shapes[name], trainable=position not in (_MEAN, VARIANCE))
+        # Its initializer tells the dtype.
+        SeenParameter(name, shapes[name], trainable=position not in (_MEAN, VARIANCE), dtype=None)
         for node in graph.node
         for position, name in enumerate(node.input)
         if name in shapes and _is_tensor(node.op_type, position)

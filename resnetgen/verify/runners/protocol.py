@@ -69,13 +69,14 @@ class Request:
 class SeenParameter:
     """A tensor that the framework owns, its name and shape in canonical form.
 
-    `dtype` is what the file gives it where nobody asks for another.
+    `dtype` is what the file gives it where nobody asks for another; None where that is told
+    elsewhere.
     """
 
     name: str
     shape: tuple[int, ...]
     trainable: bool
-    dtype: str = "float32"
+    dtype: str | None
 
 
 @dataclass(frozen=True, slots=True)
