@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import draws
 import pytest
 from commands import Run, runner
 from hypothesis import settings
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("frameworks"):
                 item.add_marker(skipped)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    draws.restart()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from draws import draw
 
 from resnetgen.ir.ops import (
     Activation,
@@ -14,13 +15,18 @@ from resnetgen.ir.ops import (
     BatchNorm2d,
     BlurPool,
     ChannelConv,
+    Concat,
     Conv2d,
+    Dropout,
+    DropPath,
     Flatten,
     Function,
     GlobalAvgPool,
+    GlobalMaxPool,
     GroupNorm,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
     PadChannels,
     Padding,
@@ -32,12 +38,7 @@ from resnetgen.ir.ops import (
 from resnetgen.verify.gradient import cross_entropy, gradients
 from resnetgen.verify.reference import Array
 
-RANDOM = np.random.default_rng(0)
 SIZES = [(8, 8), (9, 9), (8, 11)]
-
-
-def draw(*shape: int) -> Array:
-    return RANDOM.standard_normal(shape)
 
 
 def hold_to_autograd(
@@ -233,6 +234,21 @@ def test_ops_without_tensors() -> None:
     )
     hold_to_autograd(Flatten("flat", ("x",)), lambda value: value.flatten(1), draw(2, 3, 1, 1))
     hold_to_autograd(Softmax("softmax", ("x",)), lambda value: value.softmax(1), draw(2, 5))
+    hold_to_autograd(
+        GlobalMaxPool("max", ("x",)), lambda value: value.amax((2, 3), keepdim=True), x
+    )
+    hold_to_autograd(
+        Mean("mean", ("x", "y")), lambda first, second: (first + second) / 2, x, draw(2, 3, 5, 6)
+    )
+    hold_to_autograd(
+        Concat("concat", ("x", "y")), lambda *values: torch.cat(values, 1), x, draw(2, 4, 5, 6)
+    )
+
+
+@pytest.mark.parametrize("op", [Dropout("drop", ("x",), 0.5), DropPath("path", ("x",), 0.5, 1, 2)])
+def test_what_drops_rests(op: Op) -> None:
+    """As it does in steps that are compared."""
+    hold_to_autograd(op, lambda value: value.clone(), draw(2, 3, 5, 6))
 
 
 @pytest.mark.parametrize("probabilities", [False, True])

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from draws import RANDOM, draw
 
 from resnetgen.ir.ops import (
     Activation,
@@ -33,12 +34,6 @@ from resnetgen.ir.ops import (
     Subsample,
 )
 from resnetgen.verify.reference import Array, evaluate, run
-
-RANDOM = np.random.default_rng(0)
-
-
-def draw(*shape: int) -> Array:
-    return RANDOM.standard_normal(shape)
 
 
 def closely(actual: Array, expected: Any) -> None:

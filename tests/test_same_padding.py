@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from draws import draw
 from verification import network_of
 
 from resnetgen.ir.check import check
@@ -17,7 +18,6 @@ from resnetgen.verify.reference import Array, Tensors, evaluate
 
 SIZES = [(8, 8), (9, 9), (8, 11), (7, 10)]
 NUMBERS = ("NCHW", "OIHW", "NCHW")
-RANDOM = np.random.default_rng(0)
 TOLERANCE = 1e-4
 """JAX computes in float32 here; a pixel's shift is off by about as much as the values are."""
 
@@ -55,8 +55,8 @@ def test_convolution(kernel: int, stride: int, groups: int, size: tuple[int, int
             precision="highest",
         )
 
-    weight = RANDOM.standard_normal((6, 4 // groups, kernel, kernel))
-    hold_to_jax(op, theirs, RANDOM.standard_normal((2, 4, *size)), {"weight": weight})
+    weight = draw(6, 4 // groups, kernel, kernel)
+    hold_to_jax(op, theirs, draw(2, 4, *size), {"weight": weight})
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -68,7 +68,7 @@ def test_max_pool_of_negative_values(size: tuple[int, int]) -> None:
         pooled = nn.max_pool(value.transpose(0, 2, 3, 1), (3, 3), strides=(2, 2), padding="SAME")
         return pooled.transpose(0, 3, 1, 2)
 
-    value = -1 - np.abs(RANDOM.standard_normal((2, 3, *size)))
+    value = -1 - np.abs(draw(2, 3, *size))
     hold_to_jax(MaxPool2d("p", ("x",), 3, 2, Same(), pads_zeros=False), theirs, value, {})
 
 
@@ -80,7 +80,7 @@ def hold_to_jax(op: Op, theirs: Any, value: Array, tensors: Tensors) -> None:
     found = evaluate(op, (value,), tensors=tensors)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     assert found.shape[1:] == output_shape(op, (value.shape[1:],), input_size=(0, 0))
-    given = RANDOM.standard_normal(found.shape)
+    given = draw(*found.shape)
     of_inputs, of_tensors = gradients(op, (value,), given, tensors=tensors)
     of_ours = [*of_inputs, *of_tensors.values()]
     for ours, other in zip(of_ours, back(given.astype(np.float32)), strict=True):
