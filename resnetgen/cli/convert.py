@@ -13,21 +13,22 @@ from resnetgen.cli.options import (
     Overrides,
     SeedOption,
     SpecOption,
-    TimeoutOption,
     named_path,
+    timeout_option,
     unknown,
 )
 from resnetgen.cli.printing import FAILED, NOT_INSTALLED, print_json, reporting, say
+from resnetgen.convert.formats import FORMATS, refuse_other_endings
 from resnetgen.diagnostics import DiagnosticError, Span
 
 if TYPE_CHECKING:
     from resnetgen.convert.convert import Conversion
     from resnetgen.ir.network import Network
 
+_ENDINGS = "; ".join(f"{', '.join(each.endings)} for {name}" for name, each in FORMATS.items())
+
 
 def _complete_target(incomplete: str) -> list[str]:
-    from resnetgen.convert.formats import FORMATS
-
     return [name for name in FORMATS if name.startswith(incomplete)]
 
 
@@ -56,8 +57,7 @@ def convert(
             "--output",
             metavar="OUT",
             parser=named_path,
-            help="The file to write; its ending says what it is: .pth or .safetensors for torch, "
-            ".weights.h5 or .keras for keras, .safetensors for flax, .onnx for onnx.",
+            help=f"The file to write; its ending says what it is: {_ENDINGS}.",
             show_default=False,
         ),
     ],
@@ -65,7 +65,10 @@ def convert(
     origin: OriginOption = None,
     overrides: Overrides = None,
     seed: SeedOption = 0,
-    timeout: TimeoutOption = 600.0,
+    timeout: Annotated[
+        float,
+        timeout_option(help="The longest that the framework may take to write and run the file."),
+    ] = 600.0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -86,8 +89,6 @@ def convert(
       resnetgen convert resnet50.h5 --spec my_keras_resnet50.yaml --to torch -o resnet50.pth
     """
     with reporting(as_json=as_json):
-        from resnetgen.convert.formats import FORMATS, refuse_other_endings
-
         if to not in FORMATS:
             raise DiagnosticError([unknown("target", to, FORMATS)])
         refuse_other_endings(output, to)

@@ -260,13 +260,14 @@ def _number(seconds: float) -> float:
     return seconds
 
 
+def timeout_option(*, help: str) -> object:
+    """The option `--timeout`, which takes seconds."""
+    return typer.Option("--timeout", metavar="SECONDS", min=1, callback=_number, help=help)
+
+
 TimeoutOption = Annotated[
     float,
-    typer.Option(
-        "--timeout",
-        metavar="SECONDS",
-        min=1,
-        callback=_number,
+    timeout_option(
         help="The longest that one process may run: a target's, and where that is wrong, each of "
         "those that look closer.",
     ),
