@@ -46,7 +46,7 @@ mutants: .venv/tests ## Put one fault at a time into networks' files, and score 
 	$(BIN)/python tests/mutants.py
 
 .PHONY: reliability
-reliability: .venv/tests ## Kill, interrupt and refuse commands at every moment, and see what is left
+reliability: .venv/tests ## Kill, interrupt and refuse commands while they write, and see what is left
 	$(BIN)/python tests/reliability.py
 
 .PHONY: check

@@ -1,10 +1,11 @@
 """Breaks commands off: `python tests/reliability.py [--seed N] [--times N] [--write]`.
 
 Has `build`, `verify` and `convert` killed, interrupted, refused by the system, and disturbed by the
-user and by each other: before each operation on a file, at each line that writes, and at moments
-drawn at random. Looks at what is there afterwards, runs the command again, and looks once more.
-Fails where a directory is neither the old one nor the new one, where something of the user's is
-gone, where litter outlives the next run, where a process goes on, or where the exit code is wrong.
+user and by each other. `build --no-verify` is struck before each operation on a file and at each
+line that writes; what starts frameworks, and so takes seconds, at moments drawn at random. Looks at
+what is there afterwards, runs the command again, and looks once more. Fails where a directory is
+neither the old one nor the new one, where something of the user's is gone, where litter outlives
+the next run, where a process goes on, or where the exit code is wrong.
 """
 
 import argparse

@@ -41,8 +41,9 @@ app = typer.Typer(
       resnetgen specs                      the networks that ship with resnetgen
     """,
     epilog="""Exit codes: 0 passed, partly passed or not verified; 1 a check failed, or nothing
-    could be run; 2 bad input; 3 a target named on the command line is not installed;
-    130 interrupted, and each directory is as it was or whole; 141 stdout has no reader left.""",
+    could be run; 2 bad input, or a file that cannot be written; 3 a target named on the command
+    line is not installed; 130 interrupted, and each directory is as it was or whole; 141 stdout
+    has no reader left; 143 ended by SIGTERM, and each directory as with 130.""",
     # Plain help starts in half the time that Rich's panels take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -58,7 +59,9 @@ app.command("verify", short_help="Prove what lies in a directory as it is.")(ver
 app.command("convert", short_help="Convert a checkpoint to any framework.")(convert.convert)
 app.command("new", short_help="Write a spec to start from.")(new.new)
 app.command("specs", short_help="List the bundled specs.")(catalog.specs)
-app.command("schema", short_help="Print the JSON Schema of specs.")(catalog.schema)
+app.command("schema", short_help="Print the JSON Schema of specs, or of certificates.")(
+    catalog.schema
+)
 
 
 def _print_version(asked: bool) -> None:
