@@ -360,6 +360,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only what has this in its description")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("--write is for all kinds of faults")
     not_run: list[str] = []
     if not (mounts := can_mount()):
         not_run.append("full disks, since no file system can be mounted")

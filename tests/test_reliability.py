@@ -13,6 +13,7 @@ from disturbances.faults import (
     INTERRUPTED,
     KILLED,
     Fault,
+    Sweep,
     can_mount,
     full,
     mounted,
@@ -21,9 +22,9 @@ from disturbances.faults import (
 )
 from disturbances.scenes import REPLACED, Case, Ended, Rehearsed, plain, rehearse
 from disturbances.specs import SPECS
-from disturbances.struck import ROOT
+from disturbances.struck import ROOT, WRITING
 from disturbances.wholeness import Wanted, hashed, processes_of, tree
-from reliability import document, inflict, rows, summary, wrong_words
+from reliability import document, inflict, main, rows, summary, wrong_words
 
 TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__main__.py"'
 
@@ -181,6 +182,32 @@ def test_moments_that_matter_leave_the_old_directory_or_the_new_one(
             outcome = inflict(sweep.at(moment), replaced, folder / f"{number}-{moment}")
             found += (f"{sweep.fault.what}, {moment}: {each}" for each in outcome.findings)
     assert found == []
+
+
+def by_line() -> Sweep:
+    return next(sweep for sweep in sweeps() if sweep.strike.by == "line")
+
+
+def test_lines_are_met_of_every_module_that_writes(replaced: Rehearsed, tmp_path: Path) -> None:
+    assert by_line().moments(replaced, tmp_path.resolve() / "case")
+
+
+def test_module_that_writes_and_is_not_met_is_noticed(
+    replaced: Rehearsed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("disturbances.faults.WRITING", (*WRITING, "emit/renamed.py"))
+    with pytest.raises(AssertionError, match=r"no line is met of emit/renamed\.py"):
+        by_line().moments(replaced, tmp_path.resolve() / "case")
+
+
+def test_table_of_some_faults_is_not_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["reliability.py", "--write", "--only", "SIGKILL"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--write is for all kinds of faults" in capsys.readouterr().err
 
 
 def _of_the_exchange(moments: list[str]) -> int:

@@ -29,7 +29,7 @@ from disturbances.scenes import (
     plain,
 )
 from disturbances.specs import NAME
-from disturbances.struck import Strike, drop_superuser
+from disturbances.struck import WRITING, Strike, drop_superuser
 from disturbances.wholeness import Tree, hashed
 
 KILLED = 128 + signal.SIGKILL
@@ -95,6 +95,9 @@ class Sweep:
         done = run_struck(case, scene, noting)
         assert done.code == scene.code, done.said
         found = noted.read_text().splitlines()
+        if self.strike.by == "line":
+            met = {moment.removeprefix("line ").partition(":")[0] for moment in found}
+            assert met == {*WRITING}, f"no line is met of {', '.join(sorted({*WRITING} - met))}"
         shutil.rmtree(folder)
         return found
 

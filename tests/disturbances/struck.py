@@ -27,18 +27,18 @@ from typing import Any
 from disturbances.specs import SPEC
 
 ROOT = Path(__file__).parents[2]
-_WRITING = tuple(
-    str(ROOT / "resnetgen" / name)
-    for name in (
-        "emit/exchange.py",
-        "emit/trees.py",
-        "emit/write.py",
-        "certificates.py",
-        "locks.py",
-        "scratch.py",
-        "whole_file.py",
-    )
+WRITING = (
+    "emit/exchange.py",
+    "emit/trees.py",
+    "emit/write.py",
+    "certificates.py",
+    "locks.py",
+    "whole_file.py",
+    "weights/file.py",
 )
+"""The modules that a build without verification writes by, all of which it comes to."""
+_NAMES = {str(ROOT / "resnetgen" / name): name for name in WRITING}
+assert all(map(os.path.isfile, _NAMES)), "a module of these is gone"
 _CREATING = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.fsync", "open to write"}
 _CHANGING = _CREATING | {"os.remove", "os.rmdir", "os.chmod", "os.utime"}
 _OTHER = {"open to read", "os.listdir", "os.scandir", "fcntl.flock", "the exchange"}
@@ -85,12 +85,12 @@ class _Striker:
 
     def trace(self, frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
         """The trace function: of the modules that write, every line that is met first."""
-        if frame.f_code.co_filename not in _WRITING:
+        if (name := _NAMES.get(frame.f_code.co_filename)) is None:
             return None
-        place = (frame.f_code.co_filename, frame.f_lineno)
+        place = (name, frame.f_lineno)
         if event == "line" and place not in self.lines:
             self.lines.add(place)
-            self.meet("line", f"{Path(place[0]).name}:{place[1]}")
+            self.meet("line", f"{name}:{frame.f_lineno}")
         return self.trace
 
     def meet(self, what: str, path: str) -> None:
