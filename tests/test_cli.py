@@ -48,6 +48,31 @@ def test_help_of_verify_warns_that_it_runs_what_it_finds(resnetgen: Run) -> None
     assert "This runs the Python in DIR" in resnetgen("verify", "--help").out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "resnet18", "--no-verify", "-o", ""),
+        ("build", "resnet18", "--no-verify", "--weights", ""),
+        ("verify", ""),
+        ("verify", "net", "-o", ""),
+        ("verify", "net", "--certificate", ""),
+        ("convert", "", "--spec", "resnet18", "--to", "torch", "-o", "net.pth"),
+        ("convert", "net.pth", "--spec", "resnet18", "--to", "torch", "-o", ""),
+        ("infer", ""),
+        ("new", "net", "-o", ""),
+    ],
+)
+def test_empty_path_is_not_the_current_directory(
+    resnetgen: Run, arguments: tuple[str, ...]
+) -> None:
+    ran = resnetgen(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: a path on the command line is empty\nhint: `.` is the current directory\n"
+    )
+    assert os.listdir() == []
+
+
 def test_version_is_printed(resnetgen: Run) -> None:
     ran = resnetgen("--version")
     assert (ran.code, ran.out.split()[0]) == (0, "resnetgen")
@@ -553,6 +578,26 @@ def test_new_that_cannot_be_is_bad_input_and_writes_nothing(
     assert said in ran.err
     assert os.listdir() == ["taken.yaml"]
     assert Path("taken.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("sub/mynet.yaml", "sub/mynet.yaml"),
+        ("my net.yaml", "'my net.yaml'"),
+        ("my\nname: net.yaml", r"'my\nname: net.yaml'"),
+    ],
+)
+def test_new_names_its_file_on_one_line(resnetgen: Run, file: str, named: str) -> None:
+    Path("sub").mkdir()
+    assert resnetgen("new", "mynet", "-o", file).code == 0
+    first, second, third, *_ = Path(file).read_text().splitlines()
+    assert first == (
+        f"# `resnetgen check {named}` validates this, "
+        f"and `resnetgen build {named}` compiles and proves it."
+    )
+    assert (second[:2], third) == ("# ", "name: mynet")
+    assert resnetgen("check", file).code == 0
 
 
 def test_new_overwrites_when_told_to(resnetgen: Run) -> None:

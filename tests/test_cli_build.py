@@ -273,6 +273,14 @@ def test_options_of_a_run_are_refused_where_nothing_runs(
     assert not Path("generated").exists()
 
 
+def test_seed_is_refused_where_nothing_is_drawn(resnetgen: Run) -> None:
+    ran = resnetgen("build", tiny(), "--no-verify", "--no-weights", "--seed", 3)
+    assert (ran.code, ran.out) == (2, "")
+    what = "a build that neither writes weights nor runs anything"
+    assert f"error: --seed means nothing to {what}\n" in ran.err
+    assert not Path("generated").exists()
+
+
 def test_nothing_is_written_if_one_spec_is_wrong(resnetgen: Run) -> None:
     Path("wrong.yaml").write_text(TINY.replace("classes: 10", "classes: 0"))
     Path("worse.yaml").write_text(TINY.replace("block: basic", "block: basik"))

@@ -1,15 +1,17 @@
 """`verify`, and `build` with its proof: tables, JSON, exit codes, and what is written."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Event
 from typing import Any, NoReturn
@@ -20,7 +22,11 @@ from conftest import FRAMEWORKS
 from skips import skip_without
 from test_cli_build import TINY, tiny
 
+from resnetgen.cli.checks import check_peer
+from resnetgen.cli.printing import say_waiting
+from resnetgen.diagnostics import DiagnosticError
 from resnetgen.ir.network import Network
+from resnetgen.pipeline import Built
 from resnetgen.verify.check import Options, Progress
 from resnetgen.verify.document import TargetStatus
 from resnetgen.verify.hashes import hashes
@@ -35,6 +41,18 @@ DEFAULT_TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch", "fla
 
 def contents(directory: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+def bring_runners(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, package: str, source: str, *entries: str
+) -> None:
+    """Installs a package below the folder that registers runners."""
+    information = folder / "packages" / f"{package}-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("\n".join(("[resnetgen.runners]", *entries)))
+    (folder / "packages" / f"{package}.py").write_text(source)
+    monkeypatch.syspath_prepend(folder / "packages")
 
 
 RUNNERS = """
@@ -52,15 +70,11 @@ def test_build_of_one_target_runs_what_runs_its_files(
     resnetgen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not what another package happens to call alike, and nothing broken that it has no say in."""
-    information = tmp_path / "packages" / "rivals-1.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: rivals\nVersion: 1\n")
-    (information / "entry_points.txt").write_text(
-        "[resnetgen.runners]\nswift = rivals:SAME_FILE\nonnx-like = rivals:OTHER_FILE\n"
-        "onnx-broken = not_there:RUNNER\n"
-    )
-    (tmp_path / "packages" / "rivals.py").write_text(RUNNERS)
-    monkeypatch.syspath_prepend(tmp_path / "packages")
+    bring_runners(
+        tmp_path, monkeypatch, "rivals", RUNNERS,
+        "swift = rivals:SAME_FILE", "onnx-like = rivals:OTHER_FILE",
+        "onnx-broken = not_there:RUNNER",
+    )  # fmt: skip
     chosen: list[tuple[str, ...] | None] = []
 
     def verify(network: Network, directory: Path, *, options: Options, **_: object) -> Verification:
@@ -829,6 +843,59 @@ def test_want_of_memory_is_a_diagnostic(
     assert (ran.code, ran.json["diagnostics"][0]["code"]) == (2, "no-memory")
 
 
+GREEDY = """
+from resnetgen.verify.runners.registry import Runner
+
+class Everything(dict):
+    def items(self):
+        raise MemoryError
+
+RUNNER = Runner("greedy", "model.onnx", requires=Everything(), environment={}, due="always",
+                run=None)
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_want_of_memory_in_a_process_that_verifies_is_a_diagnostic(
+    resnetgen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """As in this one. Another package's runner, which is asked what it requires, wants it all."""
+    bring_runners(tmp_path, monkeypatch, "greedies", GREEDY, "greedy = greedies:RUNNER")
+    ran = resnetgen("build", tiny("a"), tiny("b"), "--target", "onnx", "--jobs", jobs)
+    assert (ran.code, ran.out.count("->"), "against its spec" in ran.out) == (2, 2, False)
+    assert ran.err == (
+        "error: there is not enough memory for this\n"
+        "hint: `build` and `verify` take the least with --jobs 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory for this"),
+        (DiagnosticError.of("not-verified", "has not been verified"), "has not been verified"),
+    ],
+)
+def test_verdicts_before_a_process_that_broke_off_are_printed(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    verify = finding({"torch": TargetResult("passed", None, "cpu")})
+
+    def in_processes(
+        built: Sequence[Built], options: Options, at_once: int, _: object
+    ) -> Iterator[Verification]:
+        assert at_once == 2
+        yield verify(built[0].network, built[0].directory, options=options)
+        raise error
+
+    monkeypatch.setattr("resnetgen.cli.proofs._in_processes", in_processes)
+    ran = resnetgen("build", tiny("a"), tiny("b"), tiny("c"), "--jobs", 2)
+    assert ran.code == 2
+    assert [line for line in ran.out.splitlines() if "against" in line] == ["a against its spec"]
+    assert "passed: torch agrees with the spec\n" in ran.out
+    assert ran.err.startswith(f"error: {said}\n")
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -892,6 +959,39 @@ def test_paths_that_frameworks_cannot_be_given_are_refused(resnetgen: Run) -> No
         ran = resnetgen(*arguments)
         assert (ran.code, ran.out) == (2, "")
         assert "error: has a path that is not UTF-8, in which frameworks find no file\n" in ran.err
+
+
+def test_certificate_is_compared_also_where_no_framework_finds_a_file(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-weights")
+    Path("generated").rename("bad\udcff")
+    certificate = "bad\udcff/tiny/certificate.json"
+    ran = resnetgen("verify", "bad\udcff/tiny", "--certificate", certificate)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("tiny is as certified in ")
+
+
+def test_verification_says_that_it_waits_for_a_build(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_without_running(monkeypatch)
+    resnetgen("build", tiny(), "--no-verify", "--no-weights")
+    descriptor = os.open("generated", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def finish_the_build(parent: Path) -> None:
+        say_waiting(parent)
+        os.close(descriptor)
+
+    monkeypatch.setattr("resnetgen.cli.verify.say_waiting", finish_the_build)
+    ran = resnetgen("verify", "generated/tiny")
+    assert (ran.code, ran.err) == (
+        0,
+        f"waiting for another build in {Path('generated').resolve()}\n",
+    )
+    assert Path("generated/tiny/certificate.json").exists()
 
 
 @pytest.mark.frameworks
@@ -1078,6 +1178,20 @@ def test_against_what_cannot_be_compared_builds_nothing(
     assert ran.code == 2
     assert message in ran.err
     assert not Path("generated").exists()
+
+
+def test_against_finds_what_a_finder_of_its_own_provides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As packages have that are installed to be edited, and so lie nowhere on sys.path."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+            return ModuleSpec(name, None) if name == "edited" else None
+
+    with pytest.raises(DiagnosticError, match="there is no module `edited`"):
+        check_peer("edited.models:net")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    check_peer("edited.models:net")
 
 
 def test_training_on_one_class_is_refused(resnetgen: Run) -> None:
