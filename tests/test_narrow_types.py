@@ -12,7 +12,7 @@ from test_cli_build import tiny
 from verification import DEEP_SQUEEZING, DILATING, SMALL, files, network_of
 
 from resnetgen.ir.network import Network
-from resnetgen.verify.cases import Case, KnownCase, LeftOut, drawn_cases, scaled, shipped_image
+from resnetgen.verify.cases import Case, KnownCase, LeftOut, drawn_cases, shipped_image
 from resnetgen.verify.check import Options, verify
 from resnetgen.verify.compare import TOLERANCES
 from resnetgen.verify.dtypes import FORMATS, Dtype
@@ -73,7 +73,7 @@ def test_a_case_beyond_the_range_of_a_type_is_left_out(
     directory = files(network, tmp_path / "built", spec=SMALL)
     stored = replace(read(directory / "model.safetensors", network), narrow=dtype)
     case = drawn_cases(network, seed=0)[0]
-    case = replace(case, scale=scale, image=scaled(case.image, scale))
+    case = case.times(scale)
     found = fit(network, case, stored, dtype=dtype)
     if said is None:
         assert isinstance(found, KnownCase)

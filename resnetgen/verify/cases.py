@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d
+from resnetgen.ir.ops import Activation, BatchNorm2d
 from resnetgen.ir.rules import largest_dilation, shapes, total_stride, unfit_op
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import CaseFacts
 from resnetgen.weights.initial import stream
 
-Weights = Literal["shipped", "fresh", "drawn"]
+Weights = Literal["shipped", "fresh", "drawn", "silent"]
 """`shipped` are the directory's own, `fresh` those that a seed gives where it has none, and `drawn`
-those of which no value hides anything."""
+those of which no value hides anything. `silent` are these with each norm's first channel at 0, as
+all are of which a training begins with gammas of 0: it shows what a ReLU's gradient is there."""
 
 _SMALLEST_SIZE = 16
 """In pixels: below this the small networks' windows would hardly lie inside the image."""
@@ -27,6 +28,9 @@ _SMALLEST_SINGLE_SCALE = 1e-30
 """Below this, float32 would hold an image with fewer digits, or not at all; so would bfloat16."""
 _SMALLEST_HALF_SCALE = 1e-4
 """Below this float16 would."""
+_ODD = 3
+"""In pixels beyond an even size. Halved again and again, one pixel more would be odd each time, so
+that no layer would see another parity than the image has."""
 _FEWEST_NORMALIZED = 8
 """How many values of each channel a batch norm has to see in training, at the least: of fewer, what
 is normalized is mostly signs."""
@@ -102,27 +106,30 @@ class LeftOut:
 
 
 def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
-    """Even, odd and non-square images in batches of two and one, then a small and a large scale.
+    """Even, odd and wide images in batches of two and one, then a high one without negative
+    pixels, as those are that nobody has normalized, at a small and at a large scale.
 
     Where the network's shortcuts take no such size, it is the next that they take. The first
     case's image is the one that the drawn weights are made for.
     """
     even = _base_size(network)
-    odd = _fitting(network, even + 1, _square)
-    wide = _fitting(network, even + even // 2 + 1, lambda width: (even, width))
+    odd = _fitting(network, even + _ODD, _square)
+    # More than a window of 7 pixels sees of the last stage.
+    wide = _fitting(network, 9 * total_stride(network) + 1, lambda width: (even, width))
+    high = _fitting(network, even + 2 * _ODD, lambda height: (height, even))
     pair = _image(network, seed, "even", shape=(2, even, even))
-    single = Case("drawn", 1.0, pair[:1])
+    pixels = Case("drawn", 1.0, np.abs(_image(network, seed, "high", shape=(1, high, even))))
     return (
         Case("drawn", 1.0, pair),
         Case("drawn", 1.0, _image(network, seed, "odd", shape=(1, odd, odd))),
         Case("drawn", 1.0, _image(network, seed, "wide", shape=(1, even, wide))),
-        *map(single.times, _OTHER_SCALES),
+        *map(pixels.times, _OTHER_SCALES),
     )
 
 
 def training_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     """Steps of training, on a batch in which every batch norm sees 8 values per channel or more,
-    and on the same batch at a small and a large scale.
+    and on the same batch at a small scale, if that may be with `silent` weights, and a large one.
 
     The image has at least one pixel everywhere, so a batch of 8 always does; most need 2.
     """
@@ -134,7 +141,17 @@ def training_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     image = _image(network, seed, "training", shape=(batch, size, size))
     labels = stream(seed, "labels").integers(network.classes, size=batch)
     step = Case("drawn", 1.0, image, labels)
-    return (step, *map(step.times, _OTHER_SCALES))
+    small, large = map(step.times, _OTHER_SCALES)
+    return (step, replace(small, weights="silent") if silences(network) else small, large)
+
+
+def silences(network: Network) -> bool:
+    """Whether `silent` weights leave each gradient one value.
+
+    Behind another activation than a ReLU, a max pool would choose among equal numbers, as each
+    framework does in its own way.
+    """
+    return all(op.function == "relu" for op in network.ops if isinstance(op, Activation))
 
 
 def sizes_only(network: Network, *, seed: int) -> tuple[Case, ...]:

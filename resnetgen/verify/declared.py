@@ -8,7 +8,12 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Linear
 from resnetgen.ir.rules import Parameter, network_parameters, parameters
 from resnetgen.verify.problem import Problem, positions
-from resnetgen.verify.runners.protocol import SeenBuild, SeenInitializer, SeenParameter
+from resnetgen.verify.runners.protocol import (
+    SeenBuild,
+    SeenInitializer,
+    SeenParameter,
+    SeenSignature,
+)
 from resnetgen.weights.layout import WEIGHTS_FILE, Entry, layout
 
 
@@ -38,8 +43,8 @@ def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> Compa
         name: f"has {name} more than once" for name in _repeated(each.name for each in seen)
     }
     for name, reason in (*strange.items(), *repeated.items()):
-        owner = name.rpartition(".")[0]
-        found.problems.append(Problem(position.get(owner, len(position)), owner, reason))
+        owner = name.rpartition(".")[0] or None
+        found.problems.append(Problem(position.get(owner or "", len(position)), owner, reason))
     return found
 
 
@@ -50,7 +55,7 @@ def other_classes(network: Network) -> int:
 
 def rebuilt_problems(network: Network, seen: SeenBuild) -> Iterator[Problem]:
     """What is wrong with a model for `other_classes`, which the network's has to be but in its
-    last layer, and with the image that it takes where nobody states one."""
+    last layer, with what it gives, and with the image that it takes where nobody states one."""
     classes = other_classes(network)
     head = (
         replace(op, out_features=classes) if isinstance(op, Linear) else op for op in network.head
@@ -62,6 +67,22 @@ def rebuilt_problems(network: Network, seen: SeenBuild) -> Iterator[Problem]:
     if seen.image is not None and seen.image != image:
         reason = f"by default takes images of shape {list(seen.image)}, not {list(image)}"
         yield Problem(0, network.stem[0].name, reason)
+    if seen.output != (1, classes):
+        last = network.head[-1].name
+        reason = f"built for {classes} classes, it gives {list(seen.output)} for one image"
+        yield Problem(positions(network)[last], last, reason)
+
+
+def signature_problems(network: Network, seen: SeenSignature) -> Iterator[Problem]:
+    """What a graph declares otherwise than whoever runs it goes by."""
+    result = "probabilities" if network.gives_probabilities else "logits"
+    for kind, declared, expected in (
+        ("input", seen.input, f"float[N, {network.input_channels}, H, W] input"),
+        ("output", seen.output, f"float[N, {network.classes}] {result}"),
+    ):
+        if declared != expected:
+            reason = f"the graph's {kind} is declared as {declared}, not as {expected}"
+            yield Problem(len(positions(network)), None, reason)
 
 
 def initializer_problems(

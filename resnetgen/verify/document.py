@@ -145,7 +145,7 @@ class InputJson(TypedDict):
     """One input on which targets were run."""
 
     weights: Annotated[
-        Literal["shipped", "fresh", "drawn"],
+        Literal["shipped", "fresh", "drawn", "silent"],
         Doc(
             "The directory's own; those that a seed gives where it has none; or those drawn so "
             "that no value hides another."

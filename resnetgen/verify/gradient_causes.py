@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import BatchNorm2d, Op
+from resnetgen.ir.ops import Activation, BatchNorm2d, Op
 from resnetgen.ir.rules import parameters
 from resnetgen.verify.causes import Explanation
 from resnetgen.verify.gradient import backward
@@ -112,19 +112,31 @@ def _passed(
     """To which of its inputs the op passes what back, and what besides with which mistake."""
     for source, gradient in zip(op.inputs, passed[op], strict=True):
         yield source, gradient, None
-    if isinstance(op, BatchNorm2d):
-        of_output = sum(
-            (
-                gradient
-                for reader, gradients in passed.items()
-                for name, gradient in zip(reader.inputs, gradients, strict=True)
-                if name == op.name
-            ),
-            start=np.zeros_like(passed[op][0]),
-        )
-        deviation = np.sqrt(step.statistics[op.name].variance + op.epsilon)
-        constant = of_output * (owned(op)["weight"] / deviation)[:, None, None]
-        yield op.inputs[0], constant - passed[op][0], "takes its statistics for constants"
+    match op:
+        case BatchNorm2d():
+            deviation = np.sqrt(step.statistics[op.name].variance + op.epsilon)
+            constant = _of_output(op, passed) * (owned(op)["weight"] / deviation)[:, None, None]
+            yield op.inputs[0], constant - passed[op][0], "takes its statistics for constants"
+        case Activation(function="relu"):
+            (value,) = step.inputs(op)
+            at_zero = _of_output(op, passed) * (value == 0)
+            for slope in (1.0, 0.5):
+                yield op.inputs[0], slope * at_zero, f"has the slope {slope:g} at 0, not 0"
+        case _:
+            return
+
+
+def _of_output(op: Op, passed: Mapping[Op, tuple[Array, ...]]) -> Array:
+    """The gradient of what an op of one input gives, from what its readers pass back."""
+    return sum(
+        (
+            gradient
+            for reader, gradients in passed.items()
+            for name, gradient in zip(reader.inputs, gradients, strict=True)
+            if name == op.name
+        ),
+        start=np.zeros_like(passed[op][0]),
+    )
 
 
 def suspects(network: Network, wrong: Op) -> str:

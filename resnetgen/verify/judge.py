@@ -11,7 +11,12 @@ from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
 from resnetgen.verify.cases import Case, Weights
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
-from resnetgen.verify.declared import compare_parameters, initializer_problems, rebuilt_problems
+from resnetgen.verify.declared import (
+    compare_parameters,
+    initializer_problems,
+    rebuilt_problems,
+    signature_problems,
+)
 from resnetgen.verify.document import Level
 from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
@@ -120,6 +125,8 @@ class Judge:
             judgement.problems += initializer_problems(
                 expected.network, report.initializers, entries=expected.entries
             )
+        if report.signature is not None:
+            judgement.problems += signature_problems(expected.network, report.signature)
         if report.rebuilt is not None:
             judgement.problems += rebuilt_problems(expected.network, report.rebuilt)
         differences: _Differences = {}

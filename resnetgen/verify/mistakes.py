@@ -104,6 +104,8 @@ def mistakes(
             yield Mistake("takes the maximum, not the mean", inputs[0].max((2, 3), keepdims=True))
             yield Mistake("takes the sum, not the mean", inputs[0].sum((2, 3), keepdims=True))
             yield Mistake("takes the first pixel, not the mean", inputs[0][:, :, :1, :1])
+            corner = inputs[0][:, :, :7, :7].mean((2, 3), keepdims=True)
+            yield Mistake("takes the mean of the first 7x7 pixels, not of all", corner)
         case GlobalMaxPool():
             yield Mistake("takes the mean, not the maximum", inputs[0].mean((2, 3), keepdims=True))
         case Mean():

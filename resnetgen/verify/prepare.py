@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnetgen.ir.network import Network
-from resnetgen.ir.ops import Op
+from resnetgen.ir.ops import Norm, Op
 from resnetgen.verify.bounded import Beyond, Bounded, walk_within
 from resnetgen.verify.cases import (
     Case,
@@ -18,6 +19,7 @@ from resnetgen.verify.cases import (
     Weights,
     drawn_cases,
     shipped_image,
+    silences,
     sizes_only,
     training_cases,
 )
@@ -81,7 +83,7 @@ class Prepared:
             (
                 f"{out.case}: {out.reason}"
                 for out in self.left_out
-                if _kind(out.case) not in remaining and out.case.weights != "fresh"
+                if _kind(out.case) not in remaining and out.case.weights in ("shipped", "drawn")
             ),
             None,
         )
@@ -156,9 +158,12 @@ def _wide(network: Network, shipped: Stored, scratch: Path, *, seed: int, trains
     """For a type that holds the weights as they are."""
     first = shipped_case(network, shipped, seed=seed)
     drawn, drawn_values = _draw(network, shipped, scratch, seed=seed)
-    steps, left_out = _steps(network, drawn, seed=seed) if trains else ((), ())
+    stored: dict[Weights, Stored] = {"shipped": shipped, "drawn": drawn}
+    if trains and silences(network):
+        stored["silent"] = _silenced(network, drawn, scratch)
+    steps, left_out = _steps(network, stored, seed=seed) if trains else ((), ())
     return _Chosen(
-        {"shipped": shipped, "drawn": drawn},
+        stored,
         (first.case, *drawn_cases(network, seed=seed), *steps),
         known={0: first.values, 1: drawn_values},
         growths={0: first.growths},
@@ -198,13 +203,13 @@ def _narrow(
 
 
 def _steps(
-    network: Network, drawn: Stored, *, seed: int
+    network: Network, stored: Mapping[Weights, Stored], *, seed: int
 ) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
     """The steps of training that have gradients, and those that have none."""
     steps: list[Case] = []
     left_out: list[LeftOut] = []
     for case in training_cases(network, seed=seed):
-        reason = without_gradient(network, case, drawn.tensors)
+        reason = without_gradient(network, case, stored[case.weights].tensors)
         if reason is None:
             steps.append(case)
         else:
@@ -346,6 +351,20 @@ def _draw(
     path = scratch / "drawn" / WEIGHTS_FILE
     path.parent.mkdir()
     return shipped.copy(path, tensors=drawn.tensors), values
+
+
+def _silenced(network: Network, drawn: Stored, scratch: Path) -> Stored:
+    """The drawn weights with 0 for the first channel's gamma and beta of each norm."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for op in network.ops:
+        if isinstance(op, Norm):
+            for kind in ("weight", "bias"):
+                tensor = drawn.tensors(op)[kind].astype(np.float32)
+                tensor[0] = 0.0
+                tensors[f"{op.name}.{kind}"] = tensor
+    path = scratch / "silent" / WEIGHTS_FILE
+    path.parent.mkdir()
+    return drawn.copy(path, tensors=tensors)
 
 
 def _boundary_values(network: Network, walk: Iterator[tuple[Op, Array]]) -> dict[str, Array]:

@@ -192,7 +192,7 @@ class TargetResult:
 class CaseFacts:
     """One input on which targets were run."""
 
-    weights: Literal["shipped", "fresh", "drawn"]
+    weights: Literal["shipped", "fresh", "drawn", "silent"]
     shape: tuple[int, ...]
     scale: float
     training: bool = False

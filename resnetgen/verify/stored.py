@@ -37,12 +37,12 @@ class Stored:
         return {parameter.kind: self._double(parameter.name) for parameter in parameters(op)}
 
     def copy(self, path: Path, *, tensors: Mapping[str, NDArray[np.float32]]) -> "Stored":
-        """Copies the file to `path` and overwrites the data of all its tensors."""
+        """Copies the file to `path` and overwrites the data of these tensors."""
         shutil.copyfile(self.path, path)
         with path.open("r+b") as file:
-            for entry in self.entries.values():
-                file.seek(entry.offset)
-                file.write(np.ascontiguousarray(tensors[entry.name], dtype="<f4").data)
+            for name, tensor in tensors.items():
+                file.seek(self.entries[name].offset)
+                file.write(np.ascontiguousarray(tensor, dtype="<f4").data)
         return Stored(path, self.entries, _map(path))
 
     def refuse_not_finite(self) -> None:

@@ -17,6 +17,7 @@ from mutations.patches import (
 from mutations.selections import (
     average_pools,
     blurs,
+    classes,
     counting_pools,
     drops,
     first_norm_activations,
@@ -24,6 +25,7 @@ from mutations.selections import (
     first_sum_activation,
     head_means,
     last_linear,
+    last_norm_activation_of_relus,
     linear,
     max_pools,
     max_pools_behind_relu,
@@ -82,6 +84,15 @@ KINDS = (
             "nnx.leaky_relu",
             graphs.replaced("LeakyRelu", alpha=0.01),
         ),
+    ),
+    Kind(
+        "slope-at-zero",
+        last_norm_activation_of_relus,
+        "has the slope 1 at 0, not 0 | has the slope 0.5 at 0, not 0",
+        **_behind_norm(
+            "(lambda x: x.clamp(min=0))", "ops.maximum(x, 0.0)", "(lambda x: jnp.maximum(x, 0))"
+        ),
+        level="train",
     ),
     Kind(
         "elu",
@@ -284,6 +295,27 @@ KINDS = (
         torch=torch_call("x[:, :, :1, :1]"),
         keras=keras_call("x[:, 0, 0]"),
         flax=text((r"x\.mean\(axis=\(1, 2\)\)(?!\[)", "x[:, 0, 0]")),
+    ),
+    Kind(
+        "window-of-seven",
+        head_means,
+        "takes the mean of the first 7x7 pixels",
+        torch=torch_call("x[:, :, :7, :7].mean((2, 3), keepdim=True)"),
+        keras=keras_call("ops.mean(x[:, :7, :7], (1, 2))"),
+        flax=text((r"x\.mean\(axis=\(1, 2\)\)(?!\[)", "x[:, :7, :7].mean(axis=(1, 2))")),
+    ),
+    Kind(
+        "fixed-number-of-classes",
+        last_linear,
+        "for one image",
+        torch=torch_call(lambda op: f"given(x)[:, : {classes(op)}]"),
+        keras=text(
+            (
+                r"keras\.Model\(image, logits",
+                lambda op: f"keras.Model(image, logits[:, :{classes(op)}]",
+            )
+        ),
+        flax=flax_call(lambda op: f"given(x)[:, :{classes(op)}]"),
     ),
     Kind(
         "softmax-on-the-logits",

@@ -54,6 +54,14 @@ KINDS = (
         **_image("x / 255", "x / 255", graphs.first("Div", np.float32(255))),
     ),
     Kind(
+        "normalized-if-it-is-not",
+        stem,
+        "takes its input times 2 and plus -1",
+        torch=torch_call("given(2 * x - 1 if x.min() >= 0 else x)"),
+        keras=keras_call("given(2 * x - 1 if ops.min(x) >= 0 else x)", of="pad or layer"),
+        flax=flax_call("given(jnp.where(x.min() >= 0, 2 * x - 1, x))"),
+    ),
+    Kind(
         "normalized-image",
         stem,
         "takes its input times 2 and plus -1",

@@ -7,12 +7,14 @@ from mutations.patches import (
     flax_layer,
     keras_call,
     keras_layer,
+    text,
     torch_call,
     torch_layer,
 )
 from mutations.selections import (
     batch_norms,
     batch_norms_of_torchvision,
+    first_batch_norm,
     group_norms,
     norms,
     projection_norms,
@@ -67,6 +69,12 @@ KINDS = (
         ),
         keras=keras_call("call(x, training=True)"),
         flax=flax_call("call(layer, x, use_running_average=False)"),
+    ),
+    Kind(
+        "training-unless-told",
+        first_batch_norm,
+        "uses the batch's statistics, not the running ones",
+        keras=text((r"(layers\.BatchNormalization\([^()]*\))\(x\)", r"\1(x, training=True)")),
     ),
     Kind(
         "statistics-of-each-image",

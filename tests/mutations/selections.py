@@ -99,6 +99,11 @@ def last_linear(network: Network) -> Iterator[Op]:
     return (op for op in network.head[-1:] if isinstance(op, Linear))
 
 
+def classes(op: Op) -> int:
+    assert isinstance(op, Linear)
+    return op.out_features
+
+
 def dilated(network: Network) -> Iterator[Conv2d]:
     return (op for op in convolutions(network) if op.dilation > 1)
 
@@ -109,6 +114,10 @@ def ungrouped(network: Network) -> Iterator[Conv2d]:
 
 def batch_norms(network: Network) -> Iterator[BatchNorm2d]:
     return (op for op in network.ops if isinstance(op, BatchNorm2d))
+
+
+def first_batch_norm(network: Network) -> Iterator[BatchNorm2d]:
+    return islice(batch_norms(network), 1)
 
 
 def batch_norms_of_torchvision(network: Network) -> Iterator[BatchNorm2d]:
@@ -174,14 +183,30 @@ def first_norm_activations(network: Network) -> Iterator[Activation]:
     """Behind norms, the first behind all norms of that name: sources say them in one line, unless
     the block ends there."""
     seen: set[str] = set()
-    sources = {op.name: op for op in network.ops}
-    last = {block.ops[-1] for block in network.blocks}
-    for op in (op for op in network.ops if op not in last):
-        if not isinstance(op, Activation) or not isinstance(sources[op.inputs[0]], Norm):
-            continue
+    for op in _norm_activations(network):
         name = op.inputs[0].rpartition(".")[2]
-        if name not in seen and not name.isdigit():
+        if name not in seen:
             seen.add(name)
+            yield op
+
+
+def last_norm_activation_of_relus(network: Network) -> Iterator[Activation]:
+    """The last one behind a norm, where all are ReLUs: the first on the way back."""
+    activations = (op for op in network.ops if isinstance(op, Activation))
+    if all(op.function == "relu" for op in activations):
+        yield from list(_norm_activations(network))[-1:]
+
+
+def _norm_activations(network: Network) -> Iterator[Activation]:
+    sources = {op.name: op for op in network.ops}
+    ends = {block.ops[-1] for block in network.blocks}
+    for op in network.ops:
+        if (
+            isinstance(op, Activation)
+            and op not in ends
+            and isinstance(sources[op.inputs[0]], Norm)
+            and not op.inputs[0].rpartition(".")[2].isdigit()
+        ):
             yield op
 
 

@@ -78,7 +78,14 @@ def _run(request: Request, recorder: Recorder) -> None:
                 model.eval()
     if request.classes is not None:
         other = _abstract(nnx, factory(module), num_classes=request.classes)
-        recorder.rebuilt = SeenBuild(tuple(_parameters(nnx, other)), image=None)
+        other.eval()
+        image = jax.numpy.asarray(np.load(request.cases[0].image)[:1].transpose(0, 2, 3, 1))
+
+        def answer(model: Any) -> Any:
+            return model(image)
+
+        output = tuple(nnx.eval_shape(answer, other).shape)
+        recorder.rebuilt = SeenBuild(tuple(_parameters(nnx, other)), image=None, output=output)
 
 
 def _widens(network: Network, dtype: Dtype) -> str | None:

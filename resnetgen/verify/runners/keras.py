@@ -56,19 +56,23 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     channels = int(np.load(request.cases[0].image, mmap_mode="r").shape[1])
     load = getattr(module, LOADER)
     model = _built(keras, build, (None, None, channels), recorder)
-    # That build has told what dtype they have where none is set.
-    recorder.parameters += (replace(each, dtype=None) for each in _parameters(model))
+    recorder.parameters += _as_run(model)
     loaded = None
     for number, case in enumerate(request.cases):
         if dtype not in case.dtypes:
             continue
         if case.weights != loaded:
             load(model, Path(case.weights, WEIGHTS_FILE))
+            # As it is then: what is loaded may no longer be trainable.
+            recorder.parameters[:] = _as_run(model)
             loaded = case.weights
         image = _image(keras, case, dtype)
         with recorder.run("keras", dtype=dtype, case=number):
-            _call(backend, keras, model, image, case, recorder)
-            if case.training is not None:
+            if case.training is None:
+                # As its users call it: a layer may have a mode of its own where nobody states one.
+                _call(backend, keras, model, image, recorder)
+            else:
+                _call(backend, keras, model, image, recorder, training=True)
                 # That has moved the running statistics, and so does the step itself.
                 loaded = None
                 load(model, Path(case.weights, WEIGHTS_FILE))
@@ -80,7 +84,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
         fixed = _built(keras, build, tuple(image.shape[1:]), recorder)
         load(fixed, Path(first.weights, WEIGHTS_FILE))
         with recorder.run("keras", dtype=dtype, case=0):
-            _call(backend, keras, fixed, image, first, recorder)
+            _call(backend, keras, fixed, image, recorder, training=False)
 
 
 def _built(
@@ -99,10 +103,10 @@ def _image(keras: Any, case: CaseRequest, dtype: Dtype) -> Any:
 
 
 def _call(
-    backend: Backend, keras: Any, model: Any, image: Any, case: CaseRequest, recorder: Recorder
+    backend: Backend, keras: Any, model: Any, image: Any, recorder: Recorder, **stated: bool
 ) -> None:
     with _no_graph(backend):
-        output = model(image, training=case.training is not None)
+        output = model(image, **stated)
     if not keras.ops.is_tensor(output):
         raise TypeError(f"the model returned {type(output).__name__}, not a tensor")
     recorder.value(OUTPUT, _array(keras, output))
@@ -248,7 +252,8 @@ def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
     """
     model = build(num_classes=classes)
     height, width, channels = model.input_shape[1:]
-    return SeenBuild(tuple(_parameters(model)), image=(channels, height, width))
+    output = tuple(1 if extent is None else extent for extent in model.output_shape)
+    return SeenBuild(tuple(_parameters(model)), image=(channels, height, width), output=output)
 
 
 def _parameters(model: Any) -> list[SeenParameter]:
@@ -258,6 +263,11 @@ def _parameters(model: Any) -> list[SeenParameter]:
         )
         for name, variable in _variables(model)
     ]
+
+
+def _as_run(model: Any) -> list[SeenParameter]:
+    """Its parameters, of which another build tells what dtype they have where none is set."""
+    return [replace(each, dtype=None) for each in _parameters(model)]
 
 
 def _variables(model: Any) -> list[tuple[str, Any]]:

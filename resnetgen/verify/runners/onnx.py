@@ -29,6 +29,7 @@ from resnetgen.verify.runners.protocol import (
     Request,
     SeenInitializer,
     SeenParameter,
+    SeenSignature,
 )
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Runner
@@ -59,6 +60,10 @@ def _run(request: Request, recorder: Recorder) -> None:
             names = [each.name for each in found]
             has = f"{len(names)} {kind}s, {listed(names)}" if names else f"no {kind}"
             raise ValueError(f"{_FILE} has {has}, and not one")
+    recorder.signature = SeenSignature(
+        _declaration(onnx, graph_only.graph.input[0]),
+        _declaration(onnx, graph_only.graph.output[0]),
+    )
     recorder.parameters += _parameters(graph_only.graph)
     recorder.initializers = [_initializer(onnx, each) for each in graph_only.graph.initializer]
     _refuse_outside(recorder.initializers, file.parent)
@@ -217,6 +222,14 @@ def _parameters(graph: Any) -> list[SeenParameter]:
 def _is_tensor(op_type: str, position: int) -> bool:
     """Whether an op reads a tensor of the network there."""
     return position > 0 if op_type in _WEIGHTED else op_type == _SHAPING and position == 0
+
+
+def _declaration(onnx: Any, value: Any) -> str:
+    """As the text of a graph has it; a dimension of which nothing is said is `?`."""
+    type_ = value.type.tensor_type
+    dims = (each.dim_param or each.dim_value or "?" for each in type_.shape.dim)
+    kind = onnx.TensorProto.DataType.Name(type_.elem_type).lower()
+    return f"{kind}[{', '.join(map(str, dims))}] {value.name}"
 
 
 def _initializer(onnx: Any, tensor: Any) -> SeenInitializer:

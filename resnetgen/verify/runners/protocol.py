@@ -86,6 +86,8 @@ class SeenBuild:
     parameters: tuple[SeenParameter, ...]
     image: tuple[int, ...] | None
     """The image's (channels, height, width) where nobody states it; None where it may be any."""
+    output: tuple[int, ...]
+    """The shape of what it gives for one image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,14 @@ class SeenInitializer:
     location: str | None
     offset: int
     length: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSignature:
+    """What a graph says that it takes and gives, each as `float[N, 3, H, W] input`."""
+
+    input: str
+    output: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,8 @@ class Report:
     parameters: tuple[SeenParameter, ...]
     initializers: tuple[SeenInitializer, ...] | None
     """None where the target's file holds no references to weights."""
+    signature: SeenSignature | None
+    """None where the target's file declares none."""
     rebuilt: SeenBuild | None
     """None where the target's file builds nothing."""
     runs: tuple[SeenRun, ...]

@@ -19,6 +19,7 @@ from resnetgen.verify.runners.protocol import (
     SeenInitializer,
     SeenParameter,
     SeenRun,
+    SeenSignature,
     SeenStep,
     SeenValue,
 )
@@ -36,6 +37,7 @@ class Recorder:
         self.device_name = request.device
         self.parameters: list[SeenParameter] = []
         self.initializers: list[SeenInitializer] | None = None
+        self.signature: SeenSignature | None = None
         self.rebuilt: SeenBuild | None = None
         self.listening = True
         """False while layers are called with what a framework traces, and with no values."""
@@ -119,6 +121,7 @@ class Recorder:
             device_name=self.device_name,
             parameters=tuple(self.parameters),
             initializers=None if self.initializers is None else tuple(self.initializers),
+            signature=self.signature,
             rebuilt=self.rebuilt,
             runs=tuple(self._runs),
         )

@@ -30,13 +30,16 @@ _DTYPES: tuple[Dtype, ...] = ("float64", "float32")
 
 
 def _run(request: Request, recorder: Recorder) -> None:
-    framework("torch")
+    torch = framework("torch")
     build = factory(load_source(Path(request.directory, _FILE)))
     run_model(build, request, recorder)
     if request.classes is not None:
         # Not on PyTorch's meta device: the first use of that costs more than drawing weights.
-        other = build(num_classes=request.classes)
-        recorder.rebuilt = SeenBuild(tuple(_parameters(other)), image=None)
+        other = build(num_classes=request.classes).eval()
+        image = torch.from_numpy(np.load(request.cases[0].image)[:1]).float()
+        with torch.inference_mode():
+            output = tuple(other(image).shape)
+        recorder.rebuilt = SeenBuild(tuple(_parameters(other)), image=None, output=output)
 
 
 def run_model(build: Callable[[], Any], request: Request, recorder: Recorder) -> None:
@@ -134,8 +137,16 @@ def _dtype(tensor: Any) -> str:
 
 
 def _buffers(model: Any) -> list[tuple[str, Any]]:
-    """The running statistics by name; PyTorch's counter of training steps is nobody else's."""
-    return [item for item in model.named_buffers() if not item[0].endswith(COUNTER)]
+    """The running statistics by name, and what else is saved.
+
+    PyTorch's counter of training steps is nobody else's.
+    """
+    saved = model.state_dict().keys()
+    return [
+        (name, value)
+        for name, value in model.named_buffers()
+        if name in saved and not name.endswith(COUNTER)
+    ]
 
 
 def _hook(torch: Any, model: Any, recorder: Recorder) -> None:
