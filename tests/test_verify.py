@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from skips import skip_without
 from verification import DEEP_SQUEEZING, SMALL, SQUEEZING, TINY, files, network_of, verify_together
@@ -549,6 +550,52 @@ def test_growth_of_rounding_is_measured_at_each_scale(tmp_path: Path) -> None:
         # That of the first, and more on an image that makes the value smaller.
         assert growth >= at.setdefault(case.scale, growth)
     assert len(set(at.values())) == len(at) == 3
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("old", "new", "kind"), [("input", "x", "input"), ("logits", "y", "output")]
+)
+def test_graph_whose_names_are_others_is_wrong(
+    tmp_path: Path, old: str, new: str, kind: str
+) -> None:
+    """Though its text says the same, and no number changes."""
+    skip_without("onnxruntime")
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    path = directory / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+    for value in (*graph.input, *graph.output):
+        value.name = new if value.name == old else value.name
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".onnxtxt").unlink()
+
+    verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
+    result = verification.targets["onnx"]
+    assert result.status == "failed"
+    assert result.reason is not None
+    assert f"the graph's {kind} is declared as float[" in result.reason
+
+
+@pytest.mark.frameworks
+def test_what_loading_freezes_is_seen(tmp_path: Path) -> None:
+    skip_without("keras")
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    path = directory / "model_keras.py"
+    text, line = path.read_text(), "        layer.set_weights(weights)\n"
+    assert line in text
+    path.write_text(text.replace(line, f'{line}        layer.trainable = layer.name == "fc"\n'))
+
+    options = Options(("keras-torch",))
+    verification = verify(network, directory, options=options, progress=lambda *_: None)
+    result = verification.targets["keras-torch"]
+    assert (result.status, result.first_divergence) == ("failed", "conv1")
+    assert result.reason == "conv1.weight is not trainable"
 
 
 AUTOCAST = """    @torch.autocast("cpu", dtype=torch.bfloat16)

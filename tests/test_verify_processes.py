@@ -349,7 +349,7 @@ def test_a_runner_that_leaves_out_inputs_fails(
 
     once, whole = verification.targets["once"], verification.targets["other"]
     assert (whole.status, once.status) == ("passed", "failed")
-    assert str(once.reason).startswith("shows nothing named conv1 on an input of 1x1x17x17")
+    assert str(once.reason).startswith("shows nothing named conv1 on an input of 1x1x19x19")
 
 
 def test_a_parameter_seen_twice_is_a_problem_and_counts_once(

@@ -28,9 +28,18 @@ def framework(name: str) -> Any:
 def missing(modules: Mapping[str, str]) -> str | None:
     """Which of these modules is not installed, and which extra of resnetgen brings it."""
     for module, extra in modules.items():
-        if not _is_importable(module):
+        if not is_importable(module):
             return f"{module} is not installed: install resnetgen[{extra}]"
     return None
+
+
+def is_importable(module: str) -> bool:
+    """Whether any finder has it: what is installed to be edited may have one of its own."""
+    try:
+        return find_spec(module) is not None
+    # The package around it is not there, or it is what runs and has no file.
+    except (ModuleNotFoundError, ValueError):
+        return False
 
 
 def end_with(parent: int) -> None:
@@ -45,10 +54,3 @@ def _wait_for(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def _is_importable(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # The package around it is not there.
-        return False

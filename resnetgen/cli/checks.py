@@ -1,7 +1,6 @@
 """What several commands refuse alike before they begin: arguments that cannot be, or that clash."""
 
 import os
-import sys
 from collections.abc import Collection, Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from resnetgen.child.framework import is_importable
 from resnetgen.cli.options import Dtype, Level, unknown
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 
@@ -61,9 +61,7 @@ def check_peer(reference: str | None) -> None:
         message = f"--against cannot be {quote(reference)}"
         raise DiagnosticError.of("bad-peer", message, expected=expected)
     top = module.partition(".")[0]
-    # What is installed to be edited may have a finder of its own.
-    found = any(finder.find_spec(top, None) for finder in sys.meta_path)
-    if not found and PathFinder.find_spec(top, [os.getcwd()]) is None:
+    if not is_importable(top) and PathFinder.find_spec(top, [os.getcwd()]) is None:
         message = f"there is no module {quote(top)}, which --against names"
         hint = "install it, or run this in the directory where it lies"
         raise DiagnosticError.of("bad-peer", message, hint=hint)

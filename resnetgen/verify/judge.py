@@ -329,7 +329,8 @@ class Judge:
             for number, compared in by_case.items():
                 proven.setdefault(weights[number], set()).update(name for name, _ in compared)
         doubtful: set[Weights] = {weights[number] for number, dtype in unproven if dtype == widest}
-        for kind in sorted(doubtful):
+        # Silent weights add to what the drawn ones show, whose values are compared as well.
+        for kind in sorted(doubtful - {"silent"}):
             if missing := self._due - proven.get(kind, set()):
                 name = min(missing, key=self._positions.__getitem__)
                 moved = f"rounding to {widest} alone may move {name} too far"

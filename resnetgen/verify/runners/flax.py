@@ -22,7 +22,7 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import LOADER, factory, load_source, refuse_other
+from resnetgen.verify.runners.source import LOADER, factory, load_source, other_output, refuse_other
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 _FILE = "model_flax.py"
@@ -66,7 +66,7 @@ def _run(request: Request, recorder: Recorder) -> None:
                 _set_up_training(nnx, model, recorder)
             output = model(image)
             if not isinstance(output, jax.Array):
-                raise TypeError(f"the model returned {type(output).__name__}, not an Array")
+                raise other_output(output, wanted="an Array")
             if output.dtype != dtype:
                 raise TypeError(f"the model computed in {output.dtype}, not in {dtype}")
             recorder.value(OUTPUT, _array(output))

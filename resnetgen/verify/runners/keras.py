@@ -23,7 +23,7 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import Due, Runner
-from resnetgen.verify.runners.source import LOADER, factory, load_source, refuse_other
+from resnetgen.verify.runners.source import LOADER, factory, load_source, other_output, refuse_other
 from resnetgen.weights.layout import WEIGHTS_FILE
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -47,7 +47,7 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
     source = Path(request.directory, _FILE)
     if request.classes is not None:
         _set_dtype(keras, "float32")
-        recorder.rebuilt = _rebuilt(factory(load_source(source)), request.classes)
+        recorder.rebuilt = _rebuilt(keras, factory(load_source(source)), request.classes)
     dtype = set_up_dtype(keras, request.dtype)
 
     # Anew, since what a source asks of Keras as it is imported has to hold in these runs, too.
@@ -108,7 +108,7 @@ def _call(
     with _no_graph(backend):
         output = model(image, **stated)
     if not keras.ops.is_tensor(output):
-        raise TypeError(f"the model returned {type(output).__name__}, not a tensor")
+        raise other_output(output, wanted="a tensor")
     recorder.value(OUTPUT, _array(keras, output))
 
 
@@ -245,13 +245,15 @@ def _computes_float64(keras: Any) -> bool:
     return bool(np.abs(actual - expected.transpose(0, 3, 1, 2)).max() < 1e-12)
 
 
-def _rebuilt(build: Callable[..., Any], classes: int) -> SeenBuild:
+def _rebuilt(keras: Any, build: Callable[..., Any], classes: int) -> SeenBuild:
     """Another number of classes, and the image's size and the dtypes that there are by default.
 
     One model shows all, for Keras takes long to build one: it calls every layer.
     """
     model = build(num_classes=classes)
     height, width, channels = model.input_shape[1:]
+    if not isinstance(model.output, keras.KerasTensor):
+        raise other_output(model.output, wanted="a tensor")
     output = tuple(1 if extent is None else extent for extent in model.output_shape)
     return SeenBuild(tuple(_parameters(model)), image=(channels, height, width), output=output)
 

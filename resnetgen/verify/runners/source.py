@@ -26,6 +26,11 @@ def refuse_other(model: Any, kind: type, build: Callable[..., Any], *, wanted: s
         raise TypeError(f"{name}() returned {type(model).__name__}, not {wanted}")
 
 
+def other_output(output: Any, *, wanted: str) -> TypeError:
+    """What to raise where a model returned none of its framework's arrays."""
+    return TypeError(f"the model returned {type(output).__name__}, not {wanted}")
+
+
 def factory(module: ModuleType) -> Callable[..., Any]:
     """The one function in the module's `__all__` that builds the model."""
     exported: list[str] = list(getattr(module, "__all__", ()))

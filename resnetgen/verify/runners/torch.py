@@ -20,7 +20,7 @@ from resnetgen.verify.runners.protocol import (
 )
 from resnetgen.verify.runners.recorder import Recorder
 from resnetgen.verify.runners.registry import Runner
-from resnetgen.verify.runners.source import factory, load_source, refuse_other
+from resnetgen.verify.runners.source import factory, load_source, other_output, refuse_other
 from resnetgen.weights.layout import WEIGHTS_FILE
 from resnetgen.weights.safetensors import COUNTER
 
@@ -82,7 +82,7 @@ def _run_cases(torch: Any, model: Any, dtype: Dtype, request: Request, recorder:
 def _output(torch: Any, model: Any, image: Any, recorder: Recorder) -> Any:
     output = model(image)
     if not isinstance(output, torch.Tensor):
-        raise TypeError(f"the model returned {type(output).__name__}, not a Tensor")
+        raise other_output(output, wanted="a Tensor")
     recorder.value(OUTPUT, _array(output))
     return output
 
