@@ -114,8 +114,9 @@ def drawn_cases(network: Network, *, seed: int) -> tuple[Case, ...]:
     """
     even = _base_size(network)
     odd = _fitting(network, even + _ODD, _square)
-    # More than a window of 7 pixels sees of the last stage.
-    wide = _fitting(network, 9 * total_stride(network) + 1, lambda width: (even, width))
+    # The last stage is wider than a window of 7 pixels.
+    least = max(even + even // 2, 9 * total_stride(network)) + 1
+    wide = _fitting(network, least, lambda width: (even, width))
     high = _fitting(network, even + 2 * _ODD, lambda height: (height, even))
     pair = _image(network, seed, "even", shape=(2, even, even))
     pixels = Case("drawn", 1.0, np.abs(_image(network, seed, "high", shape=(1, high, even))))
