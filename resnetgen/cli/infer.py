@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnetgen.cli.checks import require_legal_name
-from resnetgen.cli.options import (
-    KeyOption,
-    complete_checkpoint,
-    complete_spec,
-    named_path,
-)
+from resnetgen.cli.options import KeyOption, complete_checkpoint, complete_spec, named_path
 from resnetgen.cli.printing import reporting, say
 from resnetgen.diagnostics import DiagnosticError, Span, quote
 

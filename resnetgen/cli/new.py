@@ -8,11 +8,7 @@ from typing import Annotated
 import typer
 
 from resnetgen.cli.checks import refuse_to_replace, require_legal_name
-from resnetgen.cli.options import (
-    Overrides,
-    complete_spec,
-    named_path,
-)
+from resnetgen.cli.options import Overrides, complete_spec, named_path
 from resnetgen.cli.printing import reporting
 from resnetgen.diagnostics import DiagnosticError, Span, printable, quote
 
@@ -83,9 +79,8 @@ def new(
         if "name" in keys(overrides or ()):
             message = "--set name asks for another name than NAME"
             raise DiagnosticError.of("two-names", message, hint="NAME is enough")
-        text = _HEADER.format(file=printable(shlex.quote(str(file)))) + brief(
-            replace(compiled.spec, name=name)
-        )
+        header = _HEADER.format(file=printable(shlex.quote(str(file))))
+        text = header + brief(replace(compiled.spec, name=name))
         with replaced(file, is_new=not force) as temporary:
             temporary.write_text(text, encoding="utf-8")
     typer.echo(f"{file}: {name}, {compiled.network.depth} layers, like {like}")

@@ -4,7 +4,6 @@ it is a step of training."""
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +11,11 @@ from numpy.typing import NDArray
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Activation, BatchNorm2d
 from resnetgen.ir.rules import largest_dilation, shapes, total_stride, unfit_op
+from resnetgen.verify.document import Weights
 from resnetgen.verify.dtypes import Dtype
 from resnetgen.verify.reference import Array
 from resnetgen.verify.result import CaseFacts
 from resnetgen.weights.initial import stream
-
-Weights = Literal["shipped", "fresh", "drawn", "silent"]
-"""`shipped` are the directory's own, `fresh` those that a seed gives where it has none, and `drawn`
-those of which no value hides anything. `silent` are these with each norm's first channel at 0, as
-all are of which a training begins with gammas of 0: it shows what a ReLU's gradient is there."""
 
 _SMALLEST_SIZE = 16
 """In pixels: below this the small networks' windows would hardly lie inside the image."""

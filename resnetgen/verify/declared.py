@@ -43,8 +43,8 @@ def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> Compa
         name: f"has {name} more than once" for name in _repeated(each.name for each in seen)
     }
     for name, reason in (*strange.items(), *repeated.items()):
-        owner = name.rpartition(".")[0] or None
-        found.problems.append(Problem(position.get(owner or "", len(position)), owner, reason))
+        owner = name.rpartition(".")[0]
+        found.problems.append(Problem(position.get(owner, len(position)), owner or None, reason))
     return found
 
 

@@ -13,6 +13,10 @@ Status = Literal["passed", "failed", "partial"]
 TargetStatus = Literal["passed", "failed", "not_run"]
 Level = Literal["shapes", "forward", "train"]
 WeightsState = Literal["shipped", "absent"]
+Weights = Literal["shipped", "fresh", "drawn", "silent"]
+"""`shipped` are the directory's own, `fresh` those that a seed gives where it has none, and `drawn`
+those of which no value hides anything. `silent` are these with each norm's first channel at 0, as
+all are of which a training begins with gammas of 0: it shows what a ReLU's gradient is there."""
 
 
 class RunJson(TypedDict):
@@ -145,10 +149,11 @@ class InputJson(TypedDict):
     """One input on which targets were run."""
 
     weights: Annotated[
-        Literal["shipped", "fresh", "drawn", "silent"],
+        Weights,
         Doc(
-            "The directory's own; those that a seed gives where it has none; or those drawn so "
-            "that no value hides another."
+            "The directory's own; those that a seed gives where it has none; those drawn so that "
+            "no value hides another; or, for a step of training, these with the first channel of "
+            "each norm at 0."
         ),
     ]
     shape: Annotated[list[int], Doc("The image's, as NCHW.")]
@@ -162,7 +167,7 @@ class LeftOutJson(InputJson):
     reason: Annotated[str, Doc("Why, and in which targets.")]
 
 
-_VERDICT: TypeAlias = Annotated[
+_OverallStatus: TypeAlias = Annotated[
     Status,
     Doc(
         "Passed if all that were due did; failed if one did, or none gave a result; else partial: "
@@ -174,7 +179,7 @@ _VERDICT: TypeAlias = Annotated[
 class VerificationJson(TypedDict):
     """The `verification` object of `verify --json`, and of a `build --json` that verifies."""
 
-    status: _VERDICT
+    status: _OverallStatus
     level: Annotated[Level, Doc("How much was compared; each level has all before it.")]
     reference: Annotated[str, Doc("What targets were compared with: ir, or MODULE:FUNCTION.")]
     weights: Annotated[WeightsState, Doc("Whether the directory has a model.safetensors.")]
@@ -187,7 +192,7 @@ class CertificateJson(TypedDict):
 
     name: Annotated[str, Doc("The network's.")]
     spec_sha256: Annotated[str, Doc("Of what the spec means, in hex.")]
-    status: _VERDICT
+    status: _OverallStatus
     level: Annotated[Level, Doc("How much was compared; each level has all before it.")]
     reference: Annotated[str, Doc("What targets were compared with: ir, or MODULE:FUNCTION.")]
     weights: Annotated[WeightsState, Doc("Whether the directory has a model.safetensors.")]

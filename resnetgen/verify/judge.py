@@ -9,7 +9,7 @@ import numpy as np
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.rules import Shape, parameters, shapes
-from resnetgen.verify.cases import Case, Weights
+from resnetgen.verify.cases import Case
 from resnetgen.verify.compare import TOLERANCES, Difference, compare, describe
 from resnetgen.verify.declared import (
     compare_parameters,
@@ -17,7 +17,7 @@ from resnetgen.verify.declared import (
     rebuilt_problems,
     signature_problems,
 )
-from resnetgen.verify.document import Level
+from resnetgen.verify.document import Level, Weights
 from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
 from resnetgen.verify.observed import RETURNED, Observation, Place, observations, places
 from resnetgen.verify.problem import Problem, positions

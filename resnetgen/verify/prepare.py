@@ -16,7 +16,6 @@ from resnetgen.verify.cases import (
     Case,
     KnownCase,
     LeftOut,
-    Weights,
     drawn_cases,
     shipped_image,
     silences,
@@ -25,7 +24,7 @@ from resnetgen.verify.cases import (
 )
 from resnetgen.verify.compare import beyond_proof
 from resnetgen.verify.conditioning import at_scale_of, gradient_conditioning, growths
-from resnetgen.verify.document import Level, WeightsState
+from resnetgen.verify.document import Level, Weights, WeightsState
 from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
 from resnetgen.verify.narrow import fit, largest_value
 from resnetgen.verify.numbers import Drawn

@@ -17,6 +17,7 @@ from resnetgen.verify.document import (
     TargetStatus,
     TrainingJson,
     VerificationJson,
+    Weights,
     WeightsState,
 )
 from resnetgen.verify.dtypes import FORMATS, Dtype, is_narrow
@@ -192,7 +193,7 @@ class TargetResult:
 class CaseFacts:
     """One input on which targets were run."""
 
-    weights: Literal["shipped", "fresh", "drawn", "silent"]
+    weights: Weights
     shape: tuple[int, ...]
     scale: float
     training: bool = False
