@@ -60,6 +60,21 @@ def test_files_that_are_as_certified(resnetgen: Run, directory: Path) -> None:
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
 
+def test_what_had_failed_is_named_so(resnetgen: Run, directory: Path) -> None:
+    path = directory / "certificate.json"
+    document = json.loads(path.read_text())
+    document["status"] = "failed"
+    document["targets"]["torch"]["status"] = "failed"
+    path.write_text(json.dumps(document))
+    arguments = ("verify", "resnet20", "--certificate", "resnet20/certificate.json")
+    ran = resnetgen(*arguments)
+    assert ran.code == 1
+    assert "failed at the level forward, in torch; keras-tensorflow, " in ran.out
+    assert ran.out.endswith(" and onnx passed\n")
+    found = resnetgen(*arguments, "--json").json
+    assert (found["targets"]["torch"], found["targets"]["onnx"]) == ("failed", "passed")
+
+
 def test_files_that_changed_are_named(resnetgen: Run, directory: Path) -> None:
     source = directory / "model_torch.py"
     source.write_text(source.read_text() + "\n")

@@ -10,7 +10,10 @@ from resnetgen.diagnostics import DiagnosticError, Span, listed, printable
 from resnetgen.records import SPEC
 
 if TYPE_CHECKING:
+    from collections.abc import ItemsView
+
     from resnetgen.ir.network import Network
+    from resnetgen.verify.document import CertifiedTargetJson
     from resnetgen.verify.recheck import Recheck
 
 
@@ -34,6 +37,7 @@ def recheck_certificate(
                 "status": found.certificate["status"],
                 "level": found.certificate["level"],
                 "dtypes": _dtypes(found),
+                "targets": {name: each["status"] for name, each in _targets(found)},
             }
         )
     else:
@@ -73,15 +77,20 @@ def _print(found: "Recheck", network: "Network", directory: Path, certificate: P
         del dtypes[peer]
         say(f"{peer}, with which they were compared, is none of these files: it was not looked at")
     narrower = sorted({dtype for dtype in dtypes.values() if dtype not in (None, "float64")})
-    typer.echo(
-        f"{network.name} is as certified in {certificate}: {document['status']} at the level "
-        f"{document['level']}"
-        + (f" in {listed(narrower)}" if narrower else "")
-        + (f", in {listed(list(dtypes))}" if dtypes else "")
-    )
+    verdict = f"{document['status']} at the level {document['level']}"
+    if narrower:
+        verdict += f" in {listed(narrower)}"
+    if failed := [name for name, each in _targets(found) if each["status"] == "failed"]:
+        verdict += f", in {listed(failed)}; {listed(list(dtypes)) if dtypes else 'none'} passed"
+    elif dtypes:
+        verdict += f", in {listed(list(dtypes))}"
+    typer.echo(f"{network.name} is as certified in {certificate}: {verdict}")
 
 
 def _dtypes(found: "Recheck") -> dict[str, str | None]:
     """In which type each target passed; None where no value was compared."""
-    targets = found.certificate["targets"]
-    return {name: each["dtype"] for name, each in targets.items() if each["status"] == "passed"}
+    return {name: each["dtype"] for name, each in _targets(found) if each["status"] == "passed"}
+
+
+def _targets(found: "Recheck") -> "ItemsView[str, CertifiedTargetJson]":
+    return found.certificate["targets"].items()

@@ -121,13 +121,14 @@ def _solved_depth(
 
 
 def _lengthened(wanted: int, blocks: tuple[BlockSpec, ...], repeats: tuple[int, ...]) -> str:
-    """The repeats with so many blocks in the longest stage that the depth is nearest."""
-    longest = repeats.index(max(repeats))
-    step = len(blocks[longest].convolutions)
-    missing = wanted - depth.depth(repeats, blocks)
-    count = max(1, repeats[longest] + round(missing / step))
-    nearest = (*repeats[:longest], count, *repeats[longest + 1 :])
-    return f"`repeats: {list(nearest)}` gives {depth.depth(nearest, blocks):,}"
+    """The repeats with more blocks in the longest stage, or fewer in whichever is, that are nearest
+    to the depth."""
+    counts = list(repeats)
+    while (missing := wanted - depth.depth(counts, blocks)) < 0 and max(counts) > 1:
+        counts[counts.index(max(counts))] -= 1
+    longest = counts.index(max(counts))
+    counts[longest] += max(0, round(missing / len(blocks[longest].convolutions)))
+    return f"`repeats: {counts}` gives {depth.depth(counts, blocks):,}"
 
 
 def _stated_repeats(document: Document, blocks: tuple[BlockSpec, ...]) -> Iterator[Problem]:

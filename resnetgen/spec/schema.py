@@ -266,7 +266,7 @@ class Document(_Record):
     )
     block: BlockChoice | None = Field(
         None,
-        description=BLOCK_DESCRIPTION,
+        description=f"{BLOCK_DESCRIPTION} Stated here, or in every stage.",
         examples=["bottleneck", [{"kernel": 3}, {"kernel": 3}, {"kernel": 3}]],
     )
     shortcut: Shortcut = Field(
