@@ -682,6 +682,14 @@ def test_closed_stderr_changes_no_exit_code() -> None:
     assert (ran.returncode, ran.stdout) == (2, b"")
 
 
+@pytest.mark.parametrize("arguments", ["check nothing.yaml", "check", "nothing"])
+def test_stderr_that_takes_nothing_changes_no_exit_code(arguments: str) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "resnetgen", *arguments.split()]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=full)
+    assert (ran.returncode, ran.stdout) == (2, b"")
+
+
 @pytest.mark.parametrize("arguments", ["specs", "show resnet18 --format torch", "--help"])
 def test_stdout_that_takes_nothing_is_one_message(arguments: str) -> None:
     with open("/dev/full", "w") as full:

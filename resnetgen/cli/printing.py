@@ -6,7 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,6 +17,7 @@ from resnetgen.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from resnetgen.report.grid import Grid
 
@@ -29,6 +30,8 @@ READER_GONE = 141
 """What a shell makes of SIGPIPE."""
 
 _WIDTH_OF_PIPES = 240
+_UNTOLD = suppress(OSError)
+"""Around what is said on stderr, which may take nothing, as on a full disk: the exit code tells."""
 
 
 @contextmanager
@@ -51,7 +54,7 @@ def diagnose(diagnostics: Iterable[Diagnostic], rendered: str, *, as_json: bool)
     text = Text(rendered)
     text.highlight_regex(r"(?m)\berror: ", "bold red")
     text.highlight_regex(r"(?m)^(expected|hint): ", "cyan")
-    console(stderr=True).print(text, soft_wrap=True)
+    _tell(text)
 
 
 def diagnostic_facts(diagnostic: Diagnostic) -> dict[str, object]:
@@ -75,7 +78,8 @@ def usage_error(error: typer.BadParameter, *, as_json: bool) -> None:
         message = error.format_message()
         diagnose([Diagnostic("usage", message)], message, as_json=True)
     else:
-        error.show()
+        with _UNTOLD:
+            error.show()
 
 
 def print_json(document: object) -> None:
@@ -145,7 +149,12 @@ def give_up_stdout(error: OSError) -> int:
 
 def say(message: str) -> None:
     """Prints a remark on stderr."""
-    console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+    _tell(message)
+
+
+def _tell(text: "str | Text") -> None:
+    with _UNTOLD:
+        console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def say_waiting(parent: Path) -> None:

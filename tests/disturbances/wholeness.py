@@ -17,7 +17,7 @@ Tree = Mapping[str, str]
 """Paths below a folder: the hash of each file, the goal of each link, the mode of each folder."""
 
 MANIFEST, CERTIFICATE, WEIGHTS = "manifest.json", "certificate.json", "model.safetensors"
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+_TEMPORARY = re.compile(r"\..+\.resnetgen-[0-9a-f]{8}")
 
 
 def tree(folder: Path) -> Tree | None:
