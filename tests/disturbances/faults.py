@@ -259,11 +259,16 @@ def outgrown(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fau
         yield Fault("killed in the middle of a file", scene, died, (OUTGREW,), may_litter=True)
 
 
+_SAID = 1024
+"""In bytes, what the file may take that stderr goes to: it is limited as well."""
+
+
 def _outgrown(scene: Scene, part: float, *, dies: bool) -> Callable[[Case], Ended]:
     """Limits files to this part of the largest one."""
 
     def run(case: Case) -> Ended:
-        strike = Strike(largest_file=int(part * case.largest), dies_of_it=dies)
+        limit = _SAID + int(part * (case.largest - _SAID))
+        strike = Strike(largest_file=limit, dies_of_it=dies)
         return run_struck(case, scene, strike)
 
     return run
