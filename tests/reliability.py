@@ -29,6 +29,7 @@ from pathlib import Path
 from disturbances.faults import (
     FRAMEWORKS,
     INTERRUPTED,
+    KILLED,
     PATIENCE,
     Fault,
     at_random,
@@ -72,6 +73,7 @@ from resnetgen.verify.cores import cores
 SEED = 0
 TIMES = 20
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "reliability.md"
+_PACKAGE = str(ROOT / "resnetgen")
 _KNOWN = {*SPECS, "out", "tmp", "moved", "moments", "checkpoint.safetensors"}
 """What lies in a case's folder and is no litter."""
 
@@ -122,7 +124,9 @@ def wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
         return
     if done.code not in codes:
         yield f"exit code {done.code}: {last}"
-    if "Traceback" in done.said or "Exception ignored" in done.said:
+    # A process that Python is still starting says so itself when the one that starts it is killed.
+    is_pythons = done.code == KILLED and _PACKAGE not in done.said
+    if not is_pythons and ("Traceback" in done.said or "Exception ignored" in done.said):
         yield f"a traceback: {last}"
     if done.code == REFUSED and "error: " not in done.said:
         yield f"no word of what is wrong: {last}"
@@ -130,10 +134,10 @@ def wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
 
 def _never_began(done: Ended) -> bool:
     """Whether Python was interrupted before it came to what it was to run, and said so itself."""
-    package = str(ROOT / "resnetgen")
     # Where `__main__` imports what it hears of interrupts by, it does not hear of any yet.
-    importing = re.findall(rf'{re.escape(package)}/__main__\.py", line \d+, in <module>', done.said)
-    if done.said.count(package) > len(importing):
+    main = re.escape(f"{_PACKAGE}/__main__.py")
+    importing = re.findall(rf'{main}", line \d+, in <module>', done.said)
+    if done.said.count(_PACKAGE) > len(importing):
         return False
     if not done.said.rstrip().endswith("\nKeyboardInterrupt"):
         return False

@@ -130,6 +130,14 @@ def test_only_an_interrupt_may_keep_python_from_coming_to_resnetgen(
     assert [each.partition(":")[0] for each in found] == findings
 
 
+def test_only_what_python_starts_for_a_killed_command_may_be_traced_back() -> None:
+    ran_out = PYTHONS_OWN.format("EOFError: Ran out of input")
+    assert list(wrong_words(Ended(KILLED, ran_out), (KILLED,))) == []
+    for done in (Ended(KILLED, TRACEBACK), Ended(0, ran_out)):
+        (finding,) = wrong_words(done, (KILLED, 0))
+        assert finding.startswith("a traceback: ")
+
+
 def test_old_and_new_files_together_are_neither() -> None:
     wanted = Wanted({"a": "1", "b": "1", "mine": "x"}, {"a": "2", "c": "2", "mine": "x"}, {"mine"})
 
