@@ -778,6 +778,22 @@ def test_signal_waits_for_the_end_of_an_import(tmp_path: Path, name: str, code: 
     assert (ran.returncode, ran.stdout, ran.stderr) == (code, "imported\n", "")
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_failure_behind_a_signal_is_no_quiet_end(within: bool) -> None:
+    run = f"""
+        def run():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if {within}:
+                    raise ValueError("a mistake of ours")
+            raise ValueError("a mistake of ours")
+    """
+    ran = run_in_process(run)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("ValueError: a mistake of ours\n")
+
+
 def test_documents_are_ascii_whatever_the_terminal(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "resnetgen", "check", "résnet.yaml", "--json"],

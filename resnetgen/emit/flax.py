@@ -40,7 +40,6 @@ from resnetgen.emit.source import (
     header,
     made,
     network_class,
-    returned,
     runs,
     zeroed_norm,
 )
@@ -161,7 +160,7 @@ def usage(network: Network) -> tuple[str, ...]:
         'model_flax.load_safetensors(model, "model.safetensors")',
         "model.eval()",
         f"images = jnp.zeros({example_shape(network, channels_last=True)})",
-        f"{returned(network)} = model(images)  # images are channels-last",
+        f"{network.returns} = model(images)  # images are channels-last",
     )
 
 
@@ -223,7 +222,7 @@ def _view(network: Network) -> _View:
         stage_loop=_stage_loop(network),
         head_forward=forward(head),
         classes=network.classes,
-        returned=returned(network),
+        returned=network.returns,
         fan_mode=shared.fan_mode,
         conv_init=shared.conv_init,
         bias=shared.bias,

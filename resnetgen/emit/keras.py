@@ -31,7 +31,6 @@ from resnetgen.emit.source import (
     docstring,
     example_shape,
     header,
-    returned,
     runs,
     span,
     zeroed_norm,
@@ -152,7 +151,7 @@ def usage(network: Network) -> tuple[str, ...]:
         f"model = model_keras.{network.name}()",
         'model_keras.load_safetensors(model, "model.safetensors")',
         f"images = np.zeros({example_shape(network, channels_last=True)}, np.float32)",
-        f"{returned(network)} = model(images)  # images are channels-last",
+        f"{network.returns} = model(images)  # images are channels-last",
     )
 
 
@@ -219,11 +218,11 @@ def _view(network: Network) -> _View:
             head_dropout(network), style, variable="x", source="x", prefix="", indent=4
         ),
         features=shared.features,
-        returned=returned(network),
+        returned=network.returns,
         linear_init=shared.linear_init,
         result=call(
             "return keras.Model(",
-            ["image", returned(network), f'name="{network.name}"'],
+            ["image", network.returns, f'name="{network.name}"'],
             indent=8 if is_deep else 4,
         ),
         deep_path=f"{path:,}" if is_deep else None,

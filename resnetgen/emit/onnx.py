@@ -13,7 +13,7 @@ from typing import assert_never
 from resnetgen.emit.onnx_model import model_bytes
 from resnetgen.emit.queries import applies
 from resnetgen.emit.render import render
-from resnetgen.emit.source import docstring, example_shape, header, returned
+from resnetgen.emit.source import docstring, example_shape, header
 from resnetgen.emit.target import Target
 from resnetgen.ir.inference import inference
 from resnetgen.ir.network import Network
@@ -94,7 +94,7 @@ def usage(network: Network) -> tuple[str, ...]:
         "",
         'session = onnxruntime.InferenceSession("model.onnx")',
         f"images = np.zeros({example_shape(network)}, np.float32)",
-        f'({returned(network)},) = session.run(None, {{"input": images}})',
+        f'({network.returns},) = session.run(None, {{"input": images}})',
     )
 
 
@@ -102,7 +102,7 @@ TARGET = Target("onnx", source=TEXT_FILE, emit=emit, usage=usage, title="ONNX")
 
 
 def _view(network: Network) -> _View:
-    output = returned(network)
+    output = network.returns
     nodes = partial(_nodes, output={network.head[-1].name: output})
     weights = [
         f"float[{', '.join(map(str, parameter.shape))}] {_quote(parameter.name)}"

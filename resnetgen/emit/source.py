@@ -89,11 +89,6 @@ def title(network: Network) -> str:
     return f"{family.capitalize()} network of {network.depth} layers ({_PAPER})"
 
 
-def returned(network: Network) -> str:
-    """What the model returns for each class."""
-    return "probabilities" if network.gives_probabilities else "logits"
-
-
 def drops_paths(found: Iterable[Kind]) -> bool:
     """Whether any kind of block leaves out main paths in training."""
     return any(isinstance(layer.op, DropPath) for kind in found for layer in kind.main)

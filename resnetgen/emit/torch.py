@@ -26,7 +26,6 @@ from resnetgen.emit.source import (
     header,
     made,
     network_class,
-    returned,
     runs,
     zeroed_norm,
 )
@@ -133,7 +132,7 @@ def usage(network: Network) -> tuple[str, ...]:
         f"model = model_torch.{network.name}()",
         'model.load_state_dict(load_file("model.safetensors"))',
         "model.eval()",
-        f"{returned(network)} = model(torch.zeros{example_shape(network)})",
+        f"{network.returns} = model(torch.zeros{example_shape(network)})",
     )
 
 
@@ -189,7 +188,7 @@ def _view(network: Network) -> _View:
         classified="self.fc(self.dropout(x))" if dropout else "self.fc(x)",
         features=shared.features,
         classes=network.classes,
-        returned=returned(network),
+        returned=network.returns,
         fan_mode=shared.fan_mode,
         conv_init=shared.conv_init,
         bias=biases(network) != "never",

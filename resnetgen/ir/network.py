@@ -143,6 +143,11 @@ class Network:
         return isinstance(self.head[-1], Softmax)
 
     @property
+    def returns(self) -> str:
+        """What it gives for each class, by the name that emitted files have for it."""
+        return "probabilities" if self.gives_probabilities else "logits"
+
+    @property
     def input_channels(self) -> int:
         """Channels of the image."""
         image = self.stem[0]

@@ -75,10 +75,9 @@ def rebuilt_problems(network: Network, seen: SeenBuild) -> Iterator[Problem]:
 
 def signature_problems(network: Network, seen: SeenSignature) -> Iterator[Problem]:
     """What a graph declares otherwise than whoever runs it goes by."""
-    result = "probabilities" if network.gives_probabilities else "logits"
     for kind, declared, expected in (
         ("input", seen.input, f"float[N, {network.input_channels}, H, W] input"),
-        ("output", seen.output, f"float[N, {network.classes}] {result}"),
+        ("output", seen.output, f"float[N, {network.classes}] {network.returns}"),
     ):
         if declared != expected:
             reason = f"the graph's {kind} is declared as {declared}, not as {expected}"

@@ -357,8 +357,9 @@ def _silenced(network: Network, drawn: Stored, scratch: Path) -> Stored:
     tensors: dict[str, NDArray[np.float32]] = {}
     for op in network.ops:
         if isinstance(op, Norm):
+            own = drawn.tensors(op)
             for kind in ("weight", "bias"):
-                tensor = drawn.tensors(op)[kind].astype(np.float32)
+                tensor = own[kind].astype(np.float32)
                 tensor[0] = 0.0
                 tensors[f"{op.name}.{kind}"] = tensor
     path = scratch / "silent" / WEIGHTS_FILE
