@@ -60,6 +60,9 @@ def _is_old_and_new(case: Case) -> None:
 def _goes_on(case: Case) -> None:
     environment = {**os.environ, "TMPDIR": str(case.scratch / "below")}
     subprocess.run(["sh", "-c", "sleep 60 > /dev/null &"], env=environment, check=True)
+    # What the shell started shows no environment while it becomes `sleep`.
+    while not processes_of(case.scratch):
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
