@@ -108,6 +108,7 @@ def test_representative_mutants_are_caught_and_named(
     if "epsilon-of-keras" in names:
         # Of a group norm, too.
         made += mutants(named("epsilon-of-keras"), {GROUPED: networks[GROUPED]}, target, most=1)
+    assert {each.kind for each in made} == {*names}
 
     found = list(verdicts(target, networks, made, tmp_path))
 

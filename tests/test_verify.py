@@ -633,18 +633,12 @@ AUTOCAST = """    @torch.autocast("cpu", dtype=torch.bfloat16)
             {"__all__ =": "keras.config.set_dtype_policy('mixed_float16')\n\n__all__ ="},
             "conv1: is rounded to float16",
         ),
-        (
-            "keras-torch", "keras", "model_keras.py",
-            {"ZeroPadding2D(kernel_size // 2,":
-             "ZeroPadding2D(1 if x.shape[1] is None else ((2, 0), (2, 0)),"},
-            "conv1: None: conv1 is off by",
-        ),
     ],
 )  # fmt: skip
 def test_what_a_model_is_by_default_is_seen(
     tmp_path: Path, target: str, module: str, file: str, edits: Mapping[str, str], said: str
 ) -> None:
-    """In float32, with tensors as they are held, and built for images of one size."""
+    """In float32, and with tensors as they are held."""
     skip_without(module)
     network = network_of(SMALL, tmp_path)
     directory = files(network, tmp_path / "built", spec=SMALL)

@@ -26,15 +26,20 @@ class ComparedParameters:
 
 
 def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> ComparedParameters:
-    """Names, shapes, what is trainable, and whether they are float32."""
+    """Names, shapes, what is trainable, and whether they are float32.
+
+    What is seen twice is wrong, and of what is seen in two ways, one is.
+    """
     found = ComparedParameters()
     position = positions(network)
-    by_name = {parameter.name: parameter for parameter in seen}
+    by_name: dict[str, list[SeenParameter]] = {}
+    for actual in seen:
+        by_name.setdefault(actual.name, []).append(actual)
     for op in network.ops:
         for parameter in parameters(op):
-            actual = by_name.get(parameter.name)
-            found.number += actual is not None
-            reason = _difference(parameter, actual)
+            found.number += parameter.name in by_name
+            ways = by_name.get(parameter.name, [None])
+            reason = next(filter(None, (_difference(parameter, way) for way in ways)), None)
             if reason is not None:
                 found.problems.append(Problem(position[op.name], op.name, reason))
     expected = {each.name for each in network_parameters(network)}

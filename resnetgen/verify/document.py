@@ -26,7 +26,13 @@ class RunJson(TypedDict):
     come to its end.
     """
 
-    evaluator: Annotated[str, Doc("What ran the file: a framework, or what runs ONNX's graphs.")]
+    evaluator: Annotated[
+        str,
+        Doc(
+            "What ran the file: a framework, or what runs ONNX's graphs. `keras` is its model for "
+            "images of any size, `keras, fixed size` one for each image's own."
+        ),
+    ]
     dtype: Annotated[str, Doc("The type that was computed in, and measured.")]
     values_compared: Annotated[int, Doc("How many of the network's values, over all inputs.")]
     max_abs_diff: Annotated[float | None, Doc("The largest difference of any number.")]

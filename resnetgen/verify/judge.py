@@ -54,6 +54,7 @@ class Judgement:
     problems: list[Problem] = field(default_factory=list[Problem])
     runs: tuple[RunFigures, ...] = ()
     training: tuple[TrainingFigures, ...] = ()
+    """Of each step, that of the evaluator that is off most."""
     output_shape: Shape | None = None
     parameters_compared: int = 0
     shapes_compared: int = 0
@@ -194,6 +195,7 @@ class Judge:
         self, report: Report, scratch: Path, judgement: Judgement, running_variance: Variance
     ) -> None:
         network = self._expected.network
+        figures: dict[int, list[TrainingFigures]] = {}
         for run in report.runs:
             expected = self._expected.steps.get(run.case)
             if expected is None or run.error is not None:
@@ -215,9 +217,12 @@ class Judge:
                 for problem in compared.problems
             )
             if compared.unproven is None:
-                judgement.training += (compared.figures,)
+                figures.setdefault(run.case, []).append(compared.figures)
             else:
                 judgement.unproven.setdefault((run.case, run.dtype), compared.unproven)
+        judgement.training = tuple(
+            max(of_case, key=lambda each: each.max_rel_diff) for of_case in figures.values()
+        )
 
     def _judge_run(self, run: SeenRun, scratch: Path) -> _JudgedRun:
         """Judges all that the run shows.

@@ -158,8 +158,11 @@ class TargetResult:
 
     @property
     def widest(self) -> RunFigures | None:
-        """The figures of the widest dtype, or None where nothing was compared."""
-        return max(self.runs, key=lambda run: FORMATS[run.dtype].digits, default=None)
+        """The figures of the widest dtype, of what was off most in it; None where nothing was
+        compared."""
+        return max(
+            self.runs, key=lambda run: (FORMATS[run.dtype].digits, run.max_rel_diff), default=None
+        )
 
     def to_json(self) -> TargetJson:
         """The target's object in the output of `build --json` and `verify --json`."""

@@ -1,10 +1,12 @@
 """Runs `model_keras.py` on one of Keras's backends and reports what its layers gave, as NCHW."""
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -52,22 +54,45 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
 
     # Anew, since what a source asks of Keras as it is imported has to hold in these runs, too.
     module = load_source(source)
-    build = factory(module)
-    channels = int(np.load(request.cases[0].image, mmap_mode="r").shape[1])
-    load = getattr(module, LOADER)
-    model = _built(keras, build, (None, None, channels), recorder)
-    recorder.parameters += _as_run(model)
-    loaded = None
+    for fixed in (False, True):
+        _run_cases(backend, keras, module, request, dtype, recorder, fixed=fixed)
+
+
+def _run_cases(
+    backend: Backend,
+    keras: Any,
+    module: ModuleType,
+    request: Request,
+    dtype: Dtype,
+    recorder: Recorder,
+    *,
+    fixed: bool,
+) -> None:
+    """Runs all cases of the dtype on a model for images of any size, or each on one for its own.
+
+    A source may do otherwise where it knows the image's size, as by default it does.
+    """
+    build, load = factory(module), getattr(module, LOADER)
+    evaluator = "keras, fixed size" if fixed else "keras"
+    model = size = loaded = None
     for number, case in enumerate(request.cases):
         if dtype not in case.dtypes:
             continue
+        image = _image(keras, case, dtype)
+        due = tuple(image.shape[1:]) if fixed else (None, None, image.shape[-1])
+        if due != size:
+            # One at a time: a model's layers hold each other until they are collected.
+            model = None
+            gc.collect()
+            model, size, loaded = _built(keras, build, due, recorder), due, None
+            # As built, too: it may be that they cannot be loaded.
+            _note_parameters(model, recorder)
         if case.weights != loaded:
             load(model, Path(case.weights, WEIGHTS_FILE))
             # As it is then: what is loaded may no longer be trainable.
-            recorder.parameters[:] = _as_run(model)
+            _note_parameters(model, recorder)
             loaded = case.weights
-        image = _image(keras, case, dtype)
-        with recorder.run("keras", dtype=dtype, case=number):
+        with recorder.run(evaluator, dtype=dtype, case=number):
             if case.training is None:
                 # As its users call it: a layer may have a mode of its own where nobody states one.
                 _call(backend, keras, model, image, recorder)
@@ -77,14 +102,6 @@ def _run(backend: Backend, request: Request, recorder: Recorder) -> None:
                 loaded = None
                 load(model, Path(case.weights, WEIGHTS_FILE))
                 _take_step(backend, keras, model, image, case.training, recorder)
-    first = request.cases[0]
-    if dtype in first.dtypes and first.training is None:
-        # A source may do otherwise where it knows the image's size, as by default it does.
-        image = _image(keras, first, dtype)
-        fixed = _built(keras, build, tuple(image.shape[1:]), recorder)
-        load(fixed, Path(first.weights, WEIGHTS_FILE))
-        with recorder.run("keras", dtype=dtype, case=0):
-            _call(backend, keras, fixed, image, recorder, training=False)
 
 
 def _built(
@@ -270,6 +287,12 @@ def _parameters(model: Any) -> list[SeenParameter]:
 def _as_run(model: Any) -> list[SeenParameter]:
     """Its parameters, of which another build tells what dtype they have where none is set."""
     return [replace(each, dtype=None) for each in _parameters(model)]
+
+
+def _note_parameters(model: Any, recorder: Recorder) -> None:
+    """Adds those that the models before had not, or not so."""
+    known = set(recorder.parameters)
+    recorder.parameters += [each for each in _as_run(model) if each not in known]
 
 
 def _variables(model: Any) -> list[tuple[str, Any]]:
