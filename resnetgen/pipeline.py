@@ -1,6 +1,5 @@
 """The passes in order: from specs to directories, their certificates, and what is stale there."""
 
-import errno
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from resnetgen import certificates
+from resnetgen.child.exhausted import is_no_more
 from resnetgen.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from resnetgen.emit.manifest import Manifest, flaw, read
 from resnetgen.emit.write import (
@@ -266,7 +266,7 @@ def _compile_recorded(directory: Path, manifest: Manifest) -> Compiled:
 def _told_of_verification() -> Generator[None]:
     """Turns what the system refuses, a full disk for one, and a missing peer into a diagnostic.
 
-    Raises MemoryError where what it refuses is memory, or a process.
+    Raises MemoryError where what it refuses is memory, a process, or an open file.
     """
     from resnetgen.verify.check import NoPeerError
 
@@ -276,7 +276,7 @@ def _told_of_verification() -> Generator[None]:
         hint = "what --against names has to run by itself in this Python"
         raise DiagnosticError.of("bad-peer", str(error), hint=hint) from error
     except OSError as error:
-        if error.errno in (errno.ENOMEM, errno.EAGAIN):
+        if is_no_more(error):
             raise MemoryError from error
         # What fails at an open file names none, and all that a verification writes is scratch.
         file = error.filename or tempfile.tempdir

@@ -109,7 +109,7 @@ def _refused(error: DiagnosticError) -> str:
     said = error.render()
     if not all(line.isprintable() for line in said.splitlines()):
         raise ValueError(said) from error
-    if "MemoryError" in said:
+    if error.diagnostics[0].code == "exhausted":
         raise MemoryError(said) from error
     return "unforeseen" if ": error: cannot be read: " in said else "refused"
 

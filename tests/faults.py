@@ -1,6 +1,6 @@
 """Faults to put into generated files: what to edit, and which layer is then to blame."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,6 @@ class Fault:
     layer: str | None
     cause: str | None = None
     reason: str | None = None
-
-    def is_named(self, result: Mapping[str, object]) -> bool:
-        """Whether a target's result names the layer, and has the cause's words."""
-        return (
-            result["status"] == "failed"
-            and result["first_divergence"] == self.layer
-            and (self.cause is None or self.cause in str(result["cause"]))
-            and (self.reason is None or self.reason in str(result["reason"]))
-        )
 
 
 def replace(*pairs: tuple[str, str]) -> Callable[[str], str]:

@@ -54,10 +54,14 @@ class Verdict:
 
     @property
     def layer_named(self) -> bool:
-        """Whether the layer found is the one that was changed, or several with it in a row."""
-        found = self.result["first_divergence"]
-        wanted = self.mutant.layer
-        return self.caught and (found == wanted or wanted in (found or "").split("+"))
+        """Whether the layer found is the one that was changed.
+
+        It may be one of several in a row where gradients alone show it, that are known in front of
+        them and behind.
+        """
+        found, wanted = self.result["first_divergence"], self.mutant.layer
+        is_one_of = self.mutant.level == "train" and wanted in (found or "").split("+")
+        return self.caught and (found == wanted or is_one_of)
 
     @property
     def cause_found(self) -> bool:
@@ -70,15 +74,16 @@ class Verdict:
     @property
     def missed(self) -> str | None:
         """What of it was not found, if anything, and what was instead."""
+        mutant, result = self.mutant, self.result
         checks = {
             "passed": self.caught,
             "layer": self.layer_named,
-            "cause": self.cause_found or self.mutant.cause is None,
+            "cause": self.cause_found or mutant.cause is None,
+            "reason": (mutant.reason or "") in (result["reason"] or ""),
         }
         wrong = next((what for what, holds in checks.items() if not holds), None)
         if wrong is None:
             return None
-        mutant, result = self.mutant, self.result
         found = f"{result['first_divergence']}: {result['cause']} ({result['reason']})"
         return f"{mutant.target}: {mutant.kind} in {mutant.layer}, wrong {wrong}: {found}"
 

@@ -11,7 +11,6 @@ the next run, where a process goes on, or where the exit code is wrong.
 import argparse
 import os
 import platform
-import random
 import re
 import shutil
 import signal
@@ -21,7 +20,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +34,7 @@ from disturbances.faults import (
     Fault,
     at_random,
     can_mount,
+    chance,
     contested,
     full,
     killed,
@@ -74,6 +75,9 @@ SEED = 0
 TIMES = 20
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "reliability.md"
 _PACKAGE = str(ROOT / "resnetgen")
+_SWALLOWS = "_get_module_lock"
+_UNREADY = ("Fatal Python error: init_import_site", "Could not import runpy module")
+"""What Python says when it is interrupted before it can run anything."""
 _KNOWN = {*SPECS, "out", "tmp", "moved", "moments", "checkpoint.safetensors"}
 """What lies in a case's folder and is no litter."""
 
@@ -124,8 +128,11 @@ def wrong_words(done: Ended, codes: Collection[int]) -> Iterator[str]:
         return
     if done.code not in codes:
         yield f"exit code {done.code}: {last}"
-    # A process that Python is still starting says so itself when the one that starts it is killed.
-    is_pythons = done.code == KILLED and _PACKAGE not in done.said
+    # A process that Python is still starting says so itself when the one that starts it is killed,
+    # and so does what swallows an interrupt in one of Python's own imports.
+    is_pythons = _PACKAGE not in done.said and (
+        done.code == KILLED or f"Exception ignored in: <function {_SWALLOWS}" in done.said
+    )
     if not is_pythons and ("Traceback" in done.said or "Exception ignored" in done.said):
         yield f"a traceback: {last}"
     if done.code == REFUSED and "error: " not in done.said:
@@ -141,7 +148,8 @@ def _never_began(done: Ended) -> bool:
         return False
     if not done.said.rstrip().endswith("\nKeyboardInterrupt"):
         return False
-    return done.code == (1 if "init_import_site" in done.said else INTERRUPTED)
+    unready = any(words in done.said for words in _UNREADY)
+    return done.code == (1 if unready else INTERRUPTED)
 
 
 def _orphans(case: Case, *, patience: float) -> Iterator[str]:
@@ -151,7 +159,9 @@ def _orphans(case: Case, *, patience: float) -> Iterator[str]:
         if time.monotonic() > deadline:
             yield f"processes that go on: {len(living)}"
             for process in living:
-                os.kill(process, signal.SIGKILL)
+                # It may end by itself at last.
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             return
         time.sleep(0.05)
 
@@ -315,19 +325,21 @@ def faults(
     verifies: bool,
 ) -> Iterator[Fault]:
     """All that is done, in the order of the table; `only` is in the words for it."""
-    chance = random.Random(seed)
     for sweep in (*sweeps(), *map(killed, FRAMEWORKS)):
         scene = sweep.fault.scene
         if only in sweep.fault.what and (verifies or scene not in FRAMEWORKS):
-            count = len(sweep.moments(rehearsed(scene), folder / "moments"))
-            drawn = chance.sample(range(count), min(count, times))
+            moments = sweep.moments(rehearsed(scene), folder / "moments")
+            count = len(moments)
+            drawn = chance(seed, sweep.fault.what, scene).sample(range(count), min(count, times))
             due = sorted(drawn) if scene in FRAMEWORKS else range(0, count, every)
-            yield from (sweep.at(moment + 1) for moment in due)
+            for number in due:
+                fault = sweep.at(number + 1)
+                yield replace(fault, moment=f"{fault.moment}, {moments[number]}")
     further = [
-        *at_random(chance, times=times, slow=max(1, times // 4)),
-        *outgrown(REPLACED, chance, times=times),
+        *at_random(seed, times=times, slow=max(1, times // 4)),
+        *outgrown(REPLACED, seed, times=times),
         *read_only(REPLACED),
-        *contested(REPLACED, chance, times=times),
+        *contested(REPLACED, seed, times=times),
         *mounted(REPLACED),
         *full(REPLACED, folder="out", files=range(22), kibibytes=range(0, 44, 4)),
         *full(PROVEN, folder="tmp", files=range(1, 11, 4), kibibytes=range(4, 80, 30)),
@@ -351,7 +363,8 @@ def run(
         for outcome in pool.map(each, enumerate(wanted)):
             for finding in outcome.findings:
                 fault = outcome.fault
-                print(f"{fault.what} ({fault.scene.name}): {finding}", flush=True)
+                when = f"{fault.what}, {fault.moment}" if fault.moment else fault.what
+                print(f"{when} ({fault.scene.name}): {finding}", flush=True)
             yield outcome
 
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -727,26 +726,35 @@ def test_colour_is_for_terminals_and_can_be_refused(tmp_path: Path) -> None:
     assert "\x1b[31" not in output(FORCE_COLOR="1", NO_COLOR="1")
 
 
+INTERRUPTED_AT_THE_WEIGHTS = """
+import os, signal, sys
+from resnetgen.__main__ import main
+
+def hear(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("model.safetensors"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(hear)
+sys.argv[1:] = ["build", "resnet20", "--no-verify"]
+sys.exit(main())
+"""
+
+
 def test_interrupt_says_so_and_what_was_written(tmp_path: Path) -> None:
     """No traceback, no litter."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "resnetgen", "build", "resnet152", "--no-verify"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    # These weights take a second to write.
-    while not list(tmp_path.glob("generated/.*/model.safetensors")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "nothing was written\ninterrupted\n")
+    command = [sys.executable, "-c", INTERRUPTED_AT_THE_WEIGHTS]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = "nothing was written\ninterrupted\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", said)
     assert list(tmp_path.iterdir()) == []
 
 
 def run_in_process(run: str) -> "subprocess.CompletedProcess[str]":
     """Runs a process whose command line is this function `run`."""
     program = (
-        "import os, signal, sys\n"
+        "import os, signal, sys, tempfile\n"
+        "from pathlib import Path\n"
+        "from threading import Event\n"
         "from resnetgen import cli\n"
         "from resnetgen.__main__ import main\n"
         f"{dedent(run)}\n"
@@ -776,6 +784,33 @@ def test_signal_waits_for_the_end_of_an_import(tmp_path: Path, name: str, code: 
     """
     ran = run_in_process(run)
     assert (ran.returncode, ran.stdout, ran.stderr) == (code, "imported\n", "")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signal_waits_for_a_process_that_is_being_started(name: str, code: int) -> None:
+    """Whoever starts one cannot end it before it has it."""
+    run = f"""
+        def run():
+            import subprocess
+            from resnetgen.child.launch import launch
+
+            fork = subprocess._fork_exec
+
+            def fork_and_signal(*options):
+                child = fork(*options)
+                print(child, flush=True)
+                os.kill(os.getpid(), signal.{name})
+                return child
+
+            subprocess._fork_exec = fork_and_signal
+            with tempfile.TemporaryDirectory() as scratch:
+                launch("resnetgen.child.process", Path(scratch), environment=dict(os.environ),
+                       timeout=60, stop=Event())
+    """
+    ran = run_in_process(run)
+    assert (ran.returncode, ran.stderr) == (code, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ran.stdout), 0)
 
 
 @pytest.mark.parametrize("within", [True, False])

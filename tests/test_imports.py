@@ -36,7 +36,7 @@ CONTRACT = {
     "output": {"spec", "ir", "weights", "emit", "records", "digests"},
     "certificates": {"ir", "verify", "records", "whole_file"},
     "pipeline": {"spec", "ir", "lower", "weights", "emit", "verify", "output", "certificates",
-                 "records"},
+                 "records", "child.exhausted"},
     "cli": {"spec", "ir", "lower", "weights", "emit", "verify", "difference", "report", "output",
             "certificates", "pipeline", "records", "digests", "convert", "child", "whole_file"},
     "__main__": {"cli"},

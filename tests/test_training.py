@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import Fault
 from skips import skip_without
-from training_faults import FLAX, KERAS, TORCH
 from verification import (
     CHANNELING,
     DILATING,
@@ -464,40 +462,3 @@ def test_what_draws_at_random_stays_as_in_inference(
             "uses the running statistics, not the batch's",
         )
         assert result.training[0].switched_off[:2] == ("bn1", "layer1.0.bn1")
-
-
-FAULTS = [
-    pytest.param("torch", "model_torch.py", "torch", TORCH, id="torch"),
-    pytest.param("keras-tensorflow", "model_keras.py", "tensorflow", KERAS, id="keras"),
-    pytest.param("flax", "model_flax.py", "flax", FLAX, id="flax"),
-]
-
-
-@pytest.mark.frameworks
-@pytest.mark.parametrize(("target", "file", "module", "faults"), FAULTS)
-def test_faults_that_only_training_shows_are_caught_and_named(
-    target: str, file: str, module: str, faults: tuple[Fault, ...], tmp_path: Path
-) -> None:
-    skip_without(module)
-    network = network_of(TINY, tmp_path)
-    broken = {
-        files(network, tmp_path / f"{number}-{fault.name}"): fault
-        for number, fault in enumerate(faults)
-    }
-    for directory, fault in broken.items():
-        path = directory / file
-        path.write_text(fault.edit(path.read_text()) or "")
-
-    results = verify_together(target, list(broken), level="train")
-
-    wrong = {
-        directory.name: (
-            found["status"],
-            found["reason"],
-            found["first_divergence"],
-            found["cause"],
-        )
-        for directory, fault in broken.items()
-        if not fault.is_named(found := results[directory.name])
-    }
-    assert not wrong

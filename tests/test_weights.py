@@ -1477,6 +1477,19 @@ def test_a_framework_that_is_not_installed_is_exit_code_3(
 
 
 @needs_frameworks
+def test_want_of_memory_says_nothing_of_the_file(
+    resnetgen: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_without("torch")
+    Path("net.pth").write_bytes(b"1")
+    Path("torch.py").write_text("raise MemoryError('9 TiB')")
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    ran = resnetgen("infer", "net.pth")
+    why = "memory or disk came to an end here: MemoryError: 9 TiB"
+    assert (ran.code, ran.err) == (2, f"net.pth: error: has not been read: {why}\n")
+
+
+@needs_frameworks
 def test_graph_needs_no_onnx_runtime(resnetgen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = spec()
     _, tensors = drawn(reference)

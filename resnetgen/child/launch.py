@@ -24,6 +24,8 @@ _THREAD_COUNTS = (
 )
 _PATIENCE = 0.2
 """In seconds, how soon a wish to stop is noticed."""
+_PATIENCE_WITH_THE_KILLED = 1.0
+"""In seconds: they end within milliseconds, unless the system is in their way."""
 _LAST_WORDS = 600
 """How many characters of what the process printed are quoted when it leaves no result."""
 
@@ -69,7 +71,7 @@ def launch(
 def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict[str, str]:
     """A fixed environment: the user's settings of frameworks must not decide a result."""
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment["PYTHONPATH"] = import_path()
+    environment["PYTHONPATH"] = _import_path()
     environment |= dict.fromkeys(_THREAD_COUNTS, str(threads))
     environment |= {
         "HOME": str(scratch),
@@ -87,12 +89,15 @@ def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict
     return environment
 
 
-def import_path(*further: str) -> str:
-    """PYTHONPATH for a child: this process's own, this package, and behind them what is given."""
-    package_root = Path(__file__).parents[2]
-    return os.pathsep.join(
-        filter(None, (os.environ.get("PYTHONPATH"), str(package_root), *further))
-    )
+def _import_path() -> str:
+    """PYTHONPATH for a child: this process's own, and this package where it is not installed.
+
+    What stands there comes before Python's own modules, so it had better not be all that is.
+    """
+    package_root = str(Path(__file__).parents[2])
+    installed = (*site.getsitepackages(), site.getusersitepackages())
+    further = None if package_root in installed else package_root
+    return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), further)))
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: float, stop: Event) -> int | None:
@@ -105,10 +110,16 @@ def _wait(process: "subprocess.Popen[bytes]", timeout: float, stop: Event) -> in
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kills the process and all that it started; those are of its group."""
+    """Kills the process and all that it started, which is of its group, and waits for their end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # Whoever inherits the others may never ask how they ended: they are in the group until then.
+    deadline = time.monotonic() + _PATIENCE_WITH_THE_KILLED
+    with suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.005)
 
 
 def how_it_ended(code: int) -> str:

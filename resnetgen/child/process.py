@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from resnetgen.child.exhausted import HERE, is_exhausted
 from resnetgen.child.framework import Unavailable, end_with
 from resnetgen.child.task import Outcome, Refused, answer_path, task_path
 
@@ -25,7 +26,10 @@ def main(scratch: Path) -> None:
         outcome = Outcome("unavailable", str(error), {})
     except Exception as error:
         traceback.print_exc()
-        outcome = Outcome("failed", f"{type(error).__name__}: {error}", {})
+        said = f"{type(error).__name__}: {error}"
+        outcome = Outcome("failed", said, {})
+        if is_exhausted(error):
+            outcome = Outcome("exhausted", f"{HERE}: {said}", {})
     answer_path(scratch).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
 
 

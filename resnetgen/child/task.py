@@ -13,7 +13,8 @@ from typing import Literal
 
 from resnetgen.child.launch import launch, scrubbed_environment
 
-State = Literal["done", "refused", "unavailable", "failed"]
+State = Literal["done", "refused", "unavailable", "exhausted", "failed"]
+"""`exhausted` says nothing of any file: see `child.exhausted`."""
 
 
 class Refused(Exception):

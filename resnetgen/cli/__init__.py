@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
+from resnetgen.child.exhausted import is_no_more
 from resnetgen.cli import build, catalog, convert, diff, infer, new, show, verify
 from resnetgen.cli.printing import (
     BAD_INPUT,
@@ -91,6 +92,12 @@ def _bad_input(error: DiagnosticError) -> int:
     return BAD_INPUT
 
 
+def _no_more() -> int:
+    hint = "`build` and `verify` take the least with --jobs 1"
+    message = "there is not enough memory for this, or too much is running"
+    return _bad_input(DiagnosticError.of("no-memory", message, hint=hint))
+
+
 def main() -> int:
     """Runs the command line; the exit code."""
     # What is alive at the end goes with the process: looking it through for cycles takes longer.
@@ -109,10 +116,10 @@ def main() -> int:
     except DiagnosticError as error:
         return _bad_input(error)
     except MemoryError:
-        hint = "`build` and `verify` take the least with --jobs 1"
-        message = "there is not enough memory for this"
-        return _bad_input(DiagnosticError.of("no-memory", message, hint=hint))
+        return _no_more()
     except OSError as error:
+        if is_no_more(error):
+            return _no_more()
         # What fails at any other file than stdout names it.
         if error.filename is not None:
             message = f"cannot be read or written: {error.strerror}"

@@ -44,7 +44,7 @@ def proofs(
     try:
         with progress() as reporter:
             found.extend(_in_processes(built, options, at_once, reporter))
-    except (DiagnosticError, MemoryError):
+    except (DiagnosticError, MemoryError, OSError):
         yield from zip(built, found, strict=False)
         raise
     yield from zip(built, found, strict=True)

@@ -50,8 +50,8 @@ def _found(network: "Network", directory: Path, certificate: Path) -> "Recheck":
 
     try:
         return recheck(network, directory, certificate)
-    except NoCertificateError:
-        reason = "is no certificate"
+    except NoCertificateError as error:
+        reason = str(error)
         expected: str | None = "a file that `resnetgen verify` or `build` wrote"
     except OSError as error:
         reason, expected = f"cannot be read: {error.strerror or error}", None

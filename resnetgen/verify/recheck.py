@@ -18,7 +18,7 @@ State = Literal["as certified", "changed", "missing", "unreadable", "not here", 
 
 
 class NoCertificateError(Exception):
-    """The file is none, for this reason."""
+    """The file is none; the message says so, or what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,11 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
     try:
         document = parse(certificate.read_bytes())
     except ValueError as error:
-        raise NoCertificateError(str(error)) from error
+        raise NoCertificateError("is no certificate") from error
     for name in _certified(document):
         if name not in document["files"]:
-            raise NoCertificateError(f"it says that targets passed, and nothing of {name}")
+            reason = f"says that targets passed, and nothing of {name}, which they need"
+            raise NoCertificateError(reason)
     judged = {file for target in _passed(document) for file in target.files}
     found = hashes(directory, {*document["files"], *judged, WEIGHTS_FILE})
     states: dict[str, State] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from threading import Event
 
+from resnetgen.child.exhausted import HERE
 from resnetgen.diagnostics import printable
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
@@ -57,7 +58,7 @@ class Trial:
         if isinstance(found, Died):
             return self._without_result(found.reason)
         if found.outcome == "exhausted":
-            return self._without_result(f"memory or disk came to an end here: {found.reason}")
+            return self._without_result(f"{HERE}: {found.reason}")
         if found.outcome in ("unavailable", "no_such_dtype"):
             result = self._result("not_run", found.reason)
             return replace(result, due=found.outcome == "unavailable", versions=found.versions)

@@ -102,6 +102,8 @@ def _read(
         case "refused":
             reason, _, hint = outcome.reason.partition("\n")
             raise _error("bad-weights", path, printable(reason), hint=printable(hint) or None)
+        case "exhausted":
+            raise _error("exhausted", path, f"has not been read: {printable(outcome.reason)}")
         case "unavailable" | "failed":
             raise _error("bad-weights", path, f"cannot be read: {printable(outcome.reason)}")
 

@@ -58,6 +58,8 @@ class Fault:
     run: Callable[[Case], Ended]
     """Starts the command in the case, does it, and waits for the end."""
     codes: Collection[int]
+    moment: str = ""
+    """When or how much, where the description leaves that open."""
     may_be_gone: bool = False
     """Whether only the next run brings the directory back."""
     may_litter: bool = False
@@ -104,7 +106,13 @@ class Sweep:
     def at(self, moment: int) -> Fault:
         """The fault at this moment; the first is 1."""
         strike = replace(self.strike, at=moment)
-        return replace(self.fault, run=_struck(self.fault.scene, strike, self.texts))
+        run = _struck(self.fault.scene, strike, self.texts)
+        return replace(self.fault, run=run, moment=f"moment {moment}")
+
+
+def chance(seed: int, what: str, scene: Scene) -> random.Random:
+    """What is drawn for one kind of fault, whatever else is inflicted."""
+    return random.Random(f"{seed} {what} {scene.name}")
 
 
 def run_struck(case: Case, scene: Scene, strike: Strike) -> Ended:
@@ -211,7 +219,7 @@ def _renamed(what: str, do: str, name: str, *names: str) -> Sweep:
     )
 
 
-def at_random(chance: random.Random, *, times: int, slow: int) -> Iterator[Fault]:
+def at_random(seed: int, *, times: int, slow: int) -> Iterator[Fault]:
     """What comes at moments that are drawn over the length of the undisturbed command.
 
     `times` for each command that starts no framework, and `slow` for each that does.
@@ -224,10 +232,13 @@ def at_random(chance: random.Random, *, times: int, slow: int) -> Iterator[Fault
             ("SIGINT twice", (signal.SIGINT, signal.SIGINT)),
         ):
             codes = (0, _CODES[name.split()[0]])
+            what = f"{name} at a random moment"
+            drawn = chance(seed, what, scene)
             for _ in range(slow if scene in FRAMEWORKS else times):
-                waits = (chance.random(), *(chance.uniform(0, 0.1) for _ in numbers[1:]))
+                waits = (drawn.random(), *(drawn.uniform(0, 0.1) for _ in numbers[1:]))
                 run = _signalled(scene, tuple(zip(waits, numbers, strict=True)))
-                fault = Fault(f"{name} at a random moment", scene, run, codes)
+                moment = f"after {' and '.join(f'{each:.4f}' for each in waits)} of its length"
+                fault = Fault(what, scene, run, codes, moment)
                 if name in ("SIGKILL", "SIGINT twice"):
                     # What is killed, or interrupted while it clears away, leaves the rest.
                     fault = replace(fault, may_litter=True, patience=PATIENCE_WITH_ORPHANS)
@@ -249,14 +260,15 @@ def _signalled(
     return run
 
 
-def outgrown(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fault]:
+def outgrown(scene: Scene, seed: int, *, times: int) -> Iterator[Fault]:
     """Files that may not become as large as they are to be."""
-    for _ in range(times):
-        part = chance.random()
-        refused = _outgrown(scene, part, dies=False)
-        yield Fault("a file's size limited", scene, refused, (REFUSED,))
-        died = _outgrown(scene, part, dies=True)
-        yield Fault("killed in the middle of a file", scene, died, (OUTGREW,), may_litter=True)
+    for what, dies in (("a file's size limited", False), ("killed in the middle of a file", True)):
+        drawn = chance(seed, what, scene)
+        for _ in range(times):
+            part = drawn.random()
+            run, code = _outgrown(scene, part, dies=dies), OUTGREW if dies else REFUSED
+            moment = f"at {part:.4f} of the largest file"
+            yield Fault(what, scene, run, (code,), moment, may_litter=dies)
 
 
 _SAID = 1024
@@ -329,10 +341,12 @@ def full(
     codes = (0, 1, REFUSED) if folder == "tmp" else (0, REFUSED)
     for count in files:
         run = _full(scene, folder, _room_for_files(count))
-        yield Fault(f"{where} has few files left", scene, run, codes, mounts=True)
+        moment = f"room for {count}"
+        yield Fault(f"{where} has few files left", scene, run, codes, moment, mounts=True)
     for count in kibibytes:
         run = _full(scene, folder, _room_for_kibibytes(count))
-        yield Fault(f"{where} has few bytes left", scene, run, codes, mounts=True)
+        moment = f"room for {count} KiB"
+        yield Fault(f"{where} has few bytes left", scene, run, codes, moment, mounts=True)
 
 
 def _room_for_files(more: int) -> Callable[[Path], str]:
@@ -385,7 +399,7 @@ def mounted(scene: Scene) -> Iterator[Fault]:
     """Runs the command with a volume mounted in the directory, of another disk or the same."""
     for options in ("-t tmpfs none", "--bind volume"):
         run = _around(scene, options)
-        yield Fault("a volume in the directory", scene, run, (REFUSED,), mounts=True)
+        yield Fault("a volume in the directory", scene, run, (REFUSED,), options, mounts=True)
 
 
 def _around(scene: Scene, options: str) -> Callable[[Case], Ended]:
@@ -402,14 +416,16 @@ def _around(scene: Scene, options: str) -> Callable[[Case], Ended]:
     return run
 
 
-def contested(scene: Scene, chance: random.Random, *, times: int) -> Iterator[Fault]:
+def contested(scene: Scene, seed: int, *, times: int) -> Iterator[Fault]:
     """Another build of the same name, over the same directory and at the same time."""
     for kill in (False, True):
+        what = "another build at once" + (", which is killed" if kill else "")
+        drawn = chance(seed, what, scene)
         for _ in range(times):
-            wait, end = chance.uniform(-1, 1), chance.random()
-            what = "another build at once" + (", which is killed" if kill else "")
+            wait, end = drawn.uniform(-1, 1), drawn.random()
             run = _raced(scene, wait, end if kill else None)
-            yield Fault(what, scene, run, (0,), contested=True, may_litter=kill)
+            moment = f"{wait:.4f} of its length later, killed after {end:.4f}"
+            yield Fault(what, scene, run, (0,), moment, contested=True, may_litter=kill)
 
 
 def _raced(scene: Scene, wait: float, end: float | None) -> Callable[[Case], Ended]:

@@ -59,7 +59,8 @@ class Mutant:
     """A network's file for one target, or another that `file` names, with one fault in one op.
 
     `layer` is that op's name, or None where a run breaks off and all that it showed is right;
-    `cause` has the words of what is to be found, where any cause is known.
+    `cause` has the words of what is to be found, where any cause is known, and `reason` words of
+    the reason for the verdict, where no other would do.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Mutant:
     change: Callable[[Any], Any]
     becomes: Op | None = None
     file: str | None = None
+    reason: str | None = None
 
     def write(self, directory: Path) -> None:
         """Puts the fault into the file in the directory."""

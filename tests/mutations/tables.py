@@ -16,19 +16,16 @@ _PREFIXES: dict[Target, str] = {
     "flax": "FLAX",
     "onnx": "ONNX",
 }
-_SUFFIXES = {
-    "": TINY,
-    "_SQUEEZING": SQUEEZING,
-    "_CHANNELING": CHANNELING,
-    "_DILATING": DILATING,
-    "_SAME": SAME,
-}
+HAND_EDITED = (TINY, SQUEEZING, CHANNELING, DILATING, SAME)
+"""The specs of the networks whose files they are of."""
+_SUFFIXES = ("", "_SQUEEZING", "_CHANNELING", "_DILATING", "_SAME")
+"""What the names of their tables end with."""
 
 
 def table_mutants(target: Target) -> Iterator[Mutant]:
     """All of a target's, those that only training shows included."""
     prefix = _PREFIXES[target]
-    for suffix, spec in _SUFFIXES.items():
+    for spec, suffix in zip(HAND_EDITED, _SUFFIXES, strict=True):
         table: Sequence[Fault] = getattr(faults, prefix + suffix)
         yield from (_mutant(fault, target, spec, "forward") for fault in table)
     table = getattr(training_faults, prefix, ())
@@ -44,4 +41,5 @@ def _mutant(fault: Fault, target: Target, spec: str, level: Level) -> Mutant:
         cause=fault.cause,
         level=level,
         change=fault.edit,
+        reason=fault.reason,
     )

@@ -60,7 +60,7 @@ KINDS = (
     Kind(
         "detached-convolution",
         convolutions,
-        f"{_DETACHED} | passes no gradient to",
+        _DETACHED,
         torch=torch_call("given(x.detach())"),
         keras=keras_call("given(ops.stop_gradient(x))"),
         flax=flax_call("given(jax.lax.stop_gradient(x))"),

@@ -4,22 +4,15 @@ Reads the request in the scratch folder and leaves a report there, whatever happ
 process itself being killed.
 """
 
-import errno
-import re
 import sys
 import traceback
 from pathlib import Path
 
+from resnetgen.child.exhausted import is_exhausted
 from resnetgen.child.framework import Unavailable, end_with
 from resnetgen.verify.runners.protocol import Report, read_request, report_path, request_path, write
 from resnetgen.verify.runners.recorder import NoSuchDtype, Recorder
 from resnetgen.verify.runners.registry import runner
-
-_EXHAUSTED = (errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_MEMORY = re.compile(
-    "can't allocate memory|out of memory|resource_?exhausted|failed to allocate|bad_alloc", re.I
-)
-"""What PyTorch, CUDA, TensorFlow, XLA and ONNX Runtime call it, each in an exception of its own."""
 
 
 def main(scratch: Path) -> None:
@@ -36,17 +29,9 @@ def main(scratch: Path) -> None:
         report = recorder.report("no_such_dtype", str(error))
     except Exception as error:
         traceback.print_exc()
-        outcome = "exhausted" if _is_exhausted(error) else "failed"
+        outcome = "exhausted" if is_exhausted(error) else "failed"
         report = recorder.report(outcome, recorder.describe(error))
     write(report_path(scratch), report)
-
-
-def _is_exhausted(error: Exception) -> bool:
-    """Whether it is this machine's memory or disk that came to its end."""
-    if isinstance(error, OSError):
-        return error.errno in _EXHAUSTED
-    said = f"{type(error).__name__}: {error}"
-    return isinstance(error, MemoryError) or _NO_MEMORY.search(said) is not None
 
 
 if __name__ == "__main__":
