@@ -15,7 +15,7 @@ def main() -> int:
     gc.set_threshold(_RARE)
 
     def end(number: int, frame: FrameType | None) -> None:
-        if _has_to_wait(frame):
+        if _is_importing(frame):
             # What is called next, or returns, asks again.
             sys.setprofile(lambda frame, _event, _argument: end(number, frame))
             return
@@ -44,17 +44,14 @@ def _deaf(code: int) -> int:
     return code
 
 
-def _has_to_wait(frame: FrameType | None) -> bool:
-    """Whether what `main` runs is in the middle of an import, or of starting a process.
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether what `main` runs is in the middle of an import.
 
     Extension modules may crash when an exception comes while they are set up, as `onnx` does, and
-    callbacks of importlib and what makes a class swallow it or make it another one. A process that
-    is there, and that nobody has been given yet, would go on.
+    callbacks of importlib and what makes a class swallow it or make it another one.
     """
     while frame is not None and frame.f_code is not main.__code__:
-        code = frame.f_code
-        is_starting = code.co_qualname == "Popen.__init__"
-        if is_starting or code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
     return False

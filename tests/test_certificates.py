@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,26 @@ def test_certificate_that_does_not_say_what_passed_is_none(
     ran = resnetgen("verify", "resnet20", "--certificate", "other.json")
     assert (ran.code, ran.out) == (2, "")
     said = f"says that targets passed, and nothing of {lacking}, which they need"
+    assert f"other.json: error: {said}\n" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("targets", "status", "said"),
+    [
+        (("torch", "onnx"), "failed", "says partial, and that torch and onnx failed"),
+        ((), "not_run", "says partial, and of no target so"),
+    ],
+)
+def test_certificate_that_contradicts_itself_is_none(
+    resnetgen: Run, directory: Path, targets: Sequence[str], status: str, said: str
+) -> None:
+    document = json.loads((directory / "certificate.json").read_text())
+    document["status"] = "partial"
+    for name in targets or document["targets"]:
+        document["targets"][name]["status"] = status
+    Path("other.json").write_text(json.dumps(document))
+    ran = resnetgen("verify", "resnet20", "--certificate", "other.json")
+    assert (ran.code, ran.out) == (2, "")
     assert f"other.json: error: {said}\n" in ran.err
 
 

@@ -166,6 +166,25 @@ def test_edited_file_is_refused_and_forced(resnetgen: Run) -> None:
     assert model.read_text() == source
 
 
+def test_spec_that_lies_in_its_own_directory_is_lost_to_no_other(resnetgen: Run) -> None:
+    spec = tiny()
+    resnetgen("build", spec, "--no-verify", "--no-weights")
+    own = Path("generated/tiny/spec.yaml")
+    text = own.read_text()
+    assert "classes: 10" in text
+    own.write_text(text.replace("classes: 10", "classes: 4"))
+    assert resnetgen("build", own, "--no-verify", "--no-weights").code == 0
+    ran = resnetgen("build", spec, "--no-verify", "--no-weights")
+    assert (ran.code, ran.out, ran.err) == (
+        2, "",
+        "generated/tiny/spec.yaml: error: is what the network here was built from, and would be "
+        "overwritten\nhint: copy it elsewhere and use --force\n",
+    )  # fmt: skip
+    assert "classes: 4" in own.read_text()
+    assert resnetgen("build", spec, "--no-verify", "--no-weights", "--force").code == 0
+    assert "classes: 10" in own.read_text()
+
+
 def test_edited_weights_are_refused_or_kept(resnetgen: Run) -> None:
     resnetgen("build", tiny(), "--no-verify")
     weights = Path("generated/tiny/model.safetensors")

@@ -753,7 +753,8 @@ def test_graph_that_does_not_train_is_not_due(resnetgen: Run) -> None:
     assert (ran.code, found["status"], found["level"]) == (0, "passed", "train")
     graph = found["targets"]["onnx"]
     assert (graph["status"], graph["reason"]) == (
-        "not_run", "there is no level train for onnx, which computes inference alone",
+        "not_run", "there is no level train for onnx, which computes inference alone: "
+        "`verify --target onnx --output FILE` proves that",
     )  # fmt: skip
     training = found["targets"]["torch"]["training"]
     assert training["max_rel_diff"] <= training["bound"] == training["tolerance"] == 1e-9
@@ -1070,16 +1071,18 @@ def test_somebody_elses_model_is_what_targets_are_compared_with(resnetgen: Run) 
 def test_somebody_elses_model_that_is_another_network_fails_and_says_where(
     resnetgen: Run,
 ) -> None:
+    """Though Python has a module of its name, too."""
     pytest.importorskip("torch")
     resnetgen("build", tiny(), "--no-verify")
     other_model("BatchNorm2d(out_channels)", by="BatchNorm2d(out_channels, eps=1e-4)")
-    ran = resnetgen("verify", "generated/tiny", "--target", "torch", "--against", "theirs:tiny",
+    Path("theirs.py").rename("test.py")
+    ran = resnetgen("verify", "generated/tiny", "--target", "torch", "--against", "test:tiny",
                     "--json")  # fmt: skip
     found = ran.json["verification"]
     # Nothing is compared with a model that is not the network.
     assert (ran.code, found["status"], found["reference"]) == (1, "failed", "ir")
     assert found["targets"]["torch"]["status"] == "passed"
-    assert found["targets"]["theirs:tiny"]["first_divergence"] == "layer1.0.bn1"
+    assert found["targets"]["test:tiny"]["first_divergence"] == "layer1.0.bn1"
 
 
 @pytest.mark.frameworks

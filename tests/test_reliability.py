@@ -30,6 +30,8 @@ TRACEBACK = f'Traceback (most recent call last):\n  File "{ROOT}/resnetgen/__mai
 
 PYTHONS_OWN = 'Traceback (most recent call last):\n  File "<frozen runpy>", line 1\n{}'
 
+SWALLOWED = "Exception ignored in: <function _get_module_lock.<locals>.cb at 0x7f0000000000>\n"
+
 
 @pytest.fixture(scope="module")
 def replaced(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
@@ -120,6 +122,9 @@ def test_an_exit_that_says_something_else_is_found(
     [
         (INTERRUPTED, PYTHONS_OWN.format("KeyboardInterrupt"), []),
         (1, f"Fatal Python error: init_import_site\n{PYTHONS_OWN.format('KeyboardInterrupt')}", []),
+        (1, f"Could not import runpy module\n{PYTHONS_OWN.format('KeyboardInterrupt')}", []),
+        (INTERRUPTED, f"{SWALLOWED}{PYTHONS_OWN.format('KeyboardInterrupt: ')}", []),
+        (INTERRUPTED, f"{SWALLOWED}{TRACEBACK}\nKeyboardInterrupt: ", ["a traceback"]),
         (1, PYTHONS_OWN.format("KeyboardInterrupt"), ["exit code 1", "a traceback"]),
         (0, PYTHONS_OWN.format("KeyboardInterrupt"), ["exit code 0", "a traceback"]),
         (INTERRUPTED, PYTHONS_OWN.format("ImportError: no module"), ["a traceback"]),

@@ -462,3 +462,18 @@ def test_what_draws_at_random_stays_as_in_inference(
             "uses the running statistics, not the batch's",
         )
         assert result.training[0].switched_off[:2] == ("bn1", "layer1.0.bn1")
+
+
+@pytest.mark.frameworks
+def test_figures_are_of_the_evaluator_that_is_off_most(tmp_path: Path) -> None:
+    """What is wrong here, Keras's model for images of any size has right."""
+    skip_without("keras", "torch")
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    path = directory / "model_keras.py"
+    text, right = path.read_text(), "momentum=BN_MOMENTUM,"
+    assert right in text
+    path.write_text(text.replace(right, "momentum=BN_MOMENTUM if x.shape[1] is None else 0.5,"))
+    (result,) = verify_together("keras-torch", [directory], level="train").values()
+    assert (result["status"], result["first_divergence"]) == ("failed", "bn1")
+    assert result["training"]["statistics_max_rel_diff"] > 0.1

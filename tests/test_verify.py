@@ -598,6 +598,71 @@ def test_what_loading_freezes_is_seen(tmp_path: Path) -> None:
     assert result.reason == "conv1.weight is not trainable"
 
 
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "BasicBlock(4, 4), BasicBlock(4, 4)",
+            "BasicBlock(4, 4), BasicBlock(4, 4), BasicBlock(4, 4)",
+            "layer1.2.conv1: None: has layer1.2.conv1.weight, which the spec does not",
+        ),
+        # What the first of the two calls is given exceeds 6 in the large images alone.
+        (
+            "        self.relu = nn.ReLU(inplace=True)\n\n    def forward",
+            "        self.relu = nn.ReLU6()\n\n    def forward",
+            "layer1.0.act1: is ReLU6",
+        ),
+        (
+            "self.bn2(self.conv2(x))",
+            "self.conv2(self.bn2(x))",
+            "layer1.0.conv2: receives what layer1.0.bn2, which comes behind it, makes of its input",
+        ),
+        (
+            "        x = self.layer1(x)\n",
+            "        x = self.layer1(x)\n        image.zero_()\n",
+            "None: None: ValueError: the model writes over the image that it is given",
+        ),
+    ],
+)
+def test_first_wrong_layer_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    pytest.importorskip("torch")
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    path = directory / "model_torch.py"
+    text = path.read_text()
+    head = "        x = self.relu(self.bn1(self.conv1(x)))\n        x = self.layer1"
+    assert old in text
+    assert head in text
+    text = text.replace(head, f"        image = x\n{head}").replace(old, new, 1)
+    path.write_text(text)
+
+    verification = verify(network, directory, options=Options(("torch",)), progress=lambda *_: None)
+    result = verification.targets["torch"]
+    assert result.status == "failed"
+    found = f"{result.first_divergence}: {result.cause}: {result.reason}"
+    assert found.startswith(said)
+
+
+@pytest.mark.frameworks
+def test_graph_without_a_last_activation_shows_the_other_layers(tmp_path: Path) -> None:
+    skip_without("onnxruntime")
+    network = network_of(SMALL, tmp_path)
+    directory = files(network, tmp_path / "built", spec=SMALL)
+    path = directory / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    (gone,) = (node for node in model.graph.node if node.name == "layer1.0.act")
+    model.graph.node.remove(gone)
+    for node in model.graph.node:
+        node.input[:] = [gone.input[0] if name == gone.output[0] else name for name in node.input]
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".onnxtxt").unlink()
+
+    verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
+    result = verification.targets["onnx"]
+    assert (result.status, result.reason) == ("failed", "shows no value of layer1.0.act")
+
+
 AUTOCAST = """    @torch.autocast("cpu", dtype=torch.bfloat16)
     def forward(self, x: Tensor) -> Tensor:"""
 """It takes float32 for bfloat16, and leaves float64 alone."""
@@ -611,7 +676,7 @@ AUTOCAST = """    @torch.autocast("cpu", dtype=torch.bfloat16)
             "torch", "torch", "model_torch.py",
             {"    def forward(self, x: Tensor) -> Tensor:": AUTOCAST,
              "from torch import": "import torch\nfrom torch import"},
-            "conv1: None: conv1, given its inputs, is off by",
+            "conv1: is rounded to bfloat16: conv1, given its inputs, is off by",
         ),
         (
             "torch", "torch", "model_torch.py",

@@ -335,8 +335,7 @@ def test_a_runner_that_shows_no_value_of_the_network_fails(
     result = verified(network, faithful(network, tmp_path), "blind").targets["blind"]
 
     assert (result.status, result.runs, result.blocks_compared) == ("failed", (), 0)
-    others = "nor of any other layer of layer1.0: is it called, once, and by its name?"
-    assert result.reason == f"shows no value of layer1.0.act, {others}"
+    assert result.reason == "shows no value of layer1.0.act"
 
 
 @pytest.mark.parametrize("level", ["shapes", "forward"])

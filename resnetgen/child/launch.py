@@ -6,10 +6,11 @@ import site
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread, main_thread
 from typing import Literal
 
 Device = Literal["cpu", "cuda"]
@@ -52,19 +53,22 @@ def launch(
     """
     log = scratch / "log.txt"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(scratch), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=scratch,
-            env=environment,
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes] | None = None
         try:
+            with _signals_held():
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", module, str(scratch), str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=scratch,
+                    env=environment,
+                    start_new_session=True,
+                )
             code = _wait(process, timeout, stop)
         finally:
-            _end_group(process)
+            if process is not None:
+                _end_group(process)
     return Ended(code, log)
 
 
@@ -92,12 +96,37 @@ def scrubbed_environment(scratch: Path, *, device: Device, threads: int) -> dict
 def _import_path() -> str:
     """PYTHONPATH for a child: this process's own, and this package where it is not installed.
 
-    What stands there comes before Python's own modules, so it had better not be all that is.
+    Where it is, all that is installed would come before Python's own modules.
     """
     package_root = str(Path(__file__).parents[2])
     installed = (*site.getsitepackages(), site.getusersitepackages())
     further = None if package_root in installed else package_root
     return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), further)))
+
+
+@contextmanager
+def _signals_held() -> Generator[None]:
+    """Has signals that may end this process come once it is left: an exception in the midst of
+    starting a process would leave nobody to end that."""
+    if current_thread() is not main_thread():
+        # Such signals come to the main thread.
+        yield
+        return
+    held: list[int] = []
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+    }
+    for number in before:
+        signal.signal(number, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: float, stop: Event) -> int | None:

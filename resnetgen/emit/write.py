@@ -28,7 +28,7 @@ from resnetgen.emit.manifest import (
     read,
 )
 from resnetgen.emit.trees import State, Tree, carry, tree
-from resnetgen.records import CERTIFICATE, MANIFEST
+from resnetgen.records import CERTIFICATE, MANIFEST, SPEC
 from resnetgen.weights.layout import WEIGHTS_FILE
 from resnetgen.whole_file import remove_remains, told
 
@@ -233,8 +233,7 @@ def _refuse_to_overwrite(plan: Plan) -> None:
         Diagnostic(code, message, Span.of_file(str(directory / name)), hint=_ways_out(plan, name))
         for code, name, message in messages
     ]
-    if (lost := _lost_checkpoint(plan)) is not None:
-        found.append(lost)
+    found += filter(None, (_lost_checkpoint(plan), _lost_source(plan)))
     if found:
         raise DiagnosticError(found)
 
@@ -267,6 +266,20 @@ def _lost_checkpoint(plan: Plan) -> Diagnostic | None:
         f"holds the weights of {file}, which would be {fate}",
         Span.of_file(str(plan.directory / WEIGHTS_FILE)),
         hint=f"give them again with --weights, {keep}or use --force",
+    )
+
+
+def _lost_source(plan: Plan) -> Diagnostic | None:
+    """What a network was built from goes for another spec's only if somebody says so."""
+    old = plan.old
+    lies_here = old is not None and old.source == SPEC and SPEC in plan.present
+    if not lies_here or plan.is_same_spec or plan.contents.source == SPEC:
+        return None
+    return Diagnostic(
+        "own-source",
+        "is what the network here was built from, and would be overwritten",
+        Span.of_file(str(plan.directory / SPEC)),
+        hint="copy it elsewhere and use --force",
     )
 
 

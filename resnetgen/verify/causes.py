@@ -91,6 +91,21 @@ def explain_misread(
 
 
 @of_anything
+def explain_swapped(span: Span, reader: Op, received: Array, *, dtype: Dtype) -> str | None:
+    """What comes behind `reader`, if that has worked on what the span gives already."""
+    right = _replay(span, {}, start=0)
+    for other in span.around:
+        if other.inputs == (reader.name,):
+            try:
+                value = span.evaluate(other, (right[span.ops[-1].name],))
+            except ValueError:
+                continue  # what comes behind it takes another shape
+            if _equal(received, value, dtype):
+                return f"receives what {other.name}, which comes behind it, makes of its input"
+    return None
+
+
+@of_anything
 def explain_aftermath(given: Array, returned: Array, *, dtype: Dtype) -> str:
     """What happens to the last layer's value before the model returns it."""
     for mistake in aftermaths(given, returned):

@@ -181,7 +181,10 @@ def _without_running(
         return TargetResult("not_run", reason, device=options.device)
     record = runner(target)
     if options.level == "train" and record.running_variance is None:
-        reason = f"there is no level train for {target}, which computes inference alone"
+        reason = (
+            f"there is no level train for {target}, which computes inference alone: "
+            f"`verify --target {target} --output FILE` proves that"
+        )
         return TargetResult("not_run", reason, device=options.device, due=False)
     reason = record.widens(network, options.dtype) if options.dtype else None
     if reason is not None:

@@ -26,24 +26,21 @@ class ComparedParameters:
 
 
 def compare_parameters(network: Network, seen: Sequence[SeenParameter]) -> ComparedParameters:
-    """Names, shapes, what is trainable, and whether they are float32.
-
-    What is seen twice is wrong, and of what is seen in two ways, one is.
-    """
+    """Names, shapes, what is trainable, and whether they are float32."""
     found = ComparedParameters()
     position = positions(network)
-    by_name: dict[str, list[SeenParameter]] = {}
-    for actual in seen:
-        by_name.setdefault(actual.name, []).append(actual)
+    by_name = {parameter.name: parameter for parameter in seen}
     for op in network.ops:
         for parameter in parameters(op):
-            found.number += parameter.name in by_name
-            ways = by_name.get(parameter.name, [None])
-            reason = next(filter(None, (_difference(parameter, way) for way in ways)), None)
+            actual = by_name.get(parameter.name)
+            found.number += actual is not None
+            reason = _difference(parameter, actual)
             if reason is not None:
                 found.problems.append(Problem(position[op.name], op.name, reason))
     expected = {each.name for each in network_parameters(network)}
-    strange = {name: f"has {name}, which the spec does not" for name in by_name.keys() - expected}
+    strange = {
+        name: f"has {name}, which the spec does not" for name in by_name if name not in expected
+    }
     repeated = {
         name: f"has {name} more than once" for name in _repeated(each.name for each in seen)
     }

@@ -122,6 +122,11 @@ class Judge:
             compared = compare_parameters(expected.network, report.parameters)
             judgement.problems += compared.problems
             judgement.parameters_compared = compared.number
+        for built, of_variant in report.variants.items():
+            judgement.problems += (
+                replace(problem, reason=f"{built}, {problem.reason}")
+                for problem in compare_parameters(expected.network, of_variant).problems
+            )
         if report.initializers is not None:
             judgement.problems += initializer_problems(
                 expected.network, report.initializers, entries=expected.entries
@@ -134,8 +139,9 @@ class Judge:
         incomplete: set[tuple[str, Dtype]] = set()
         seen: dict[Shape, set[str]] = {case.shape: set() for case in expected.cases}
         for run in report.runs:
-            judged = self._judge_run(run, scratch)
-            seen[expected.cases[run.case].shape] |= judged.shown
+            shown = seen[expected.cases[run.case].shape]
+            judged = self._judge_run(run, scratch, shown)
+            shown |= judged.shown
             judgement.problems += judged.problems
             judgement.shapes_compared += judged.shapes_compared
             judgement.output_shape = judgement.output_shape or judged.output_shape
@@ -221,11 +227,11 @@ class Judge:
             else:
                 judgement.unproven.setdefault((run.case, run.dtype), compared.unproven)
         judgement.training = tuple(
-            max(of_case, key=lambda each: each.max_rel_diff) for of_case in figures.values()
+            max(of_case, key=lambda each: each.largest) for of_case in figures.values()
         )
 
-    def _judge_run(self, run: SeenRun, scratch: Path) -> _JudgedRun:
-        """Judges all that the run shows.
+    def _judge_run(self, run: SeenRun, scratch: Path, before: Set[str]) -> _JudgedRun:
+        """Judges all that the run shows; `before` are the values that those before it have shown.
 
         A run that sends any value has to send all that are due: a label that means none of the
         network's values stands for nothing.
@@ -263,7 +269,7 @@ class Judge:
         missing = self._due - {name for name, _ in compared} - unproven.keys()
         if values and run.values_sent and run.error is None:
             problems += (
-                Problem(self._positions[name], name, self._absent(name, set(shown)), run)
+                Problem(self._positions[name], name, self._absent(name, before | set(shown)), run)
                 for name in missing
             )
             if output_shape is None:
@@ -281,7 +287,7 @@ class Judge:
         )
 
     def _absent(self, name: str, shown: Set[str]) -> str:
-        """What it means that a run that shows those other values shows none of this one."""
+        """What it means that a run shows no such value, where those others are shown."""
         block = self._blocks.get(name)
         # The last value shows as what the next block receives, too, whatever that is.
         if block is None or any(op.name in shown for op in block.ops[:-1]):

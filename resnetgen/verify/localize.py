@@ -5,12 +5,19 @@ Ops that the framework does not show lie between two recorded values and are rep
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from resnetgen.ir.ops import Input, Op
-from resnetgen.verify.causes import Loader, Span, explain, explain_aftermath, explain_misread
+from resnetgen.verify.causes import (
+    Loader,
+    Span,
+    explain,
+    explain_aftermath,
+    explain_misread,
+    explain_swapped,
+)
 from resnetgen.verify.compare import compare, describe, path_growth
 from resnetgen.verify.conditioning import own_growth
 from resnetgen.verify.dtypes import Dtype
@@ -82,14 +89,17 @@ def localize(
         difference = compare(actual, expected, dtype=dtype, growth=limit)
         if not difference.passed:
             problem = describe(actual, expected, difference)
-            found = _divergence(
-                span, actual, known, problem, tensors=tensors, around=ops, dtype=dtype
-            )
             reader = next(iter(witnesses[op.name]))
-            if found.cause is None and reader is not None and reader != RETURNED:
-                # It may as well be right, and its reader be given something else.
-                return replace(found, seen=f"as {reader} receives it")
-            return found
+            return _divergence(
+                span,
+                actual,
+                known,
+                problem,
+                reader=reader,
+                tensors=tensors,
+                around=ops,
+                dtype=dtype,
+            )
         known[op.name] = _Known(actual, ())
         if misread := _misread(op.name, witnesses, known, dtype=dtype):
             return misread
@@ -102,17 +112,27 @@ def _divergence(
     known: Mapping[str, _Known],
     problem: str,
     *,
+    reader: str | None,
     tensors: Loader,
     around: tuple[Op, ...],
     dtype: Dtype,
 ) -> Divergence:
-    """Names the op to blame if a known cause explains what was seen, else all that it may be."""
+    """Names the op to blame if a known cause explains what was seen, else all that it may be.
+
+    Where only a `reader` shows it, it may as well be right, and its reader be given something else.
+    """
     values = {name: value.array for name, value in known.items()}
     span = Span(ops, values, tensors, around)
     explanation = explain(span, actual, dtype=dtype)
-    if explanation is None:
-        return Divergence("+".join(op.name for op in ops), problem, None)
-    return Divergence(explanation.op, problem, explanation.cause)
+    if explanation is not None:
+        return Divergence(explanation.op, problem, explanation.cause)
+    blamed = "+".join(op.name for op in ops)
+    if reader is None or reader == RETURNED:
+        return Divergence(blamed, problem, None)
+    for op in around:
+        if op.name == reader and (cause := explain_swapped(span, op, actual, dtype=dtype)):
+            return Divergence(reader, problem, cause, seen="by what it receives")
+    return Divergence(blamed, problem, None, seen=f"as {reader} receives it")
 
 
 def _misread(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from resnetgen.diagnostics import listed
 from resnetgen.ir.network import Network
 from resnetgen.records import SPEC
 from resnetgen.verify.document import CertificateJson, parse
@@ -54,6 +55,8 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
         document = parse(certificate.read_bytes())
     except ValueError as error:
         raise NoCertificateError("is no certificate") from error
+    if (contradiction := _contradiction(document)) is not None:
+        raise NoCertificateError(contradiction)
     for name in _certified(document):
         if name not in document["files"]:
             reason = f"says that targets passed, and nothing of {name}, which they need"
@@ -66,6 +69,18 @@ def recheck(network: Network, directory: Path, certificate: Path) -> Recheck:
     }
     states |= dict.fromkeys(sorted(found.keys() - states.keys()), "not certified")
     return Recheck(document, states, document["spec_sha256"] == network.spec_sha256)
+
+
+def _contradiction(document: CertificateJson) -> str | None:
+    """Where it says that it passed, as a whole or in part, and its targets do not."""
+    by_status: dict[str, list[str]] = {}
+    for name, each in document["targets"].items():
+        by_status.setdefault(each["status"], []).append(name)
+    if document["status"] == "failed":
+        return None
+    if failed := by_status.get("failed"):
+        return f"says {document['status']}, and that {listed(failed)} failed"
+    return None if "passed" in by_status else f"says {document['status']}, and of no target so"
 
 
 def _certified(document: CertificateJson) -> Iterator[str]:

@@ -91,6 +91,11 @@ class TrainingFigures:
     switched_off: tuple[str, ...]
     """The ops that would have drawn at random, and were left as in inference."""
 
+    @property
+    def largest(self) -> float:
+        """The relative difference of what is off most."""
+        return max(self.loss_rel_diff, self.max_rel_diff, self.statistics_max_rel_diff)
+
     def to_json(self) -> TrainingJson:
         return {
             "dtype": self.dtype,

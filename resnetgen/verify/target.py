@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Event
 
 from resnetgen.child.exhausted import HERE
 from resnetgen.diagnostics import printable
+from resnetgen.ir.ops import Op
 from resnetgen.verify.declared import other_classes
 from resnetgen.verify.document import Level, TargetStatus
 from resnetgen.verify.dtypes import FORMATS, Dtype
@@ -20,7 +22,7 @@ from resnetgen.verify.prepare import Prepared
 from resnetgen.verify.problem import Problem
 from resnetgen.verify.result import TargetResult
 from resnetgen.verify.runners.launch import Died, launch
-from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request
+from resnetgen.verify.runners.protocol import CaseRequest, Device, Report, Request, SeenRun
 from resnetgen.verify.runners.registry import runner
 from resnetgen.verify.training import drawing, tensors_in
 
@@ -84,9 +86,9 @@ class Trial:
             return replace(result, status="not_run", reason=reason) if reason else result
         if problem is None:
             return replace(result, status="failed", reason=self._readable(found.reason or ""))
-        divergence = self._look_closer(problem, judge, prepared, name="closer")
+        divergence = self._look_closer(problem, judgement, judge, prepared, name="closer")
         if divergence is None and (other := _in_another_case(problem, judgement)) is not None:
-            again = self._look_closer(other, judge, prepared, name="another")
+            again = self._look_closer(other, judgement, judge, prepared, name="another")
             # Of another layer it would say what follows from this one's mistake.
             divergence = again if again and again.name == problem.op else None
         # Where a run broke off is said already, unless something else is wrong before.
@@ -121,34 +123,48 @@ class Trial:
         return f"the shipped weights were not run: their values leave the range of {dtypes}"
 
     def _look_closer(
-        self, problem: Problem, judge: Judge, prepared: Prepared, *, name: str
+        self,
+        problem: Problem,
+        judgement: Judgement,
+        judge: Judge,
+        prepared: Prepared,
+        *,
+        name: str,
     ) -> Divergence | None:
-        """Runs the problem's case again with every layer around it recorded, and replays them.
+        """Runs the problem's case again with every layer around it recorded, and replays them; so
+        with all cases that show it, of which one may show it earlier.
 
         None if it breaks off before it shows them. `name` is that of a folder to run it in.
         """
         if problem.run is None or problem.op is None or self.level == "shapes":
             return None
         ops, labels = scope(prepared.network, problem.op)
-        number = problem.run.case
-        case = prepared.cases[number]
-        found = self._launch(
-            name, prepared, (prepared.requests[number],), keep=labels, classes=None
-        )
+        numbers = _cases_of(problem, judgement, prepared)
+        requests = tuple(prepared.requests[number] for number in numbers)
+        found = self._launch(name, prepared, requests, keep=labels, classes=None)
         if isinstance(found, Died):
             return None
-        runs = [run for run in found.runs if run.values_sent]
+        shown = [run for run in found.runs if run.values_sent]
         wanted = (problem.run.evaluator, problem.run.dtype)
-        run = next((run for run in runs if (run.evaluator, run.dtype) == wanted), None)
-        run = run or max(runs, key=lambda each: FORMATS[each.dtype].digits, default=None)
-        if run is None:
-            return None
-        return localize(
-            ops,
-            judge.observations(replace(run, case=number), self.scratch / name),
-            given={prepared.network.stem[0].name: case.image},
-            tensors=tensors_in(case, cache(prepared.stored[case.weights].tensors)),
-            dtype=run.dtype,
+        runs = [run for run in shown if (run.evaluator, run.dtype) == wanted]
+        if not runs and shown:
+            runs = [max(shown, key=lambda each: FORMATS[each.dtype].digits)]
+        divergences: list[Divergence] = []
+        for run in runs:
+            case = prepared.cases[numbers[run.case]]
+            divergence = localize(
+                ops,
+                judge.observations(replace(run, case=numbers[run.case]), self.scratch / name),
+                given={prepared.network.stem[0].name: case.image},
+                tensors=tensors_in(case, cache(prepared.stored[case.weights].tensors)),
+                dtype=run.dtype,
+            )
+            if divergence is not None:
+                divergences.append(divergence)
+        return min(
+            divergences,
+            key=lambda each: (_last_position(ops, each), each.cause is None),
+            default=None,
         )
 
     def _launch(
@@ -185,6 +201,33 @@ class Trial:
         for path in (self.scratch, self.directory, self.scratch.parent):
             reason = reason.replace(f"{path}/", "")
         return printable(" ".join(_COLORS.sub("", reason).split()))
+
+
+def _cases_of(problem: Problem, judgement: Judgement, prepared: Prepared) -> tuple[int, ...]:
+    """The problem's case, and the others that show it, too: as it was run, and of its weights."""
+    assert problem.run is not None, "it was seen in a run"
+
+    def kind(run: SeenRun) -> tuple[object, ...]:
+        case = prepared.cases[run.case]
+        return run.evaluator, run.dtype, case.weights, case.labels is None
+
+    own = problem.run
+    alike = (
+        other.run.case
+        for other in judgement.problems
+        if other.op == problem.op
+        and other.run is not None
+        and other.run.error is None
+        and kind(other.run) == kind(own)
+    )
+    return tuple(dict.fromkeys((own.case, *alike)))
+
+
+def _last_position(ops: Sequence[Op], divergence: Divergence) -> int:
+    """Where the last op stands that may be to blame, or the first of what reads a value."""
+    last = divergence.name.rpartition("+")[2]
+    inside = (at for at, op in enumerate(ops) if f"{op.name}.".startswith(f"{last}."))
+    return next(inside, len(ops))
 
 
 def _in_another_case(problem: Problem, judgement: Judgement) -> Problem | None:

@@ -73,6 +73,8 @@ class Mutant:
     becomes: Op | None = None
     file: str | None = None
     reason: str | None = None
+    exact: bool = False
+    """Whether no other layer may be named beside it."""
 
     def write(self, directory: Path) -> None:
         """Puts the fault into the file in the directory."""

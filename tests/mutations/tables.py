@@ -42,4 +42,5 @@ def _mutant(fault: Fault, target: Target, spec: str, level: Level) -> Mutant:
         level=level,
         change=fault.edit,
         reason=fault.reason,
+        exact=True,
     )

@@ -74,8 +74,11 @@ def _run_cases(
     """
     build, load = factory(module), getattr(module, LOADER)
     evaluator = "keras, fixed size" if fixed else "keras"
+    # A layer may have a mode of its own where nobody states one, or where somebody does.
+    stated = {"training": False} if fixed else {}
     model = size = loaded = None
-    for number, case in enumerate(request.cases):
+    # Those of a size behind each other, for which there is one model.
+    for number, case in sorted(enumerate(request.cases), key=lambda each: _size(each[1])):
         if dtype not in case.dtypes:
             continue
         image = _image(keras, case, dtype)
@@ -85,17 +88,21 @@ def _run_cases(
             model = None
             gc.collect()
             model, size, loaded = _built(keras, build, due, recorder), due, None
-            # As built, too: it may be that they cannot be loaded.
-            _note_parameters(model, recorder)
+            if not fixed:
+                recorder.parameters += _as_run(model)
         if case.weights != loaded:
             load(model, Path(case.weights, WEIGHTS_FILE))
-            # As it is then: what is loaded may no longer be trainable.
-            _note_parameters(model, recorder)
             loaded = case.weights
+            # As it is then: what is loaded may no longer be trainable.
+            parameters = _as_run(model)
+            if not fixed:
+                recorder.parameters[:] = parameters
+            elif parameters != recorder.parameters:
+                of_size = "x".join(map(str, due[:2]))
+                recorder.variants[f"built for {of_size} pixels"] = parameters
         with recorder.run(evaluator, dtype=dtype, case=number):
             if case.training is None:
-                # As its users call it: a layer may have a mode of its own where nobody states one.
-                _call(backend, keras, model, image, recorder)
+                _call(backend, keras, model, image, recorder, **stated)
             else:
                 _call(backend, keras, model, image, recorder, training=True)
                 # That has moved the running statistics, and so does the step itself.
@@ -113,6 +120,11 @@ def _built(
     for layer in model.layers:
         _listen(keras, layer, recorder)
     return model
+
+
+def _size(case: CaseRequest) -> tuple[int, ...]:
+    """Height and width in pixels."""
+    return tuple(np.load(case.image, mmap_mode="r").shape[2:])
 
 
 def _image(keras: Any, case: CaseRequest, dtype: Dtype) -> Any:
@@ -287,12 +299,6 @@ def _parameters(model: Any) -> list[SeenParameter]:
 def _as_run(model: Any) -> list[SeenParameter]:
     """Its parameters, of which another build tells what dtype they have where none is set."""
     return [replace(each, dtype=None) for each in _parameters(model)]
-
-
-def _note_parameters(model: Any, recorder: Recorder) -> None:
-    """Adds those that the models before had not, or not so."""
-    known = set(recorder.parameters)
-    recorder.parameters += [each for each in _as_run(model) if each not in known]
 
 
 def _variables(model: Any) -> list[tuple[str, Any]]:

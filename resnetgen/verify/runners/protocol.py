@@ -159,6 +159,8 @@ class Report:
     versions: dict[str, str]
     device_name: str
     parameters: tuple[SeenParameter, ...]
+    variants: dict[str, tuple[SeenParameter, ...]]
+    """Those of models that were built otherwise, where they differ; by how they were built."""
     initializers: tuple[SeenInitializer, ...] | None
     """None where the target's file holds no references to weights."""
     signature: SeenSignature | None

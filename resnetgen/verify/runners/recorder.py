@@ -36,6 +36,8 @@ class Recorder:
         self.versions: dict[str, str] = {}
         self.device_name = request.device
         self.parameters: list[SeenParameter] = []
+        self.variants: dict[str, list[SeenParameter]] = {}
+        """Those of models that were built otherwise, if they are others; by how they were built."""
         self.initializers: list[SeenInitializer] | None = None
         self.signature: SeenSignature | None = None
         self.rebuilt: SeenBuild | None = None
@@ -120,6 +122,7 @@ class Recorder:
             versions=self.versions,
             device_name=self.device_name,
             parameters=tuple(self.parameters),
+            variants={name: tuple(each) for name, each in self.variants.items()},
             initializers=None if self.initializers is None else tuple(self.initializers),
             signature=self.signature,
             rebuilt=self.rebuilt,

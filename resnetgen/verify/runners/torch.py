@@ -80,9 +80,12 @@ def _run_cases(torch: Any, model: Any, dtype: Dtype, request: Request, recorder:
 
 
 def _output(torch: Any, model: Any, image: Any, recorder: Recorder) -> Any:
+    given = image.clone()
     output = model(image)
     if not isinstance(output, torch.Tensor):
         raise other_output(output, wanted="a Tensor")
+    if not torch.equal(image, given):
+        raise ValueError("the model writes over the image that it is given")
     recorder.value(OUTPUT, _array(output))
     return output
 
