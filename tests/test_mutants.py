@@ -93,6 +93,8 @@ REPRESENTATIVE: list[tuple[Target, str, tuple[str, ...]]] = [
         ),
     ),
     ("torch", "torch", ("detached-statistics",)),
+    ("keras-tensorflow", "tensorflow", ("any-size-is-tanh", "fixed-size-is-tanh")),
+    ("keras-tensorflow", "tensorflow", ("fixed-size-swaps-the-momentum",)),
     ("flax", "flax", ("smaller-pool",)),
     ("onnx", "onnxruntime", ("other-pixels", "wrapped-padding")),
 ]

@@ -7,6 +7,7 @@ from mutations import (
     images,
     norms,
     shortcuts,
+    sizes,
     training,
     weights,
 )
@@ -18,6 +19,7 @@ KINDS = (
     *norms.KINDS,
     *functions.KINDS,
     *shortcuts.KINDS,
+    *sizes.KINDS,
     *files.KINDS,
     *training.KINDS,
 )
