@@ -66,10 +66,12 @@ class Verdict:
 
     @property
     def cause_found(self) -> bool:
-        """Whether the cause has the words that were expected; a reason may say all by itself."""
+        """Whether the cause has the words that were expected; a reason may say all by itself, but
+        for an exact mutant."""
         if self.mutant.cause is None:
             return False
-        said = self.result["cause"] or self.result["reason"] or ""
+        otherwise = None if self.mutant.exact else self.result["reason"]
+        said = self.result["cause"] or otherwise or ""
         return self.caught and any(words in said for words in self.mutant.cause.split(" | "))
 
     @property

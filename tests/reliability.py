@@ -76,6 +76,7 @@ TIMES = 20
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "reliability.md"
 _PACKAGE = str(ROOT / "resnetgen")
 _SWALLOWS = "_get_module_lock"
+"""The callback of importlib in which an exception goes no further than stderr."""
 _UNREADY = ("Fatal Python error: init_import_site", "Could not import runpy module")
 """What Python says when it is interrupted before it can run anything."""
 _KNOWN = {*SPECS, "out", "tmp", "moved", "moments", "checkpoint.safetensors"}

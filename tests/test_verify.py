@@ -10,7 +10,16 @@ import numpy as np
 import onnx
 import pytest
 from skips import skip_without
-from verification import DEEP_SQUEEZING, SMALL, SQUEEZING, TINY, files, network_of, verify_together
+from verification import (
+    DEEP_SQUEEZING,
+    SMALL,
+    SQUEEZING,
+    TINY,
+    edited_graph,
+    files,
+    network_of,
+    verify_together,
+)
 
 from resnetgen import certificates
 from resnetgen.ir.ops import BatchNorm2d
@@ -291,7 +300,6 @@ def test_at_level_shapes_no_value_is_compared(tmp_path: Path) -> None:
 @pytest.mark.frameworks
 def test_external_data_must_lie_in_the_directory(tmp_path: Path) -> None:
     skip_without("onnxruntime")
-    import onnx
 
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
@@ -339,18 +347,14 @@ def test_what_a_graph_ends_with_is_judged_whatever_its_name(
 ) -> None:
     """A node may have no name, as those have that `onnx.helper` makes."""
     skip_without("onnxruntime")
-    import onnx
 
     network = network_of(TINY, tmp_path)
     directory = files(network, tmp_path / "built")
-    path = directory / "model.onnx"
-    model = onnx.load(path, load_external_data=False)
-    last = model.graph.node[-1]
-    returned = last.output[0]
-    last.output[0] = "before"
-    model.graph.node.append(onnx.helper.make_node(kind, ["before"], [returned], name=name))
-    path.write_bytes(model.SerializeToString())
-    (directory / "model.onnxtxt").unlink()
+    with edited_graph(directory) as model:
+        last = model.graph.node[-1]
+        returned = last.output[0]
+        last.output[0] = "before"
+        model.graph.node.append(onnx.helper.make_node(kind, ["before"], [returned], name=name))
     verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
 
     result = verification.targets["onnx"]
@@ -563,16 +567,13 @@ def test_graph_whose_names_are_others_is_wrong(
     skip_without("onnxruntime")
     network = network_of(SMALL, tmp_path)
     directory = files(network, tmp_path / "built", spec=SMALL)
-    path = directory / "model.onnx"
-    model = onnx.load(path, load_external_data=False)
-    graph = model.graph
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [new if name == old else name for name in names]
-    for value in (*graph.input, *graph.output):
-        value.name = new if value.name == old else value.name
-    path.write_bytes(model.SerializeToString())
-    path.with_suffix(".onnxtxt").unlink()
+    with edited_graph(directory) as model:
+        graph = model.graph
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [new if name == old else name for name in names]
+        for value in (*graph.input, *graph.output):
+            value.name = new if value.name == old else value.name
 
     verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
     result = verification.targets["onnx"]
@@ -649,14 +650,14 @@ def test_graph_without_a_last_activation_shows_the_other_layers(tmp_path: Path) 
     skip_without("onnxruntime")
     network = network_of(SMALL, tmp_path)
     directory = files(network, tmp_path / "built", spec=SMALL)
-    path = directory / "model.onnx"
-    model = onnx.load(path, load_external_data=False)
-    (gone,) = (node for node in model.graph.node if node.name == "layer1.0.act")
-    model.graph.node.remove(gone)
-    for node in model.graph.node:
-        node.input[:] = [gone.input[0] if name == gone.output[0] else name for name in node.input]
-    path.write_bytes(model.SerializeToString())
-    path.with_suffix(".onnxtxt").unlink()
+    with edited_graph(directory) as model:
+        nodes = model.graph.node
+        (gone,) = (node for node in nodes if node.name == "layer1.0.act")
+        nodes.remove(gone)
+        for node in nodes:
+            node.input[:] = [
+                gone.input[0] if name == gone.output[0] else name for name in node.input
+            ]
 
     verification = verify(network, directory, options=Options(("onnx",)), progress=lambda *_: None)
     result = verification.targets["onnx"]

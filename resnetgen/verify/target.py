@@ -149,6 +149,8 @@ class Trial:
         runs = [run for run in shown if (run.evaluator, run.dtype) == wanted]
         if not runs and shown:
             runs = [max(shown, key=lambda each: FORMATS[each.dtype].digits)]
+        # All of one kind, whose tensors are read once.
+        owned = cache(prepared.stored[prepared.cases[numbers[0]].weights].tensors)
         divergences: list[Divergence] = []
         for run in runs:
             case = prepared.cases[numbers[run.case]]
@@ -156,7 +158,7 @@ class Trial:
                 ops,
                 judge.observations(replace(run, case=numbers[run.case]), self.scratch / name),
                 given={prepared.network.stem[0].name: case.image},
-                tensors=tensors_in(case, cache(prepared.stored[case.weights].tensors)),
+                tensors=tensors_in(case, owned),
                 dtype=run.dtype,
             )
             if divergence is not None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import onnx
+from verification import edited_graph
 
 from resnetgen.ir.network import Network
 from resnetgen.ir.ops import Op
@@ -74,7 +74,7 @@ class Mutant:
     file: str | None = None
     reason: str | None = None
     exact: bool = False
-    """Whether no other layer may be named beside it."""
+    """Whether no other layer may be named beside it, and no reason stands for the cause."""
 
     def write(self, directory: Path) -> None:
         """Puts the fault into the file in the directory."""
@@ -84,11 +84,8 @@ class Mutant:
         elif path.suffix == ".safetensors":
             path.write_bytes(self.change(path.read_bytes()))
         else:
-            model = onnx.load(path, load_external_data=False)
-            self.change(model)
-            path.write_bytes(model.SerializeToString())
-            # That the graph is not what its text says would give each of them away.
-            path.with_suffix(".onnxtxt").unlink()
+            with edited_graph(directory) as model:
+                self.change(model)
 
 
 def mutants(
